@@ -1,0 +1,40 @@
+# What a newcomer needs: `make run` and `make test`. Each target installs what it misses.
+SHELL := /bin/bash
+SWIFT ?= swift
+SAMPLE := sample
+.PHONY: run test lint format build release bench clean deps
+
+# Packages of Debian that the build and the sample need.
+deps:
+	@if ! [ -e /usr/include/sqlite3.h ] || ! command -v sqlite3 >/dev/null || ! command -v python3 >/dev/null; then \
+	  echo "Installing libsqlite3-dev, sqlite3, python3 ..."; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q libsqlite3-dev sqlite3 python3; \
+	fi
+
+build: deps
+	$(SWIFT) build
+
+release: deps
+	$(SWIFT) build -c release --static-swift-stdlib --product chock
+
+# The daemon on a sample coach with an older database, and a simulator that says it is parked.
+run: deps
+	$(SWIFT) build --product chock
+	Tests/SampleCoach/run.sh $$($(SWIFT) build --show-bin-path)/chock $(SAMPLE)
+
+test: deps
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+bench: release
+	Tests/Benchmarks/bench.py $$($(SWIFT) build -c release --show-bin-path)/chock
+
+clean:
+	rm -rf .build $(SAMPLE)

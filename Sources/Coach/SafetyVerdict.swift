@@ -1,0 +1,58 @@
+/// Whether a condition holds. Unknown is not safe.
+public enum GateState: String, Codable, Sendable { case satisfied, violated, unknown }
+
+/// The conditions of an update, in the order in which they are shown.
+public enum GateID: String, CaseIterable, Codable, Sendable {
+  case parked, interlocks
+  case noActiveControls = "no_active_controls"
+  case noActiveConnections = "no_active_connections"
+  case disk
+}
+
+/// A reading as it is shown beside the gate that it decides.
+public struct ReadingView: Codable, Sendable, Hashable {
+  public let signal: String
+  /// Nil when nothing was ever heard.
+  public let value: ReadingValue?
+  public let source: String?
+  public let age: Duration?
+  /// True when its time to live has passed: it then counts as unknown.
+  public let stale: Bool
+}
+
+/// One gate at one time: how it stands, why, and what would open it.
+public struct GateVerdict: Codable, Sendable, Hashable {
+  public let gate: GateID
+  public let title: String
+  public let state: GateState
+  /// One sentence for the owner.
+  public let reason: String
+  /// What to do; nil when it is satisfied.
+  public let howToClear: String?
+  /// Whether it blocks an update; the others are shown all the same.
+  public let required: Bool
+  public let readings: [ReadingView]
+}
+
+/// All gates at one time.
+public struct SafetyVerdict: Codable, Sendable, Hashable {
+  /// Every gate once, in the order of ``GateID``.
+  public let gates: [GateVerdict]
+
+  /// The required gates that are violated or unknown.
+  public var blockers: [GateVerdict] { gates.filter { $0.required && $0.state != .satisfied } }
+
+  /// True when every required gate is satisfied.
+  public var isSafe: Bool { blockers.isEmpty }
+}
+
+/// Evidence that all required gates were open at one time: only a safe verdict makes one.
+public struct SafetyPermit: Sendable {
+  public let verdict: SafetyVerdict
+
+  /// Nil unless the verdict is safe.
+  public init?(_ verdict: SafetyVerdict) {
+    guard verdict.isSafe else { return nil }
+    self.verdict = verdict
+  }
+}

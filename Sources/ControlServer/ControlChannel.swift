@@ -1,0 +1,150 @@
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+import NIOHTTPTypesHTTP1
+import NIOWebSocket
+
+/// One connection: HTTP/1.1 that may become a WebSocket with its first request.
+struct ControlChannel: HTTPChannelHandler {
+  let responder: Responder
+  let limits: ServerConfiguration.Limits
+  let guardian: RequestGuard
+  let serveWebSocket: @Sendable (WebSocketChannel, _ since: UInt64?) async -> Void
+
+  enum Negotiated: Sendable {
+    case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>)
+    case webSocket(WebSocketChannel, since: UInt64?)
+  }
+
+  struct Value: ServerChildChannelValue {
+    let negotiated: EventLoopFuture<Negotiated>
+    let channel: any Channel
+  }
+
+  func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+    channel.eventLoop.makeCompletedFuture {
+      let upgrader = NIOTypedWebSocketServerUpgrader<Negotiated>(
+        // Nothing of what clients say is used, so nothing of it needs to be long.
+        maxFrameSize: limits.maxBodyBytes,
+        // HandshakeFilter has decided.
+        shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture([:]) },
+        upgradePipelineHandler: { channel, head in
+          channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            let rules = try pipeline.handler(type: ConnectionRulesHandler.self)
+            pipeline.removeHandler(rules, promise: nil)
+            try pipeline.addHandler(WebSocketSilenceHandler(limit: limits.pingInterval * 2.25))
+            return .webSocket(
+              try WebSocketChannel(wrappingChannelSynchronously: channel),
+              since: sequenceNumber(inQueryOf: head.uri))
+          }
+        })
+      let notUpgrading: @Sendable (any Channel) -> EventLoopFuture<Negotiated> = { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+          return .http(
+            try NIOAsyncChannel(
+              wrappingChannelSynchronously: channel,
+              configuration: .init(isOutboundHalfClosureEnabled: true)))
+        }
+      }
+      var configuration = NIOUpgradableHTTPServerPipelineConfiguration(
+        upgradeConfiguration: .init(
+          upgraders: [upgrader], notUpgradingCompletionHandler: notUpgrading))
+      configuration.enablePipelining = false  // Requests are answered one after the other anyway.
+      configuration.enableErrorHandling = false  // ConnectionRulesHandler does it.
+      configuration.decoderConfiguration.maxHeaderFieldSize = limits.maxHeaderBytes
+      configuration.decoderConfiguration.maxHeaderListSize = limits.maxHeaderBytes
+      configuration.decoderConfiguration.maxHeaderFieldCount = 100
+
+      let pipeline = channel.pipeline.syncOperations
+      let negotiated = try pipeline.configureUpgradableHTTPServerPipeline(
+        configuration: configuration)
+      let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+      let rules = ConnectionRulesHandler(limits: limits)
+      let filter = HandshakeFilter(guardian: guardian, overSocket: channel.isUnixSocket)
+      try pipeline.addHandler(rules, position: .after(decoder))
+      try pipeline.addHandler(filter, position: .after(rules))
+      return Value(negotiated: negotiated, channel: channel)
+    }
+  }
+
+  func handle(value: Value, logger: Logger) async {
+    // Cancelled means that the time for an orderly end is over.
+    await withTaskCancellationHandler {
+      do {
+        switch try await value.negotiated.get() {
+        case .http(let channel): await handleHTTP(asyncChannel: channel, logger: logger)
+        case .webSocket(let channel, let since): await serveWebSocket(channel, since)
+        }
+      } catch {
+        logger.trace("A connection ended before its first request: \(error)")
+        try? await value.channel.close()
+      }
+    } onCancel: {
+      value.channel.close(promise: nil)
+    }
+  }
+}
+
+/// Decides about the first request's wish to become a WebSocket.
+///
+/// One that may not goes on as a plain request, for the router to say why. It loses its `Upgrade`
+/// field before NIO's upgrade handler sees it, because that drops the head of a request whose
+/// upgrade it declines.
+private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias InboundOut = HTTPServerRequestPart
+
+  private let guardian: RequestGuard
+  private let overSocket: Bool
+
+  init(guardian: RequestGuard, overSocket: Bool) {
+    self.guardian = guardian
+    self.overSocket = overSocket
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard case .head(var head) = unwrapInboundIn(data) else {
+      context.fireChannelRead(data)
+      return
+    }
+    if !isHandshake(head) { head.headers.remove(name: "upgrade") }
+    context.fireChannelRead(wrapInboundOut(.head(head)))
+    context.pipeline.syncOperations.removeHandler(self, promise: nil)
+  }
+
+  private func isHandshake(_ head: HTTPRequestHead) -> Bool {
+    let headers = head.headers
+    guard head.method == .GET, head.uri.prefix(while: { $0 != "?" }) == "/ws",
+      headers[canonicalForm: "upgrade"].map({ $0.lowercased() }) == ["websocket"],
+      headers["sec-websocket-version"] == ["13"], headers["sec-websocket-key"].count == 1,
+      !headers.contains(name: "transfer-encoding"),
+      headers["content-length"].allSatisfy({ $0 == "0" })
+    else { return false }
+    return
+      (try? guardian.check(
+        host: headers.first(name: "host"), origin: headers.first(name: "origin"),
+        checksOrigin: true, overSocket: overSocket)) != nil
+  }
+}
+
+@available(*, unavailable)
+extension HandshakeFilter: Sendable {}
+
+/// `since=SEQ` of `/ws?since=SEQ`.
+func sequenceNumber(inQueryOf uri: String) -> UInt64? {
+  guard let query = uri.firstIndex(of: "?") else { return nil }
+  return uri[query...].dropFirst().split(separator: "&").lazy
+    .filter { $0.hasPrefix("since=") }
+    .compactMap { UInt64($0.dropFirst("since=".count)) }.first
+}
+
+extension Channel {
+  var isUnixSocket: Bool {
+    if case .unixDomainSocket = localAddress { true } else { false }
+  }
+}

@@ -1,0 +1,62 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Migrations
+import NIOCore
+import Storage
+import Updating
+
+/// `/api/events`, the plain-request side of `/ws`, and the probes.
+struct EventRoutes: Sendable {
+  let updater: Updater
+  let keepAliveInterval: Duration
+
+  func add(to routes: inout RouteTable) {
+    routes.on(.get, "/api/events", use: events)
+    // A handshake that holds never gets here.
+    routes.on(.get, "/ws") { _, _ in
+      throw Problem(
+        Failure(.usage, "This address speaks WebSocket (version 13) only."),
+        status: .upgradeRequired, headers: [.upgrade: "websocket"])
+    }
+    routes.on(.get, "/livez") { _, _ in try .json(["alive": true]) }
+    routes.on(.get, "/readyz") { _, _ in
+      // Waiting for consent is ready; waiting for a person to repair something is not.
+      let isReady = await updater.status().mode == .normal
+      return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
+    }
+  }
+
+  /// Server-Sent Events as the HTML standard has them (9.2.6).
+  @Sendable private func events(_ request: Request, _ context: ControlContext) async throws
+    -> Response
+  {
+    let text = request.headers[.lastEventID] ?? request.uri.queryParameters.get("since")
+    let since = try text.map { text throws(Failure) in
+      guard let number = UInt64(text) else {
+        throw Failure(.usage, "`since` (or Last-Event-ID) must be the number of an event.")
+      }
+      return number
+    }
+    return Response(
+      status: .ok,
+      headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+      body: ResponseBody { writer in
+        let feed = await EventFeed.open(updater, since: since, tick: keepAliveInterval)
+        try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
+        try await feed.each { item in
+          switch item {
+          case .event(let event):
+            var buffer = ByteBuffer()
+            buffer.writeString("id: \(event.seq)\nevent: \(event.type.rawValue)\ndata: ")
+            buffer.writeBytes(try JSON.encode(event))
+            buffer.writeString("\n\n")
+            try await writer.write(buffer)
+          case .tick:
+            try await writer.write(ByteBuffer(string: ": still here\n\n"))
+          }
+        }
+        try await writer.finish(nil)
+      })
+  }
+}

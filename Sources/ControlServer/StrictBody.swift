@@ -1,0 +1,109 @@
+import FoundationEssentials
+import HTTPTypes
+import HummingbirdCore
+import Migrations
+import NIOCore
+
+/// A request body whose fields are exactly its coding keys: one that is not known is an error, not
+/// ignored, because a misspelt field would otherwise do something else than its sender meant.
+protocol StrictBody: Decodable {
+  associatedtype CodingKeys: CodingKey & CaseIterable
+}
+
+/// For requests that take no body: nothing, or `{}`.
+struct NoFields: StrictBody {
+  enum CodingKeys: CodingKey, CaseIterable {}
+}
+
+extension Request {
+  /// The body as a value; an absent body counts as `{}`.
+  ///
+  /// - Throws: `Problem` with 413, 415 or 400, the latter naming the field.
+  func strictBody<Body: StrictBody>(_ type: Body.Type, limit: Int) async throws -> Body {
+    try Body.parse(try await bodyBytes(limit: limit))
+  }
+
+  /// - Throws: `Problem` with 413 or 415.
+  func bodyBytes(limit: Int) async throws -> [UInt8] {
+    let tooLarge = Problem(
+      Failure(.usage, "The body is larger than \(limit) bytes."), status: .contentTooLarge,
+      headers: [.connection: "close"])
+    // What is announced is refused before it is read.
+    if let length = headers[.contentLength].flatMap(Int.init), length > limit { throw tooLarge }
+    let buffer: ByteBuffer
+    do {
+      buffer = try await body.collect(upTo: limit)
+    } catch is NIOTooManyBytesError {
+      throw tooLarge
+    }
+    if buffer.readableBytes > 0 || headers[.contentType] != nil {
+      // Other types (a form, plain text) are what a page of another site can send without being
+      // asked first.
+      let type = headers[.contentType]?.prefix { $0 != ";" }.lowercased() ?? ""
+      guard type.split(separator: " ").first == "application/json" else {
+        throw Problem(
+          Failure(
+            .usage, "The body must be JSON.", howToClear: "Send Content-Type: application/json."),
+          status: .unsupportedMediaType)
+      }
+    }
+    return Array(buffer.readableBytesView)
+  }
+}
+
+extension StrictBody {
+  /// - Throws: `Failure(.usage)` naming the field.
+  static func parse(_ bytes: [UInt8]) throws(Failure) -> Self {
+    let data = Data(bytes.isEmpty ? Array("{}".utf8) : bytes)
+    let fields = CodingKeys.allCases.map(\.stringValue)
+    do {
+      let known = Set(fields)
+      let present = try JSONDecoder().decode([String: Anything].self, from: data)
+      if let unknown = present.keys.filter({ !known.contains($0) }).min() {
+        throw Failure(
+          .usage, "Unknown field `\(unknown.prefix(100))`.",
+          howToClear: fields.isEmpty
+            ? "This request takes no fields." : "Known fields: \(fields.joined(separator: ", ")).")
+      }
+      return try JSONDecoder().decode(Self.self, from: data)
+    } catch let failure as Failure {
+      throw failure
+    } catch let error as DecodingError {
+      throw Failure(.usage, Self.describe(error))
+    } catch {
+      throw Failure(.usage, "The body is not JSON.")
+    }
+  }
+
+  private static func describe(_ error: DecodingError) -> String {
+    func path(_ context: DecodingError.Context) -> String? {
+      context.codingPath.first?.stringValue
+    }
+    switch error {
+    case .keyNotFound(let key, _):
+      return "The field `\(key.stringValue)` is missing."
+    case .typeMismatch(let type, let context), .valueNotFound(let type, let context):
+      guard let field = path(context) else { return "The body must be a JSON object." }
+      return "The field `\(field)` must be \(name(of: type))."
+    case .dataCorrupted(let context):
+      guard let field = path(context) else { return "The body is not well-formed JSON." }
+      return "The field `\(field)` has a wrong value."
+    @unknown default:
+      return "The body is not what this request takes."
+    }
+  }
+
+  private static func name(of type: any Any.Type) -> String {
+    switch type {
+    case is Bool.Type: "true or false"
+    case is Double.Type: "a number"
+    case is String.Type: "text"
+    default: "of another type"
+    }
+  }
+}
+
+/// Any JSON value, not looked at.
+private struct Anything: Decodable {
+  init(from decoder: any Decoder) {}
+}

@@ -1,0 +1,95 @@
+/// Why something was refused or went wrong, in a form that a person, a script and the panel can all use.
+///
+/// One type for every module: an error that crosses from SQL to a browser keeps its file, line and statement.
+public struct Failure: Error, Codable, Sendable, Equatable {
+  /// What kind of failure it is; stable, and never matched on by its text.
+  public var code: Code
+  /// What happened, in one sentence for a person.
+  public var message: String
+  /// The file that it is about (a migration, a snapshot, the config), when there is one.
+  public var file: String?
+  /// The line in `file`, counted from 1.
+  public var line: Int?
+  /// The SQL statement that was running, shortened to a few hundred characters.
+  public var statement: String?
+  /// What the person can do about it.
+  public var howToClear: String?
+
+  public init(
+    _ code: Code, _ message: String, file: String? = nil, line: Int? = nil,
+    statement: String? = nil, howToClear: String? = nil
+  ) {
+    self.code = code
+    self.message = message
+    self.file = file
+    self.line = line
+    self.statement = statement
+    self.howToClear = howToClear
+  }
+
+  /// The stable codes. The raw value is what `--json`, the interface and the docs show.
+  public enum Code: String, Codable, Sendable, CaseIterable {
+    // What was asked for
+    case usage = "CHK-USAGE"
+    case badConfig = "CHK-CONFIG"
+    case notAllowed = "CHK-NOT-ALLOWED"
+    case consentMissing = "CHK-CONSENT-MISSING"
+    case planChanged = "CHK-PLAN-CHANGED"
+    case notFound = "CHK-NOT-FOUND"
+    // Migration files
+    case migrationsMissing = "CHK-MIGRATIONS-MISSING"
+    case migrationFile = "CHK-MIGRATION-FILE"
+    case migrationOrder = "CHK-MIGRATION-ORDER"
+    case drift = "CHK-DRIFT"
+    case databaseNewer = "CHK-DATABASE-NEWER"
+    case unadopted = "CHK-UNADOPTED"
+    // The database
+    case databaseMissing = "CHK-DATABASE-MISSING"
+    case databaseExists = "CHK-DATABASE-EXISTS"
+    case databaseEmpty = "CHK-DATABASE-EMPTY"
+    case notADatabase = "CHK-NOT-A-DATABASE"
+    case databaseCorrupt = "CHK-DATABASE-CORRUPT"
+    case databaseReadOnly = "CHK-DATABASE-READ-ONLY"
+    case databaseLocked = "CHK-DATABASE-LOCKED"
+    case inputOutput = "CHK-INPUT-OUTPUT"
+    // Not now
+    case gateClosed = "CHK-GATE-CLOSED"
+    case runActive = "CHK-RUN-ACTIVE"
+    case noSpace = "CHK-NO-SPACE"
+    case noDaemon = "CHK-NO-DAEMON"
+    // While the run went
+    case preflight = "CHK-PREFLIGHT"
+    case statement = "CHK-STATEMENT"
+    case forbiddenStatement = "CHK-FORBIDDEN-STATEMENT"
+    case timeout = "CHK-TIMEOUT"
+    case stopped = "CHK-STOPPED"
+    case validation = "CHK-VALIDATION"
+    case foreignKeys = "CHK-FOREIGN-KEYS"
+    case rowsLost = "CHK-ROWS-LOST"
+    case expectation = "CHK-EXPECTATION"
+    case integrity = "CHK-INTEGRITY"
+    case snapshotDamaged = "CHK-SNAPSHOT-DAMAGED"
+    case interrupted = "CHK-INTERRUPTED"
+    case needsPerson = "CHK-NEEDS-PERSON"
+  }
+
+  /// The process exit code, after sysexits.h where it has one (the table in docs/command-line.md).
+  public var exitCode: Int32 {
+    switch code {
+    case .usage: 64
+    case .migrationFile, .migrationOrder, .drift, .databaseNewer, .unadopted, .databaseEmpty,
+      .notADatabase, .databaseCorrupt, .snapshotDamaged, .preflight:
+      65
+    case .databaseMissing, .migrationsMissing, .notFound: 66
+    case .noDaemon: 69
+    case .inputOutput, .databaseReadOnly, .databaseExists: 74
+    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged: 75
+    case .notAllowed, .consentMissing: 77
+    case .badConfig: 78
+    case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,
+      .expectation, .integrity, .interrupted:
+      1
+    case .needsPerson: 2
+    }
+  }
+}

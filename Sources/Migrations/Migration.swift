@@ -1,0 +1,178 @@
+/// A stretch of SQL of a migration file, with its place in that file.
+public struct SQLSection: Hashable, Sendable {
+  public var text: String
+  /// The line in the file of the first line of `text`, counted from 1.
+  public var firstLine: Int
+
+  public init(text: String, firstLine: Int) {
+    self.text = text
+    self.firstLine = firstLine
+  }
+}
+
+/// What a migration declares about the number of rows of one table: an `Expect` header.
+public struct RowExpectation: Hashable, Sendable {
+  public enum Change: Hashable, Sendable {
+    case unchanged
+    /// As many rows more (less, when negative).
+    case changesBy(Int64)
+    /// So many rows afterwards, or more.
+    case atLeast(Int64)
+  }
+
+  public var table: String
+  public var change: Change
+  /// The line of the header in its file.
+  public var line: Int
+
+  public init(table: String, change: Change, line: Int) {
+    self.table = table
+    self.change = change
+    self.line = line
+  }
+}
+
+/// One migration file, read and checked: the format of docs/migration-files.md.
+public struct Migration: Hashable, Sendable {
+  public var version: SchemaVersion
+  /// What follows the version in the file name: `add_route_versions`.
+  public var name: String
+  public var fileName: String
+  public var path: String
+  /// The Description header, or the name with `_` as spaces.
+  public var summary: String
+  public var requires: [SchemaVersion]
+  /// The line of the Requires header, for messages.
+  var requiresLine: Int?
+  /// The time limit of this file; nil when it gives none.
+  public var timeout: Duration?
+  public var expectations: [RowExpectation]
+  /// True with `Foreign-Keys: enforced`: the script relies on cascades.
+  public var enforcesForeignKeys: Bool
+  /// Queries that return problems, asked before anything is changed.
+  public var preflight: [SQLSection]
+  /// The change itself; never empty.
+  public var migrate: [SQLSection]
+  /// Queries that return problems, asked after the change and before the commit.
+  public var validate: [SQLSection]
+  /// The SHA-256 of the text in lowercase hexadecimal; line ends count as LF, a byte order mark
+  /// does not count.
+  public var checksum: String
+  /// The path of the sibling rollback file, when there is one; set by ``MigrationCatalog``.
+  public var rollbackPath: String?
+
+  /// Parses one file, a migration or a rollback file.
+  ///
+  /// Throws `.migrationFile` with file and line for a name, header, mark or quote that does not fit
+  /// the format.
+  public init(fileName: String, path: String, text: String) throws(Failure) {
+    let parsedName = try MigrationFileName(fileName, path: path)
+    let source = try MigrationSource(fileName: fileName, path: path, text: text)
+    var scanner = ScriptScanner(source)
+    var headers = MigrationHeaders()
+    var sections = SectionCollector(source)
+    while let element = try scanner.next() {
+      switch element {
+      case .sql(let line): sections.noteSQL(line: line)
+      case .comment(let comment) where comment.opensLine:
+        if let mark = try SectionKind(markedBy: comment, in: source) {
+          try sections.open(mark, at: comment)
+        } else if sections.isAtTop {
+          try headers.take(comment, in: source)
+        }
+      case .comment: break
+      }
+    }
+    let found = try sections.finish()
+
+    version = parsedName.version
+    name = parsedName.name
+    self.fileName = fileName
+    self.path = path
+    summary = headers.description ?? String(name.map { $0 == "_" ? " " : $0 })
+    requires = headers.requires
+    requiresLine = headers.requiresLine
+    timeout = headers.timeout
+    expectations = headers.expectations
+    enforcesForeignKeys = headers.enforcesForeignKeys
+    preflight = found[.preflight] ?? []
+    migrate = found[.migrate] ?? []
+    validate = found[.validate] ?? []
+    checksum = sha256(source.bytes)
+  }
+}
+
+private enum SectionKind: String, CaseIterable {
+  case preflight, migrate, validate
+
+  /// The section that the comment opens; nil when the comment is no mark.
+  init?(markedBy comment: ScriptScanner.LineComment, in source: MigrationSource) throws(Failure) {
+    guard comment.text.hasPrefix("@") else { return nil }
+    let word = comment.text.dropFirst().prefix { $0.isLetter || $0.isNumber || $0 == "-" }
+    guard !word.isEmpty else { return nil }
+    let marks = Self.allCases.map { "@" + $0.rawValue }
+    guard let kind = Self(rawValue: String(word)) else {
+      throw source.failure(
+        "There is no section @\(word).\(suggestion(for: "@" + word, among: marks))",
+        line: comment.line, howToClear: "Use one of \(marks.joined(separator: ", ")).")
+    }
+    guard comment.text.count == word.count + 1 else {
+      throw source.failure(
+        "Something follows the mark @\(word) on its line.", line: comment.line,
+        howToClear: "Put -- @\(word) alone on its line.")
+    }
+    self = kind
+  }
+}
+
+/// Cuts the script at its marks.
+private struct SectionCollector {
+  private let source: MigrationSource
+  private var found: [SectionKind: [SQLSection]] = [:]
+  private var open: (kind: SectionKind, start: Int, firstLine: Int)?
+  private var hasSQL = false
+  private var firstUnmarkedLine: Int?
+
+  init(_ source: MigrationSource) {
+    self.source = source
+  }
+
+  /// True before the first SQL and the first mark, where headers may stand.
+  var isAtTop: Bool { open == nil && firstUnmarkedLine == nil }
+
+  mutating func noteSQL(line: Int) {
+    hasSQL = true
+    if open == nil, firstUnmarkedLine == nil { firstUnmarkedLine = line }
+  }
+
+  mutating func open(_ kind: SectionKind, at mark: ScriptScanner.LineComment) throws(Failure) {
+    if let line = firstUnmarkedLine {
+      throw source.failure(
+        "There is SQL before the first section mark (line \(mark.line)).", line: line,
+        howToClear: "Put -- @migrate above it, or below the mark that it belongs to.")
+    }
+    close(end: mark.lineStart)
+    open = (kind, mark.nextLineStart, mark.line + 1)
+    hasSQL = false
+  }
+
+  mutating func finish() throws(Failure) -> [SectionKind: [SQLSection]] {
+    if firstUnmarkedLine != nil {
+      return [.migrate: [SQLSection(text: source.text(0..<source.bytes.count), firstLine: 1)]]
+    }
+    close(end: source.bytes.count)
+    guard found[.migrate] != nil else {
+      throw Failure(
+        .migrationFile, "\(source.fileName) changes nothing: there is no SQL in its @migrate part.",
+        file: source.path, howToClear: "Write the statements, or remove the file.")
+    }
+    return found
+  }
+
+  /// A section of comments only is no section: nothing would run.
+  private mutating func close(end: Int) {
+    guard let open, hasSQL else { return }
+    found[open.kind, default: []].append(
+      SQLSection(text: source.text(open.start..<end), firstLine: open.firstLine))
+  }
+}

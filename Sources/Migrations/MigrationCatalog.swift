@@ -1,0 +1,137 @@
+import FoundationEssentials
+
+/// The migration files of one folder, checked against each other and in the order of their
+/// versions.
+public struct MigrationCatalog: Sendable {
+  public var directory: String
+  /// Sorted by version; no version occurs twice.
+  public var migrations: [Migration]
+
+  /// The newest version that the files hold; `.zero` only for a catalog that was made from an empty
+  /// list.
+  public var latest: SchemaVersion { migrations.last?.version ?? .zero }
+
+  /// Reads every `.sql` file of the folder; other files, and those whose name begins with a dot,
+  /// are not looked at.
+  ///
+  /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when
+  /// it or a file cannot be read, `.migrationFile` and `.migrationOrder` for what is wrong in the
+  /// files.
+  public init(directory: String) throws(Failure) {
+    var migrations: [Migration] = []
+    var indexes: [String: Int] = [:]
+    var rollbacks: [(name: MigrationFileName, fileName: String, path: String)] = []
+    for fileName in try Self.fileNames(in: directory) {
+      let path = directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
+      let name = try MigrationFileName(fileName, path: path)
+      let migration = try Migration(
+        fileName: fileName, path: path, text: Self.text(of: fileName, at: path))
+      if name.isRollback {
+        rollbacks.append((name, fileName, path))
+      } else {
+        indexes[name.stem] = migrations.count
+        migrations.append(migration)
+      }
+    }
+    for rollback in rollbacks {
+      guard let index = indexes[rollback.name.stem] else {
+        throw Failure(
+          .migrationFile,
+          "\(rollback.fileName) is a rollback file, but there is no \(rollback.name.stem).sql.",
+          file: rollback.path,
+          howToClear: "Name it after its migration, or remove it.")
+      }
+      if let other = migrations[index].rollbackPath {
+        throw Failure(
+          .migrationFile,
+          "\(migrations[index].fileName) has two rollback files: "
+            + "\(other.split(separator: "/").last ?? "") and \(rollback.fileName).",
+          file: rollback.path, howToClear: "Keep one of them.")
+      }
+      migrations[index].rollbackPath = rollback.path
+    }
+    guard !migrations.isEmpty else {
+      throw Failure(
+        .migrationsMissing, "The migrations folder \(directory) has no migration files.",
+        file: directory,
+        howToClear: "Install the application's migration files there, "
+          + "or set migrations.directory to the folder that has them.")
+    }
+    try self.init(directory: directory, migrations: migrations)
+  }
+
+  /// Sorts the migrations and checks them against each other.
+  ///
+  /// Throws `.migrationOrder` when two have one version, or one requires what is not there or not
+  /// older.
+  public init(directory: String, migrations: [Migration]) throws(Failure) {
+    self.directory = directory
+    self.migrations = migrations.sorted {
+      ($0.version, $0.fileName) < ($1.version, $1.fileName)
+    }
+    for (one, other) in zip(self.migrations, self.migrations.dropFirst())
+    where one.version == other.version {
+      throw Failure(
+        .migrationOrder,
+        "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
+        file: other.path, howToClear: "Give the newer one the next free version.")
+    }
+    let versions = Set(self.migrations.map(\.version))
+    for migration in self.migrations {
+      for required in migration.requires {
+        let problem: String
+        if required >= migration.version {
+          problem = "which is not older than itself (\(migration.version))"
+        } else if !versions.contains(required) {
+          problem = "which no file in \(directory) has"
+        } else {
+          continue
+        }
+        throw Failure(
+          .migrationOrder, "\(migration.fileName) requires version \(required), \(problem).",
+          file: migration.path, line: migration.requiresLine,
+          howToClear: "Correct the Requires header, or add the missing file.")
+      }
+    }
+  }
+
+  private static func fileNames(in directory: String) throws(Failure) -> [String] {
+    var isDirectory = false
+    let setting = "Set migrations.directory to the folder with the application's migration files."
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {
+      throw Failure(
+        .migrationsMissing, "There is no migrations folder \(directory).", file: directory,
+        howToClear: setting)
+    }
+    guard isDirectory else {
+      throw Failure(
+        .migrationsMissing, "\(directory) is not a folder.", file: directory, howToClear: setting)
+    }
+    do {
+      return try FileManager.default.contentsOfDirectory(atPath: directory)
+        // Lowercased, so that 0004_x.SQL is refused by its name instead of overlooked.
+        .filter { !$0.hasPrefix(".") && $0.lowercased().hasSuffix(".sql") }
+        .sorted()
+    } catch {
+      throw Failure(
+        .inputOutput, "The migrations folder \(directory) cannot be read.", file: directory,
+        howToClear: "Let the user that chock runs as read it.")
+    }
+  }
+
+  private static func text(of fileName: String, at path: String) throws(Failure) -> String {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw Failure(
+        .inputOutput, "The migration file \(fileName) cannot be read.", file: path,
+        howToClear: "Make it a regular file that the user that chock runs as may read.")
+    }
+    guard let text = String(validating: data, as: UTF8.self) else {
+      let lines = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+      let bad = lines.firstIndex { String(validating: $0, as: UTF8.self) == nil }
+      throw Failure(
+        .migrationFile, "\(fileName) is not UTF-8 text.", file: path, line: bad.map { $0 + 1 },
+        howToClear: "Save the file as UTF-8.")
+    }
+    return text
+  }
+}

@@ -1,0 +1,39 @@
+internal import CSQLite
+
+/// What libsqlite3 answered when a call failed.
+public struct SQLiteError: Error, Sendable, Equatable {
+  /// The extended result code (<https://sqlite.org/rescode.html>).
+  public var code: Int32
+  /// SQLite's own words.
+  public var message: String
+  /// Where in the statement a syntax error is: a byte offset, when SQLite knows it.
+  public var offset: Int?
+
+  public init(code: Int32, message: String, offset: Int? = nil) {
+    self.code = code
+    self.message = message
+    self.offset = offset
+  }
+
+  /// What kind of trouble it is; what callers decide by.
+  public var kind: Kind {
+    switch code & 0xff {
+    case SQLITE_BUSY, SQLITE_LOCKED: .busy
+    case SQLITE_INTERRUPT: .interrupted
+    case SQLITE_AUTH: .denied
+    case SQLITE_FULL: .full
+    case SQLITE_IOERR: .inputOutput
+    case SQLITE_CORRUPT: .corrupt
+    case SQLITE_NOTADB: .notADatabase
+    case SQLITE_READONLY: .readOnly
+    case SQLITE_CANTOPEN: .cannotOpen
+    case SQLITE_PERM: .cannotOpen
+    default: .other
+    }
+  }
+
+  public enum Kind: Sendable {
+    case busy, interrupted, denied, full, inputOutput, corrupt, notADatabase, readOnly, cannotOpen
+    case other
+  }
+}

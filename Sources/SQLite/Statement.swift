@@ -1,0 +1,149 @@
+internal import CSQLite
+
+/// A compiled statement. Columns and parameters are counted from 0 and 1, as SQLite does.
+public final class Statement {
+  private let handle: OpaquePointer
+  // Keeps the connection open as long as the statement lives.
+  private let connection: Connection
+  /// Where the statement stands in the script that it came from: byte offsets.
+  public let start: Int
+  public let end: Int
+
+  init(_ handle: OpaquePointer, on connection: Connection, start: Int, end: Int) {
+    self.handle = handle
+    self.connection = connection
+    self.start = start
+    self.end = end
+  }
+
+  deinit {
+    sqlite3_finalize(handle)
+  }
+
+  /// Goes to the next row; false when there is none.
+  public func step() throws(SQLiteError) -> Bool {
+    let code = sqlite3_step(handle)
+    switch code {
+    case SQLITE_ROW: return true
+    case SQLITE_DONE: return false
+    default:
+      let error = connection.lastError(code)
+      sqlite3_reset(handle)
+      throw error
+    }
+  }
+
+  /// Steps to the end and starts over.
+  public func run() throws(SQLiteError) {
+    while try step() {}
+    sqlite3_reset(handle)
+  }
+
+  public func reset() {
+    sqlite3_reset(handle)
+  }
+
+  /// True when the statement cannot write to the database file.
+  public var isReadOnly: Bool { sqlite3_stmt_readonly(handle) != 0 }
+
+  // MARK: Parameters
+
+  public func bind(_ value: String?, at index: Int32) throws(SQLiteError) {
+    guard let text = value else { return try check(sqlite3_bind_null(handle, index)) }
+    try check(chock_bind_text(handle, index, text, Int32(text.utf8.count)))
+  }
+
+  public func bind(_ value: Int64?, at index: Int32) throws(SQLiteError) {
+    if let value {
+      try check(sqlite3_bind_int64(handle, index, value))
+    } else {
+      try check(sqlite3_bind_null(handle, index))
+    }
+  }
+
+  private func check(_ code: Int32) throws(SQLiteError) {
+    guard code == SQLITE_OK else { throw connection.lastError(code) }
+  }
+
+  // MARK: Columns
+
+  public enum ColumnType: UInt8, Sendable {
+    case null = 0
+    case integer, real, text, blob
+  }
+
+  public var columnCount: Int32 { sqlite3_column_count(handle) }
+
+  public func type(_ column: Int32) -> ColumnType {
+    switch sqlite3_column_type(handle, column) {
+    case SQLITE_INTEGER: .integer
+    case SQLITE_FLOAT: .real
+    case SQLITE_TEXT: .text
+    case SQLITE_BLOB: .blob
+    default: .null
+    }
+  }
+
+  public func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+  public func real(_ column: Int32) -> Double { sqlite3_column_double(handle, column) }
+
+  public func text(_ column: Int32) -> String? {
+    guard let bytes = sqlite3_column_text(handle, column) else { return nil }
+    let count = Int(sqlite3_column_bytes(handle, column))
+    return String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
+  }
+
+  /// The bytes of a text or blob, valid inside `body` only.
+  public func withBytes<R>(_ column: Int32, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    let blob = sqlite3_column_blob(handle, column)
+    return body(
+      UnsafeRawBufferPointer(start: blob, count: Int(sqlite3_column_bytes(handle, column))))
+  }
+}
+
+/// The text of one or more statements, and how far it has been read.
+public struct Script: Sendable {
+  let bytes: [UInt8]
+  /// Where the next statement starts: a byte offset.
+  public internal(set) var offset = 0
+
+  public init(_ sql: String) {
+    bytes = Array(sql.utf8) + [0]
+  }
+
+  /// The number of bytes of SQL.
+  public var count: Int { bytes.count - 1 }
+
+  /// The number of line breaks before a byte offset.
+  public func linesBefore(_ offset: Int) -> Int {
+    bytes[..<min(offset, count)].count { $0 == UInt8(ascii: "\n") }
+  }
+
+  /// The text between two byte offsets.
+  public func text(from start: Int, to end: Int) -> String {
+    String(decoding: bytes[min(start, count)..<min(max(start, end), count)], as: UTF8.self)
+  }
+
+  /// Goes past white space and comments, so that a statement's line is that of its first word.
+  mutating func skipBlank() {
+    while offset < count {
+      let byte = bytes[offset]
+      if byte == 0x20 || (0x09...0x0d).contains(byte) {
+        offset += 1
+      } else if byte == UInt8(ascii: "-"), bytes[offset + 1] == UInt8(ascii: "-") {
+        while offset < count, bytes[offset] != UInt8(ascii: "\n") { offset += 1 }
+      } else if byte == UInt8(ascii: "/"), bytes[offset + 1] == UInt8(ascii: "*") {
+        offset += 2
+        while offset < count,
+          !(bytes[offset] == UInt8(ascii: "*") && bytes[offset + 1] == UInt8(ascii: "/"))
+        {
+          offset += 1
+        }
+        offset = min(offset + 2, count)
+      } else {
+        return
+      }
+    }
+  }
+}

@@ -1,0 +1,239 @@
+public import Migrations
+import SQLite
+
+/// How far the statements of a plan have got.
+public struct ApplyProgress: Sendable {
+  /// The migration that runs, and its number from 1.
+  public var migration: Migration
+  public var number: Int
+  /// The statement, counted from 0 over the whole plan.
+  public var statement: Int
+  /// The line on which the statement starts.
+  public var line: Int
+  /// How long this statement has been running.
+  public var running: Duration
+}
+
+/// What the statements of a plan did, before it is committed.
+public struct ApplyReport: Sendable {
+  public struct Place: Sendable, Equatable {
+    public var file: String
+    public var line: Int
+    public var statement: String
+  }
+
+  /// How long each statement took, in the order of the plan.
+  public var statementSeconds: [Double] = []
+  /// Tables written, altered, created or dropped, in lower case.
+  public var touchedTables: Set<String> = []
+  /// The first statement that deleted rows of a table (in lower case) or dropped it.
+  public var removals: [String: Place] = [:]
+}
+
+/// Runs the statements of a plan inside the transaction that its caller has opened.
+struct Applier {
+  let connection: Connection
+  let stop: StopSignal
+  /// When the whole run must be over.
+  let deadline: ContinuousClock.Instant?
+  let run: String
+  let chockVersion: String
+  let report: (ApplyProgress) -> Void
+
+  /// Runs every section of every step, and writes the ledger rows.
+  ///
+  /// - Throws: a failure that names file, line and statement. The transaction is then to be rolled back.
+  func apply(_ plan: Plan) throws(Failure) -> ApplyReport {
+    var result = ApplyReport()
+    let guardian = MigrationGuard()
+    defer {
+      connection.authorize(nil)
+      connection.interrupt(when: nil)
+    }
+    for (index, migration) in plan.steps.enumerated() {
+      let started = ContinuousClock.now
+      let limit = Limit(
+        stop: stop, runDeadline: deadline, timeout: migration.timeout, started: started)
+      var context = Context(
+        migration: migration, number: index + 1, limit: limit, guardian: guardian, result: result)
+      connection.authorize { guardian.allow($0) }
+      try problems(of: migration.preflight, failingAs: .preflight, &context)
+      try statements(of: migration.migrate, &context)
+      try problems(of: migration.validate, failingAs: .validation, &context)
+      connection.authorize(nil)
+      connection.interrupt(when: nil)
+      result = context.result
+      try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        try LedgerTable.insert(
+          LedgerEntry(
+            version: migration.version, name: migration.name, checksum: migration.checksum,
+            appliedAt: Timestamp.now(), durationMs: (ContinuousClock.now - started).milliseconds,
+            run: run, chockVersion: chockVersion, kind: .applied), connection)
+      }
+    }
+    result.touchedTables = guardian.touchedTables
+    return result
+  }
+
+  /// What the work on one migration carries along.
+  private struct Context {
+    let migration: Migration
+    let number: Int
+    let limit: Limit
+    let guardian: MigrationGuard
+    var result: ApplyReport
+  }
+
+  /// When a statement has to end.
+  private struct Limit {
+    let stop: StopSignal
+    let runDeadline: ContinuousClock.Instant?
+    let timeout: Duration?
+    let started: ContinuousClock.Instant
+
+    func reached(_ now: ContinuousClock.Instant = .now) -> Failure? {
+      if let requested = stop.requested { return requested }
+      if let timeout, now - started > timeout {
+        return Failure(
+          .timeout, "It ran longer than its Timeout of \(timeout.seconds) s.",
+          howToClear: "Make the statement faster, or raise the file's Timeout header.")
+      }
+      if let runDeadline, now > runDeadline {
+        return Failure(
+          .timeout, "The run took longer than update.migration_timeout_seconds allows.",
+          howToClear: "Raise update.migration_timeout_seconds in the config.")
+      }
+      return nil
+    }
+  }
+
+  private func statements(of sections: [SQLSection], _ context: inout Context) throws(Failure) {
+    for section in sections {
+      try eachStatement(of: section, &context) {
+        (statement, place, context) throws(SQLiteError) in
+        for table in context.guardian.removals where context.result.removals[table] == nil {
+          context.result.removals[table] = place
+        }
+        let started = ContinuousClock.now
+        try statement.run()
+        context.result.statementSeconds.append((ContinuousClock.now - started).seconds)
+      }
+    }
+  }
+
+  /// Runs queries that return problems: no row is a pass.
+  private func problems(
+    of sections: [SQLSection], failingAs code: Failure.Code, _ context: inout Context
+  ) throws(Failure) {
+    for section in sections {
+      var found: [String] = []
+      var first: ApplyReport.Place?
+      try eachStatement(of: section, &context) { (statement, place, _) throws(SQLiteError) in
+        guard statement.isReadOnly else {
+          throw SQLiteError(code: 23, message: "A section of checks can only read.")
+        }
+        while try statement.step() {
+          first = first ?? place
+          if found.count < 10 { found.append(statement.text(0) ?? "(a row without text)") }
+        }
+      }
+      guard let first else { continue }
+      let what = code == .preflight ? "cannot start" : "did not give what it promises"
+      throw Failure(
+        code, "\(context.migration.name) \(what): \(found.joined(separator: "; "))",
+        file: first.file, line: first.line, statement: first.statement,
+        howToClear: code == .preflight ? "Clear this in the application, and try again." : nil)
+    }
+  }
+
+  private func eachStatement(
+    of section: SQLSection, _ context: inout Context,
+    _ body: (Statement, ApplyReport.Place, inout Context) throws(SQLiteError) -> Void
+  ) throws(Failure) {
+    var script = Script(section.text)
+    let guardian = context.guardian
+    while true {
+      let limit = context.limit
+      let migration = context.migration
+      let number = context.number
+      let index = context.result.statementSeconds.count
+      let started = ContinuousClock.now
+      var place = ApplyReport.Place(file: migration.path, line: section.firstLine, statement: "")
+      func tick() {
+        report(
+          ApplyProgress(
+            migration: migration, number: number, statement: index, line: place.line,
+            running: ContinuousClock.now - started))
+      }
+      do throws(SQLiteError) {
+        if limit.reached() != nil { throw SQLiteError(code: 9, message: "interrupted") }
+        guardian.startStatement()
+        guard let statement = try connection.prepareNext(&script) else { return }
+        place.line = section.firstLine + script.linesBefore(statement.start)
+        place.statement = shortened(script.text(from: statement.start, to: statement.end))
+        tick()
+        var lastTick = started
+        connection.interrupt {
+          let now = ContinuousClock.now
+          if now - lastTick > .milliseconds(200) {
+            lastTick = now
+            tick()
+          }
+          return limit.reached(now) != nil
+        }
+        try body(statement, place, &context)
+      } catch {
+        if place.statement.isEmpty {
+          // It did not compile: the script stands at its start, and SQLite may know the very byte.
+          let start = script.offset
+          place.line = section.firstLine + script.linesBefore(start + (error.offset ?? 0))
+          place.statement = shortened(firstStatement(script.text(from: start, to: script.count)))
+        }
+        throw failure(error, place, limit: limit, guardian: guardian)
+      }
+    }
+  }
+
+  private func failure(
+    _ error: SQLiteError, _ place: ApplyReport.Place, limit: Limit, guardian: MigrationGuard
+  ) -> Failure {
+    var failure: Failure
+    if error.kind == .interrupted, let reason = limit.reached() {
+      failure = reason
+    } else if error.kind == .denied, let refusal = guardian.refusal {
+      failure = Failure(.forbiddenStatement, refusal.message, howToClear: refusal.howToClear)
+    } else {
+      switch error.kind {
+      case .full, .inputOutput, .corrupt, .readOnly, .busy:
+        failure = Database.failure(error, connection.fileName)
+      default:
+        failure = Failure(.statement, "SQLite refused the statement: \(error.message).")
+      }
+    }
+    // The place in the script says more than the name of the database.
+    failure.file = place.file
+    failure.line = place.line
+    failure.statement = place.statement
+    return failure
+  }
+
+  private func firstStatement(_ text: String) -> String {
+    text.split(separator: ";", maxSplits: 1).first.map { String($0) + ";" } ?? text
+  }
+
+  private func shortened(_ statement: String) -> String {
+    statement.count <= 300 ? statement : statement.prefix(297) + "..."
+  }
+}
+
+extension Duration {
+  /// In seconds, with fractions.
+  public var seconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+
+  /// In whole milliseconds.
+  public var milliseconds: Int64 {
+    components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+  }
+}

@@ -1,0 +1,81 @@
+public import Migrations
+import SQLite
+
+/// The two ways in which a database comes under chock's care, both on a person's word.
+public enum Creation {
+  /// Writes the ledger into a database that other means brought to `version`.
+  ///
+  /// - Throws: `.databaseExists` when it is adopted already; what `Database.open` throws.
+  public static func adopt(
+    _ path: String, at version: SchemaVersion, catalog: MigrationCatalog, run: String,
+    chockVersion: String
+  ) throws(Failure) {
+    let known = catalog.migrations.filter { $0.version <= version }
+    guard version == .zero || known.last?.version == version else {
+      throw Failure(
+        .notFound, "No migration file has version \(version).", file: catalog.directory,
+        howToClear:
+          "The files hold \(catalog.migrations.map(\.version.description).joined(separator: ", ")); 0 means that none of them is in the database."
+      )
+    }
+    let connection = try Database.openForWriting(path)
+    guard try LedgerTable.read(connection)?.entries.isEmpty ?? true else {
+      throw Failure(
+        .databaseExists, "The database is adopted already.", file: path,
+        howToClear: "`chock status` shows its version.")
+    }
+    try Database.catching(path) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
+      do throws(SQLiteError) {
+        try LedgerTable.create(connection)
+        for migration in known {
+          try LedgerTable.insert(
+            LedgerEntry(
+              version: migration.version, name: migration.name, checksum: migration.checksum,
+              appliedAt: Timestamp.now(), durationMs: 0, run: run, chockVersion: chockVersion,
+              kind: .adopted), connection)
+        }
+        try connection.execute("COMMIT")
+      } catch {
+        try? connection.execute("ROLLBACK")
+        throw error
+      }
+    }
+  }
+
+  /// Makes a new database at a version: built beside its place, and moved there when it is complete.
+  ///
+  /// - Throws: `.databaseExists` where anything exists at `path`; what a migration's failure is.
+  public static func create(
+    _ path: String, catalog: MigrationCatalog, target: SchemaVersion?, run: String,
+    chockVersion: String, stop: StopSignal = StopSignal()
+  ) throws(Failure) -> SchemaVersion {
+    for suffix in ["", "-wal", "-journal"] where FileSystem.facts(path + suffix) != nil {
+      throw Failure(
+        .databaseExists, "\(path + suffix) exists already; nothing was changed.", file: path,
+        howToClear: "Move it away first, or choose another database.path.")
+    }
+    let plan = try Plan(catalog: catalog, ledger: Ledger(entries: []), target: target)
+    let partial = path + ".chock-init"
+    Snapshot.removeDatabase(partial)
+    defer { Snapshot.removeDatabase(partial) }
+    do {
+      let connection = try Database.catching(partial) { () throws(SQLiteError) in
+        try Connection(path: partial, mode: .create)
+      }
+      connection.setDefensive()
+      let transaction = try Transaction.begin(connection, plan: plan)
+      _ = try transaction.apply(
+        plan, baseline: nil, stop: stop, deadline: nil, run: run, chockVersion: chockVersion,
+        progress: { _ in }, verifying: {})
+      try transaction.commit()
+      try Database.catching(partial) { () throws(SQLiteError) in
+        try connection.execute("PRAGMA journal_mode = WAL")
+      }
+    }
+    try FileSystem.sync(partial)
+    // A link fails where a file has appeared meanwhile; a rename would replace it.
+    try FileSystem.link(partial, as: path)
+    return plan.to
+  }
+}

@@ -1,0 +1,162 @@
+public import Migrations
+public import SQLite
+
+/// Opening the application's database, and what can be asked about it as a whole.
+public enum Database {
+  /// Opens an existing database and reads its header, so that whatever is wrong with the file is
+  /// found here.
+  ///
+  /// - Parameter busyTimeout: how long a call waits for a lock, in milliseconds.
+  /// - Throws: `.databaseMissing`, `.databaseEmpty`, `.notADatabase`, `.databaseCorrupt`,
+  ///   `.databaseReadOnly`, `.databaseLocked` or `.inputOutput`, naming the file and the way out.
+  public static func open(
+    _ path: String, mode: Connection.Mode = .readOnly, busyTimeout: Int32 = 5000
+  ) throws(Failure) -> Connection {
+    guard let there = FileSystem.target(path) else {
+      throw Failure(
+        .databaseMissing, "There is no database at \(path).", file: path,
+        howToClear:
+          "Check database.path in the config. `chock init` creates a new database on purpose.")
+    }
+    guard there.isRegular else {
+      throw Failure(
+        .notADatabase, "\(path) is not a file.", file: path,
+        howToClear: "Point database.path in the config at the database file.")
+    }
+    guard there.size > 0 else {
+      throw Failure(
+        .databaseEmpty, "\(path) is empty (0 bytes): it holds no data at all.", file: path,
+        howToClear: "Restore a snapshot (`chock snapshots list`), or move the empty file away.")
+    }
+    return try catching(path) { () throws(SQLiteError) in
+      let connection = try Connection(path: path, mode: mode, busyTimeout: busyTimeout)
+      connection.setDefensive()
+      _ = try connection.integer("SELECT count(*) FROM sqlite_schema")
+      return connection
+    }
+  }
+
+  /// Opens for writing.
+  ///
+  /// - Throws: `.databaseReadOnly` besides what `open` throws.
+  public static func openForWriting(_ path: String, busyTimeout: Int32 = 10_000) throws(Failure)
+    -> Connection
+  {
+    let connection = try open(path, mode: .readWrite, busyTimeout: busyTimeout)
+    guard !connection.isReadOnly else {
+      throw Failure(
+        .databaseReadOnly, "\(path) cannot be written.", file: path,
+        howToClear: "Check its permissions and whether its file system is mounted read-only.")
+    }
+    return connection
+  }
+
+  /// Runs `body`; what SQLite throws becomes a failure that names the file.
+  static func catching<R>(
+    _ path: String, _ body: () throws(SQLiteError) -> R
+  ) throws(Failure) -> R {
+    do {
+      return try body()
+    } catch {
+      throw failure(error, path)
+    }
+  }
+
+  /// What an SQLite error means for a person.
+  static func failure(_ error: SQLiteError, _ path: String) -> Failure {
+    let words = "\(error.message) (SQLite code \(error.code))"
+    switch error.kind {
+    case .busy:
+      return Failure(
+        .databaseLocked, "Another program holds a lock on \(path): \(words).", file: path,
+        howToClear: "Wait until it has finished, or stop it, and try again.")
+    case .notADatabase:
+      return Failure(
+        .notADatabase, "\(path) is not an SQLite database: \(words).", file: path,
+        howToClear:
+          "Check database.path in the config; if the file was damaged, restore a snapshot.")
+    case .corrupt:
+      return Failure(
+        .databaseCorrupt, "\(path) is damaged: \(words).", file: path,
+        howToClear: "Restore a snapshot: `chock snapshots list`, then `chock restore ID`.")
+    case .readOnly:
+      return Failure(
+        .databaseReadOnly, "\(path) cannot be written: \(words).", file: path,
+        howToClear: "Check its permissions and whether its file system is mounted read-only.")
+    case .full:
+      return Failure(
+        .noSpace, "No space is left for \(path): \(words).", file: path,
+        howToClear: "Free space on the file system that holds \(FileSystem.parent(path)).")
+    case .interrupted:
+      return Failure(.stopped, "The work on \(path) was stopped.", file: path)
+    case .inputOutput, .cannotOpen:
+      // A full file system surfaces as an I/O error when it hits the -shm file.
+      if let available = try? FileSystem.availableBytes(at: path), available < 1 << 20 {
+        return Failure(
+          .noSpace, "No space is left for \(path) (\(available) bytes are free): \(words).",
+          file: path,
+          howToClear: "Free space on the file system that holds \(FileSystem.parent(path)).")
+      }
+      return Failure(
+        .inputOutput, "\(path) could not be read or written: \(words).", file: path,
+        howToClear: "Check its permissions and the storage device.")
+    case .denied, .other:
+      return Failure(.inputOutput, "\(path): \(words).", file: path)
+    }
+  }
+
+  /// `quick_check` over the whole database (<https://sqlite.org/pragma.html#pragma_quick_check>).
+  ///
+  /// - Throws: `code`, with the first problems.
+  static func check(
+    _ connection: Connection, file: String, failingAs code: Failure.Code
+  ) throws(Failure) {
+    let problems = try catching(file) { () throws(SQLiteError) in
+      let statement = try connection.prepare("PRAGMA quick_check(5)")
+      var rows: [String] = []
+      while try statement.step() { rows.append(statement.text(0) ?? "") }
+      return rows == ["ok"] ? [] : rows
+    }
+    guard problems.isEmpty else {
+      throw Failure(
+        code, "The database failed its check: \(problems.joined(separator: "; "))", file: file,
+        howToClear: "Restore a snapshot: `chock snapshots list`, then `chock restore ID`.")
+    }
+  }
+
+  /// The check after a run was interrupted.
+  ///
+  /// - Throws: `.needsPerson` when the database is damaged.
+  public static func checkAfterInterruption(_ connection: Connection) throws(Failure) {
+    try check(connection, file: connection.fileName, failingAs: .needsPerson)
+  }
+
+  /// The bytes that the database takes: pages times page size, without the write-ahead log.
+  public static func bytes(_ connection: Connection) throws(Failure) -> Int64 {
+    try catching(connection.fileName) { () throws(SQLiteError) in
+      let pages = try connection.integer("PRAGMA page_count") ?? 0
+      let size = try connection.integer("PRAGMA page_size") ?? 0
+      return pages * size
+    }
+  }
+
+  /// The ordinary tables of the database, sorted: no views, no virtual tables (nor
+  /// the shadow tables behind them), no tables of SQLite's own.
+  static func tables(_ connection: Connection) throws(SQLiteError) -> [String] {
+    let statement = try connection.prepare(
+      """
+      SELECT name FROM pragma_table_list
+      WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+      ORDER BY name
+      """)
+    var names: [String] = []
+    while try statement.step() { if let name = statement.text(0) { names.append(name) } }
+    return names
+  }
+
+  /// A name as an SQL identifier.
+  static func quoted(_ name: String) -> String {
+    "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
+      + "\""
+  }
+}

@@ -1,0 +1,264 @@
+import FoundationEssentials
+public import Migrations
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// The few file operations that durability depends on, each with its error checked.
+public enum FileSystem {
+  public struct Facts: Sendable, Equatable {
+    public var size: Int64
+    public var isDirectory: Bool
+    public var isRegular: Bool
+    public var device: UInt64
+    public var inode: UInt64
+    /// When the content was last written, as RFC 3339.
+    public var modified: String
+  }
+
+  /// What is at `path`, links not followed at its end; nil when nothing is there.
+  public static func facts(_ path: String) -> Facts? {
+    var info = stat()
+    guard lstat(path, &info) == 0 else { return nil }
+    return facts(info)
+  }
+
+  /// What `path` leads to, links followed; nil when nothing is there.
+  public static func target(_ path: String) -> Facts? {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return nil }
+    return facts(info)
+  }
+
+  private static func facts(_ info: stat) -> Facts {
+    let kind = info.st_mode & S_IFMT
+    return Facts(
+      size: Int64(info.st_size), isDirectory: kind == S_IFDIR, isRegular: kind == S_IFREG,
+      device: UInt64(info.st_dev), inode: UInt64(info.st_ino),
+      modified: Timestamp.text(Date(timeIntervalSince1970: Double(info.st_mtim.tv_sec))))
+  }
+
+  /// Bytes that an ordinary process may still write on the file system that holds `path`, or its
+  /// nearest folder that exists.
+  public static func availableBytes(at path: String) throws(Failure) -> Int64 {
+    var info = statvfs()
+    var folder = path
+    while statvfs(folder, &info) != 0 {
+      guard errno == ENOENT, folder != "/", !folder.isEmpty else {
+        throw failure("examine", folder)
+      }
+      folder = parent(folder)
+    }
+    return Int64(info.f_bavail) * Int64(info.f_frsize)
+  }
+
+  /// The folder that holds `path`.
+  public static func parent(_ path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// Makes a folder and those above it, for the owner alone.
+  public static func makeFolder(_ path: String) throws(Failure) {
+    if let there = target(path) {
+      guard there.isDirectory else {
+        throw Failure(.inputOutput, "\(path) is not a folder.", file: path)
+      }
+      return
+    }
+    let above = parent(path)
+    if above != path { try makeFolder(above) }
+    guard mkdir(path, 0o750) == 0 || errno == EEXIST else { throw failure("create", path) }
+  }
+
+  /// The names in a folder, sorted; empty when the folder does not exist.
+  public static func names(in folder: String) throws(Failure) -> [String] {
+    guard let stream = opendir(folder) else {
+      if errno == ENOENT { return [] }
+      throw failure("read", folder)
+    }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { tuple in
+        tuple.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted()
+  }
+
+  /// Reads a small file (at most `limit` bytes); nil when it does not exist.
+  public static func read(_ path: String, limit: Int = 16 << 20) throws(Failure) -> [UInt8]? {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else {
+      if errno == ENOENT { return nil }
+      throw failure("open", path)
+    }
+    defer { close(file) }
+    var content: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = Glibc.read(file, &buffer, buffer.count)
+      guard count >= 0 else {
+        if errno == EINTR { continue }
+        throw failure("read", path)
+      }
+      if count == 0 { return content }
+      content.append(contentsOf: buffer[..<count])
+      guard content.count <= limit else {
+        throw Failure(.inputOutput, "\(path) is larger than \(limit) bytes.", file: path)
+      }
+    }
+  }
+
+  /// Replaces `path` with `content` so that a reader, also after a power cut, sees the old bytes or
+  /// the new ones: temporary file, fsync, rename, fsync of the folder.
+  public static func replace(_ path: String, with content: [UInt8]) throws(Failure) {
+    let temporary = path + ".partial"
+    let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard file >= 0 else { throw failure("create", temporary) }
+    do throws(Failure) {
+      try writeAll(content, to: file, named: temporary)
+      guard fsync(file) == 0 else { throw failure("sync", temporary) }
+    } catch {
+      close(file)
+      unlink(temporary)
+      throw error
+    }
+    guard close(file) == 0 else { throw failure("close", temporary) }
+    try rename(temporary, to: path)
+  }
+
+  private static func writeAll(_ bytes: [UInt8], to file: Int32, named path: String) throws(Failure)
+  {
+    var offset = 0
+    while offset < bytes.count {
+      let count = bytes[offset...].withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("write", path)
+      }
+      offset += count
+    }
+  }
+
+  /// Renames within one file system and makes it durable.
+  public static func rename(_ from: String, to path: String) throws(Failure) {
+    guard Glibc.rename(from, path) == 0 else { throw failure("rename", from) }
+    try sync(parent(path))
+  }
+
+  /// Gives a file a second name, where nothing may be yet, and makes it durable.
+  static func link(_ from: String, as path: String) throws(Failure) {
+    guard Glibc.link(from, path) == 0 else {
+      guard errno == EEXIST else { throw failure("create", path) }
+      throw Failure(
+        .databaseExists, "\(path) exists already; nothing was changed.", file: path,
+        howToClear: "Move it away first.")
+    }
+    try sync(parent(path))
+  }
+
+  /// Removes a file; nothing happens when it is not there.
+  public static func remove(_ path: String) throws(Failure) {
+    guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+  }
+
+  /// Makes a file's content, or a folder's entries, durable.
+  public static func sync(_ path: String) throws(Failure) {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw failure("open", path) }
+    defer { close(file) }
+    guard fsync(file) == 0 else { throw failure("sync", path) }
+  }
+
+  /// Calls `body` with the content of a file, piece by piece. Never for a database that this process
+  /// has open: closing any descriptor of it would drop SQLite's locks
+  /// (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+  static func forEachChunk(
+    of path: String, size: Int = 1 << 20, _ body: (UnsafeRawBufferPointer) throws(Failure) -> Void
+  ) throws(Failure) {
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard file >= 0 else { throw failure("open", path) }
+    defer { close(file) }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
+    defer { buffer.deallocate() }
+    while true {
+      let count = Glibc.read(file, buffer.baseAddress, size)
+      guard count >= 0 else {
+        if errno == EINTR { continue }
+        throw failure("read", path)
+      }
+      if count == 0 { return }
+      try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+    }
+  }
+
+  /// Copies a file that nobody has open. The new one is not synced.
+  static func copy(_ from: String, to path: String, stop: StopSignal) throws(Failure) {
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard file >= 0 else { throw failure("create", path) }
+    do throws(Failure) {
+      try forEachChunk(of: from) { (chunk: UnsafeRawBufferPointer) throws(Failure) in
+        try stop.check()
+        var offset = 0
+        while offset < chunk.count {
+          let count = write(file, chunk.baseAddress?.advanced(by: offset), chunk.count - offset)
+          if count < 0 {
+            if errno == EINTR { continue }
+            throw failure("write", path)
+          }
+          offset += count
+        }
+      }
+    } catch {
+      close(file)
+      unlink(path)
+      throw error
+    }
+    guard close(file) == 0 else { throw failure("close", path) }
+  }
+
+  /// The failure that `errno` stands for.
+  static func failure(_ verb: String, _ path: String) -> Failure {
+    let number = errno
+    let words = String(cString: strerror(number))
+    if number == ENOSPC || number == EDQUOT {
+      return Failure(
+        .noSpace, "Could not \(verb) \(path): \(words).", file: path,
+        howToClear: "Free space on the file system that holds \(parent(path)).")
+    }
+    return Failure(
+      .inputOutput, "Could not \(verb) \(path): \(words).", file: path,
+      howToClear: number == EACCES || number == EPERM
+        ? "Check the owner and the permissions of \(path)." : nil)
+  }
+}
+
+/// One run at a time over all processes: an flock that the kernel releases when the holder dies.
+public final class RunLock: Sendable {
+  private let file: Int32
+
+  /// Nil when another process holds the lock.
+  ///
+  /// - Throws: `.inputOutput` when the lock file cannot be opened.
+  public init?(folder: String) throws(Failure) {
+    try FileSystem.makeFolder(folder)
+    let path = folder + "/lock"
+    let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard file >= 0 else { throw FileSystem.failure("open", path) }
+    guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+      close(file)
+      return nil
+    }
+    self.file = file
+  }
+
+  deinit {
+    close(file)
+  }
+}

@@ -1,0 +1,179 @@
+import Crypto
+public import Migrations
+public import SQLite
+
+/// What a database holds, as one digest per table: equal exactly when schema, number of rows and
+/// every value with its type are equal. The order of rows and the layout of the file do not count.
+///
+/// The digest of a table is the sum, modulo 2^256, of the SHA-256 of each row.
+public struct Fingerprint: Codable, Sendable, Equatable {
+  public var schema = "chock.FINGERPRINT/1"
+  /// One digest over all tables but chock's own ledger.
+  public var total: String
+  public var tables: [Table]
+
+  public struct Table: Codable, Sendable, Equatable {
+    public var name: String
+    public var rows: Int64
+    /// Of the content.
+    public var digest: String
+    /// Of the CREATE statements of the table, its indexes and its triggers.
+    public var schemaDigest: String
+  }
+
+  /// Reads every row of every table.
+  ///
+  /// - Throws: the stop that was requested, or what is wrong with the file.
+  public init(_ connection: Connection, stop: StopSignal = StopSignal()) throws(Failure) {
+    connection.interrupt { stop.requested != nil }
+    defer { connection.interrupt(when: nil) }
+    do throws(SQLiteError) {
+      var found: [Table] = []
+      let list = try connection.prepare(
+        """
+        SELECT name FROM pragma_table_list
+        WHERE schema = 'main' AND type IN ('table', 'shadow')
+          AND (name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name = 'sqlite_sequence')
+        ORDER BY name
+        """)
+      while try list.step() {
+        guard let name = list.text(0) else { continue }
+        let (rows, digest) = try Self.content(name, connection)
+        found.append(
+          Table(
+            name: name, rows: rows, digest: digest,
+            schemaDigest: try Self.schemaDigest(name, connection)))
+      }
+      tables = found
+      let others = try Self.schemaDigest(nil, connection)
+      total = Self.hex(
+        SHA256.hash(
+          data: Array(
+            (tables.filter { $0.name != LedgerTable.name }
+              .map { "\($0.name)\u{0}\($0.rows)\u{0}\($0.digest)\u{0}\($0.schemaDigest)" } + [
+                others
+              ])
+              .joined(separator: "\n").utf8)))
+    } catch {
+      if let requested = stop.requested { throw requested }
+      throw Database.failure(error, connection.fileName)
+    }
+  }
+
+  private static func content(
+    _ table: String, _ connection: Connection
+  ) throws(SQLiteError) -> (Int64, String) {
+    let statement = try connection.prepare("SELECT * FROM \(Database.quoted(table))")
+    let columns = statement.columnCount
+    var rows: Int64 = 0
+    var sum: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    var row: [UInt8] = []
+    while try statement.step() {
+      rows += 1
+      row.removeAll(keepingCapacity: true)
+      for column in 0..<columns { append(statement, column, to: &row) }
+      SHA256.hash(data: row).withUnsafeBytes { digest in
+        add(digest, to: &sum)
+      }
+    }
+    let words = [sum.0, sum.1, sum.2, sum.3]
+    return (rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) }))
+  }
+
+  /// A value with its type and length, so that no two different rows give the same bytes.
+  private static func append(_ statement: Statement, _ column: Int32, to row: inout [UInt8]) {
+    let type = statement.type(column)
+    row.append(type.rawValue)
+    switch type {
+    case .null: break
+    case .integer: append(UInt64(bitPattern: statement.integer(column)), to: &row)
+    case .real: append(statement.real(column).bitPattern, to: &row)
+    case .text, .blob:
+      statement.withBytes(column) { bytes in
+        append(UInt64(bytes.count), to: &row)
+        row.append(contentsOf: bytes)
+      }
+    }
+  }
+
+  private static func append(_ word: UInt64, to row: inout [UInt8]) {
+    withUnsafeBytes(of: word.littleEndian) { row.append(contentsOf: $0) }
+  }
+
+  private static func add(
+    _ digest: UnsafeRawBufferPointer, to sum: inout (UInt64, UInt64, UInt64, UInt64)
+  ) {
+    func word(_ index: Int) -> UInt64 {
+      UInt64(bigEndian: digest.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+    }
+    func plus(_ a: inout UInt64, _ b: UInt64, _ carry: UInt64) -> UInt64 {
+      let (first, overflow) = a.addingReportingOverflow(b)
+      let (second, again) = first.addingReportingOverflow(carry)
+      a = second
+      return overflow || again ? 1 : 0
+    }
+    var carry = plus(&sum.3, word(3), 0)
+    carry = plus(&sum.2, word(2), carry)
+    carry = plus(&sum.1, word(1), carry)
+    _ = plus(&sum.0, word(0), carry)
+  }
+
+  /// The digest of the CREATE statements that belong to a table; nil: of those that belong to none
+  /// that has rows of its own (views, virtual tables).
+  private static func schemaDigest(
+    _ table: String?, _ connection: Connection
+  ) throws(SQLiteError) -> String {
+    let statement =
+      if let table {
+        try {
+          () throws(SQLiteError) in
+          let statement = try connection.prepare(
+            """
+            SELECT type, name, sql FROM sqlite_schema
+            WHERE tbl_name = ?1 AND sql IS NOT NULL ORDER BY type, name
+            """)
+          try statement.bind(table, at: 1)
+          return statement
+        }()
+      } else {
+        try connection.prepare(
+          """
+          SELECT type, name, sql FROM sqlite_schema
+          WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%'
+            OR tbl_name IN (SELECT name FROM sqlite_schema WHERE type = 'view')
+          ORDER BY type, name
+          """)
+      }
+    var hash = SHA256()
+    while try statement.step() {
+      for column: Int32 in 0..<3 {
+        var text = statement.text(column) ?? ""
+        text.append("\u{0}")
+        text.withUTF8 { hash.update(bufferPointer: UnsafeRawBufferPointer($0)) }
+      }
+    }
+    return hex(hash.finalize())
+  }
+
+  static func hex(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+      text.append(digits[Int(byte >> 4)])
+      text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+}
+
+extension FileSystem {
+  /// The SHA-256 of a file that no connection of this process has open, in lower-case hex.
+  static func sha256(of path: String, stop: StopSignal) throws(Failure) -> String {
+    var hash = SHA256()
+    try forEachChunk(of: path) { (chunk: UnsafeRawBufferPointer) throws(Failure) in
+      try stop.check()
+      hash.update(bufferPointer: chunk)
+    }
+    return Fingerprint.hex(hash.finalize())
+  }
+}

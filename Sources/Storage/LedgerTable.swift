@@ -1,0 +1,71 @@
+public import Migrations
+public import SQLite
+
+/// The ledger as a table of the application's database: it is restored with the data it describes.
+public enum LedgerTable {
+  public static let name = "chock_migrations"
+
+  static let definition = """
+    CREATE TABLE IF NOT EXISTS chock_migrations (
+      version TEXT PRIMARY KEY NOT NULL,
+      name TEXT NOT NULL,
+      checksum TEXT NOT NULL,
+      applied_at TEXT NOT NULL,
+      duration_ms INTEGER NOT NULL,
+      run TEXT NOT NULL,
+      chock_version TEXT NOT NULL,
+      kind TEXT NOT NULL CHECK (kind IN ('applied', 'adopted', 'rolled_back'))
+    ) STRICT
+    """
+
+  /// The ledger; nil when the database has tables and no ledger: it is not adopted.
+  ///
+  /// A database without any table needs no adoption: nothing is in it.
+  public static func read(_ connection: Connection) throws(Failure) -> Ledger? {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) -> Ledger? in
+      let known = try connection.integer(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '\(name)'")
+      guard known == 1 else {
+        let isBlank = try connection.integer("SELECT count(*) FROM sqlite_schema") == 0
+        return isBlank ? Ledger(entries: []) : nil
+      }
+      let statement = try connection.prepare(
+        """
+        SELECT version, name, checksum, applied_at, duration_ms, run, chock_version, kind
+        FROM chock_migrations WHERE kind <> 'rolled_back'
+        """)
+      var entries: [LedgerEntry] = []
+      while try statement.step() {
+        guard let version = SchemaVersion(statement.text(0) ?? "") else {
+          throw SQLiteError(
+            code: 11, message: "the ledger holds \"\(statement.text(0) ?? "")\", not a version")
+        }
+        entries.append(
+          LedgerEntry(
+            version: version, name: statement.text(1) ?? "", checksum: statement.text(2) ?? "",
+            appliedAt: statement.text(3) ?? "", durationMs: statement.integer(4),
+            run: statement.text(5) ?? "", chockVersion: statement.text(6) ?? "",
+            kind: LedgerEntry.Kind(rawValue: statement.text(7) ?? "") ?? .applied))
+      }
+      return Ledger(entries: entries)
+    }
+  }
+
+  static func create(_ connection: Connection) throws(SQLiteError) {
+    try connection.execute(definition)
+  }
+
+  static func insert(_ entry: LedgerEntry, _ connection: Connection) throws(SQLiteError) {
+    let statement = try connection.prepare(
+      "INSERT OR REPLACE INTO chock_migrations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+    try statement.bind(entry.version.description, at: 1)
+    try statement.bind(entry.name, at: 2)
+    try statement.bind(entry.checksum, at: 3)
+    try statement.bind(entry.appliedAt, at: 4)
+    try statement.bind(entry.durationMs, at: 5)
+    try statement.bind(entry.run, at: 6)
+    try statement.bind(entry.chockVersion, at: 7)
+    try statement.bind(entry.kind.rawValue, at: 8)
+    try statement.run()
+  }
+}

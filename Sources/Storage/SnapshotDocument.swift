@@ -1,0 +1,45 @@
+import Migrations
+
+/// What a snapshot says about itself: the content of `ID.json` beside `ID.sqlite`.
+public struct SnapshotDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.SNAPSHOT/1"
+  public var id: String
+  public var createdAt: String
+  /// The database that it is a copy of.
+  public var databasePath: String
+  /// The schema version of its content; nil when the database was not adopted.
+  public var version: String?
+  /// Of the file `ID.sqlite`; nil, like all that only the description knows, when that is lost.
+  public var sha256: String?
+  public var sizeBytes: Int64
+  /// `Fingerprint.total` of its content.
+  public var fingerprint: String?
+  /// The journal mode that the database was in (`wal`, `delete`); a restore brings it back.
+  public var journalMode: String?
+  public var reason: Reason
+  /// The run that took it.
+  public var run: String?
+  /// A pinned snapshot is never removed by retention.
+  public var pinned: Bool
+  /// When its content was last checked against its digest.
+  public var verifiedAt: String?
+  public var sqliteVersion: String?
+  public var chockVersion: String?
+
+  public enum Reason: String, Codable, Sendable {
+    case beforeUpdate = "before_update"
+    case beforeRestore = "before_restore"
+    case manual
+  }
+}
+
+/// A verified copy from before: the evidence that what follows can be undone.
+public struct Snapshot: Sendable {
+  public let document: SnapshotDocument
+  public let path: String
+  /// What the copy holds, to compare with what is there after the change.
+  public let baseline: Baseline
+  /// `PRAGMA data_version` of the connection that the copy was made from: as long as that connection
+  /// still says the same, nobody has committed since.
+  let dataVersion: Int64
+}

@@ -1,0 +1,327 @@
+import FoundationEssentials
+public import Migrations
+public import SQLite
+
+/// The folder of snapshots: `ID.sqlite`, described by `ID.json`.
+///
+/// A snapshot exists from the moment its `ID.sqlite` has its final name; whatever else lies in the
+/// folder is a leftover of an interrupted run.
+public struct SnapshotStore: Sendable {
+  public let folder: String
+  let chockVersion: String
+
+  public init(stateFolder: String, chockVersion: String) {
+    folder = stateFolder + "/snapshots"
+    self.chockVersion = chockVersion
+  }
+
+  // MARK: Taking one
+
+  /// Copies the database as `live` sees it now: backup API into a temporary file, check, fingerprint,
+  /// digest, fsync, rename, fsync of the folder.
+  ///
+  /// A read transaction is held on `live` meanwhile, so that writes of others never restart the copy.
+  /// When `live` is inside a write transaction that has written nothing yet, that one is used.
+  ///
+  /// - Throws: `.noSpace`, `.databaseCorrupt` (the copy failed its check), `.inputOutput`, or the
+  ///   stop that was requested. No part of the copy is left then.
+  public func take(
+    of live: Connection, version: SchemaVersion?, reason: SnapshotDocument.Reason, run: String?,
+    stop: StopSignal, progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+  ) throws(Failure) -> Snapshot {
+    try FileSystem.makeFolder(folder)
+    let id = newID(version: version)
+    let partial = "\(folder)/\(id).sqlite.partial"
+    do throws(Failure) {
+      let copied = try copy(of: live, to: partial, stop: stop, progress: progress)
+      progress("digest", 0, 1)
+      let size = FileSystem.facts(partial)?.size ?? 0
+      let document = SnapshotDocument(
+        id: id, createdAt: Timestamp.now(), databasePath: live.fileName,
+        version: version?.description, sha256: try FileSystem.sha256(of: partial, stop: stop),
+        sizeBytes: size, fingerprint: copied.fingerprint,
+        journalMode: copied.journalMode, reason: reason, run: run, pinned: false,
+        verifiedAt: Timestamp.now(), sqliteVersion: Connection.libraryVersion,
+        chockVersion: chockVersion)
+      try FileSystem.sync(partial)
+      try write(document)
+      try FileSystem.rename(partial, to: path(id))
+      return Snapshot(
+        document: document, path: path(id), baseline: copied.baseline,
+        dataVersion: copied.dataVersion)
+    } catch {
+      for leftover in [partial, partial + "-journal", "\(folder)/\(id).json"] {
+        try? FileSystem.remove(leftover)
+      }
+      throw error
+    }
+  }
+
+  private struct Copied {
+    var baseline: Baseline
+    var fingerprint: String
+    var dataVersion: Int64
+    var journalMode: String?
+  }
+
+  private func copy(
+    of live: Connection, to partial: String, stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+  ) throws(Failure) -> Copied {
+    let source = live.fileName
+    let copy = try Database.catching(partial) { () throws(SQLiteError) in
+      try Connection(path: partial, mode: .create)
+    }
+    // Durability comes from the fsync before the rename; until then the file is worth nothing.
+    try Database.catching(partial) { () throws(SQLiteError) in
+      try copy.execute("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")
+    }
+    let owner = live.isAutocommit
+    if owner {
+      try Database.catching(source) { () throws(SQLiteError) in
+        try live.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
+      }
+    }
+    defer { if owner { try? live.execute("ROLLBACK") } }
+    let (dataVersion, mode) = try Database.catching(source) { () throws(SQLiteError) in
+      (try live.dataVersion(), try live.text("PRAGMA journal_mode"))
+    }
+    try backUp(from: live, to: copy, source: source, destination: partial, stop: stop) {
+      progress("copy", $0, $1)
+    }
+    return try checked(
+      copy, partial, dataVersion: dataVersion, journalMode: mode, stop: stop, progress: progress)
+  }
+
+  private func checked(
+    _ copy: Connection, _ partial: String, dataVersion: Int64, journalMode: String?,
+    stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+  ) throws(Failure) -> Copied {
+    // The copy of a WAL database is in WAL mode itself; a snapshot is to be one file.
+    let mode = try Database.catching(partial) { () throws(SQLiteError) in
+      try copy.text("PRAGMA journal_mode = DELETE")
+    }
+    guard mode == "delete" else {
+      throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: partial)
+    }
+    copy.interrupt { stop.requested != nil }
+    defer { copy.interrupt(when: nil) }
+    do throws(Failure) {
+      progress("check", 0, 1)
+      try Database.check(copy, file: partial, failingAs: .databaseCorrupt)
+      let baseline = try Database.catching(partial) { () throws(SQLiteError) in
+        try Baseline(copy)
+      }
+      progress("fingerprint", 0, 1)
+      let fingerprint = try Fingerprint(copy, stop: stop)
+      return Copied(
+        baseline: baseline, fingerprint: fingerprint.total, dataVersion: dataVersion,
+        journalMode: journalMode)
+    } catch {
+      throw stop.requested ?? error
+    }
+  }
+
+  /// The id says when and which version; the random end keeps two of one second apart.
+  private func newID(version: SchemaVersion?) -> String {
+    let stamp = Timestamp.now().prefix(19).filter { $0 != "-" && $0 != ":" }
+    let version = version.map { "-v" + $0.description.map { $0 == "." ? "_" : $0 } } ?? ""
+    let tail = String(UInt32.random(in: 0x1000...0xffff), radix: 16)
+    return "\(stamp)Z\(version)-\(tail)"
+  }
+
+  private func path(_ id: String) -> String { "\(folder)/\(id).sqlite" }
+
+  private func write(_ document: SnapshotDocument) throws(Failure) {
+    try FileSystem.replace(
+      "\(folder)/\(document.id).json", with: try JSON.encode(document, pretty: true))
+  }
+
+  // MARK: Looking at them
+
+  /// All snapshots, newest first.
+  public func list() throws(Failure) -> [SnapshotDocument] {
+    var documents: [SnapshotDocument] = []
+    for id in try ids() { documents.append(try document(id)) }
+    return documents.sorted { ($0.createdAt, $0.id) > ($1.createdAt, $1.id) }
+  }
+
+  private func ids() throws(Failure) -> [String] {
+    try FileSystem.names(in: folder).filter { $0.hasSuffix(".sqlite") }
+      .map { String($0.dropLast(".sqlite".count)) }
+  }
+
+  /// The path and the description of one snapshot.
+  ///
+  /// - Throws: `.notFound` when no snapshot has this id; the id is looked up, never joined into a path.
+  public func find(_ id: String) throws(Failure) -> (path: String, document: SnapshotDocument) {
+    guard try ids().contains(id), FileSystem.facts(path(id))?.isRegular == true else {
+      throw Failure(
+        .notFound, "There is no snapshot \(id).", file: folder,
+        howToClear: "`chock snapshots list` shows the snapshots.")
+    }
+    return (path(id), try document(id))
+  }
+
+  /// A snapshot whose description is lost or damaged is described from what it holds.
+  private func document(_ id: String) throws(Failure) -> SnapshotDocument {
+    if let bytes = try FileSystem.read("\(folder)/\(id).json"),
+      let document = try? JSON.decode(SnapshotDocument.self, from: bytes), document.id == id
+    {
+      return document
+    }
+    let ledger = try? LedgerTable.read(try Database.open(path(id)))
+    let facts = FileSystem.facts(path(id))
+    return SnapshotDocument(
+      id: id, createdAt: facts?.modified ?? Timestamp.now(), databasePath: "",
+      version: ledger?.current.description, sha256: nil, sizeBytes: facts?.size ?? 0,
+      fingerprint: nil, journalMode: nil, reason: .manual, run: nil, pinned: false, verifiedAt: nil,
+      sqliteVersion: nil, chockVersion: nil)
+  }
+
+  /// Reads the whole snapshot and compares it with its digest; then SQLite's own check.
+  ///
+  /// - Throws: `.snapshotDamaged` when they differ.
+  public func verify(_ id: String, stop: StopSignal = StopSignal()) throws(Failure)
+    -> SnapshotDocument
+  {
+    var (path, document) = try find(id)
+    let digest = try FileSystem.sha256(of: path, stop: stop)
+    guard digest == document.sha256 ?? digest else {
+      throw Failure(
+        .snapshotDamaged, "Snapshot \(id) is not what was written: its digest differs.", file: path,
+        howToClear: "Use another snapshot: `chock snapshots list`.")
+    }
+    try Database.check(try Database.open(path), file: path, failingAs: .snapshotDamaged)
+    document.sha256 = digest
+    document.verifiedAt = Timestamp.now()
+    try write(document)
+    return document
+  }
+
+  /// - Throws: `.notFound`.
+  public func setPinned(_ pinned: Bool, _ id: String) throws(Failure) -> SnapshotDocument {
+    var document = try find(id).document
+    document.pinned = pinned
+    try write(document)
+    return document
+  }
+
+  // MARK: Removing
+
+  /// - Throws: `.notAllowed` for a pinned snapshot, `.notFound`.
+  public func delete(_ id: String) throws(Failure) {
+    let document = try find(id).document
+    guard !document.pinned else {
+      throw Failure(
+        .notAllowed, "Snapshot \(id) is pinned.", howToClear: "`chock snapshots unpin \(id)` first."
+      )
+    }
+    try remove(id)
+  }
+
+  private func remove(_ id: String) throws(Failure) {
+    try FileSystem.remove(path(id))
+    try FileSystem.remove("\(folder)/\(id).json")
+    try FileSystem.sync(folder)
+  }
+
+  /// What `prune` keeps.
+  public struct Retention: Sendable, Equatable {
+    public var days: Int
+    /// So many of the newest are kept however old they are.
+    public var keepAtLeast: Int
+    /// 0: no limit. When it is exceeded the oldest go first, even those that `keepAtLeast` would keep.
+    public var maxTotalBytes: Int64
+
+    public init(days: Int, keepAtLeast: Int, maxTotalBytes: Int64) {
+      self.days = days
+      self.keepAtLeast = keepAtLeast
+      self.maxTotalBytes = maxTotalBytes
+    }
+  }
+
+  /// Removes what retention no longer wants; never the newest good snapshot, a pinned one, or `inUse`.
+  ///
+  /// - Returns: the ids that were removed.
+  public func prune(_ retention: Retention, inUse: Set<String>, now: String = Timestamp.now())
+    throws(Failure) -> [String]
+  {
+    var kept = try list()
+    var removed: [String] = []
+    let newestGood = kept.first { FileSystem.facts(path($0.id))?.size == $0.sizeBytes }?.id
+    func isProtected(_ document: SnapshotDocument) -> Bool {
+      document.pinned || document.id == newestGood || inUse.contains(document.id)
+    }
+    let oldest = Timestamp.date(now)?.addingTimeInterval(-86_400 * Double(retention.days))
+    for (index, document) in kept.enumerated().reversed() where index >= retention.keepAtLeast {
+      guard let oldest, let created = Timestamp.date(document.createdAt), created < oldest,
+        !isProtected(document)
+      else { continue }
+      try remove(document.id)
+      removed.append(document.id)
+      kept.remove(at: index)
+    }
+    while retention.maxTotalBytes > 0,
+      kept.reduce(0, { $0 + $1.sizeBytes }) > retention.maxTotalBytes,
+      let index = kept.lastIndex(where: { !isProtected($0) })
+    {
+      try remove(kept[index].id)
+      removed.append(kept[index].id)
+      kept.remove(at: index)
+    }
+    return removed
+  }
+
+  /// Removes what an interrupted run left: temporary files, and descriptions without their snapshot.
+  public func removeLeftovers() throws(Failure) {
+    let names = Set(try FileSystem.names(in: folder))
+    for name in names {
+      let isOrphan =
+        name.hasSuffix(".json") && !names.contains(name.dropLast(".json".count) + ".sqlite")
+      if name.contains(".partial") || name.hasSuffix("-journal") || isOrphan {
+        try FileSystem.remove("\(folder)/\(name)")
+      }
+    }
+  }
+}
+
+/// Copies all pages in steps small enough to stop in between.
+///
+/// - Throws: the stop that was requested, or what went wrong with either file.
+func backUp(
+  from source: Connection, to copy: Connection, source sourcePath: String,
+  destination: String, stop: StopSignal, progress: (_ done: Int64, _ total: Int64) -> Void
+) throws(Failure) {
+  let backup = try Database.catching(destination) { () throws(SQLiteError) in
+    try Backup(from: source, to: copy)
+  }
+  var waitingSince: ContinuousClock.Instant?
+  while true {
+    try stop.check()
+    // 1,024 pages are 4 MB with the usual page size: a few hundredths of a second on an SD card.
+    switch try Database.catching(
+      destination,
+      { () throws(SQLiteError) in
+        try backup.step(pages: 1024)
+      })
+    {
+    case .done:
+      try Database.catching(destination) { () throws(SQLiteError) in try backup.finish() }
+      progress(backup.total, backup.total)
+      return
+    case .more:
+      waitingSince = nil
+      progress(backup.total - backup.remaining, backup.total)
+    case .busy:
+      // The connection's own busy timeout has passed already; once more, then it is an error.
+      guard waitingSince == nil else {
+        throw Failure(
+          .databaseLocked, "Another program holds a lock on \(sourcePath) or \(destination).",
+          file: sourcePath, howToClear: "Stop the program that holds it, and try again.")
+      }
+      waitingSince = .now
+    }
+  }
+}

@@ -1,0 +1,123 @@
+public import Migrations
+public import SQLite
+
+/// The one transaction that holds all pending migrations and their ledger rows.
+///
+/// It ends with `commit()`; in every other case it is rolled back.
+public final class Transaction {
+  private let connection: Connection
+  private var isOpen = true
+
+  private init(_ connection: Connection) {
+    self.connection = connection
+  }
+
+  deinit {
+    rollBack()
+  }
+
+  /// Takes the write lock, with the settings that the whole plan runs under.
+  ///
+  /// "If foreign key constraints are enabled, disable them using PRAGMA foreign_keys=OFF" before the
+  /// transaction, in which the pragma would do nothing (<https://sqlite.org/lang_altertable.html>, the 12 steps).
+  ///
+  /// - Throws: `.databaseLocked` when another writer does not let go within the connection's busy timeout.
+  public static func begin(_ connection: Connection, plan: Plan) throws(Failure) -> Transaction {
+    let enforced = plan.steps.filter(\.enforcesForeignKeys)
+    if let first = enforced.first, enforced.count != plan.steps.count {
+      throw Failure(
+        .migrationOrder,
+        "\(first.fileName) runs with foreign keys enforced and other pending files do not; one transaction cannot do both.",
+        file: first.path,
+        howToClear:
+          "Update in steps: chock update --to VERSION, up to and then including \(first.version).")
+    }
+    return try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
+      // SQLite's default; said here because a commit that a power cut undoes would be reported as done.
+      // The log grows until the application's own checkpoint: two checkpointing processes can hit
+      // the WAL-reset bug of SQLite up to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
+      try connection.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
+      // Sorting and statement journals go to files beside the database, not to memory: the worker
+      // has to stay small however large the table is.
+      try connection.execute("PRAGMA temp_store = FILE; PRAGMA cache_size = -8000")
+      try connection.execute("BEGIN IMMEDIATE")
+      return Transaction(connection)
+    }
+  }
+
+  /// Whether nobody has committed to the database since the snapshot was taken from this connection.
+  public func isUnchanged(since snapshot: Snapshot) throws(Failure) -> Bool {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try connection.dataVersion() == snapshot.dataVersion
+    }
+  }
+
+  /// Runs the plan and its verification; nothing is committed yet.
+  ///
+  /// - Parameters:
+  ///   - baseline: what the database held before; nil to read it here, under the lock.
+  ///   - verifying: called between the statements and the checks.
+  /// - Throws: why the plan cannot be committed. The transaction is rolled back then.
+  public func apply(
+    _ plan: Plan, baseline: Baseline?, stop: StopSignal, deadline: ContinuousClock.Instant?,
+    run: String, chockVersion: String, progress: (ApplyProgress) -> Void,
+    verifying: () throws(Failure) -> Void
+  ) throws(Failure) -> ApplyReport {
+    do throws(Failure) {
+      guard try LedgerTable.read(connection)?.current == plan.from else {
+        throw Failure(
+          .planChanged, "The database is no longer at version \(plan.from).",
+          howToClear: "Look at the new plan and confirm it.")
+      }
+      let before =
+        if let baseline {
+          baseline
+        } else {
+          try Database.catching(connection.fileName) { () throws(SQLiteError) in
+            try Baseline(connection)
+          }
+        }
+      try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        try LedgerTable.create(connection)
+      }
+      let report = try withoutActuallyEscaping(progress) { progress throws(Failure) in
+        try Applier(
+          connection: connection, stop: stop, deadline: deadline, run: run,
+          chockVersion: chockVersion, report: progress
+        ).apply(plan)
+      }
+      try verifying()
+      connection.interrupt { stop.requested != nil || deadline.map { .now > $0 } == true }
+      defer { connection.interrupt(when: nil) }
+      try Verifier(connection: connection, plan: plan, report: report, before: before).verify()
+      return report
+    } catch {
+      rollBack()
+      throw stop.requested ?? error
+    }
+  }
+
+  /// Makes it durable. The progress handler is disarmed: an interrupted COMMIT leaves the
+  /// transaction open.
+  ///
+  /// - Throws: when SQLite could not commit; the transaction is rolled back then.
+  public func commit() throws(Failure) {
+    connection.interrupt(when: nil)
+    do throws(SQLiteError) {
+      try connection.execute("COMMIT")
+      isOpen = false
+    } catch {
+      rollBack()
+      throw Database.failure(error, connection.fileName)
+    }
+  }
+
+  public func rollBack() {
+    guard isOpen else { return }
+    isOpen = false
+    connection.interrupt(when: nil)
+    // Nothing can be done when it fails: the next open finds the old state in any case.
+    if !connection.isAutocommit { try? connection.execute("ROLLBACK") }
+  }
+}

@@ -1,0 +1,321 @@
+public import Coach
+public import Migrations
+public import Storage
+
+// What chock tells the outside: the same documents for `--json`, HTTP and WebSocket.
+// Keys become snake_case on the wire (see `JSON.encode`), so acronyms are spelled `Id` here.
+
+/// What a run does.
+public enum RunKind: String, Codable, Sendable {
+  case update, rehearse, snapshot, restore, recover, verify
+}
+
+/// The named steps of a run, in the order in which they happen.
+public enum Phase: String, Codable, Sendable, CaseIterable {
+  case plan, safety, snapshot, rehearse, apply, verify, commit, restore, done
+}
+
+/// How a run ended.
+public enum Outcome: String, Codable, Sendable {
+  /// The new state is in place.
+  case committed
+  /// Nothing was started; the old state is untouched.
+  case refused
+  /// The change was undone inside its transaction; the old state is in place.
+  case rolledBack = "rolled_back"
+  /// A snapshot was put back.
+  case restored
+  /// A person is needed; nothing more is changed on its own.
+  case needsRecovery = "needs_recovery"
+  case nothingToDo = "nothing_to_do"
+  /// A run that changes nothing (rehearsal, snapshot, check) succeeded.
+  case finished
+}
+
+/// One condition of the coach, as shown to a person.
+public struct GateDocument: Codable, Sendable, Equatable {
+  public var id: String
+  public var title: String
+  /// `satisfied`, `violated` or `unknown`.
+  public var state: GateState
+  public var required: Bool
+  public var reason: String
+  public var howToClear: String?
+  public var readings: [ReadingDocument]
+
+  public init(
+    id: String, title: String, state: GateState, required: Bool, reason: String,
+    howToClear: String?, readings: [ReadingDocument]
+  ) {
+    self.id = id
+    self.title = title
+    self.state = state
+    self.required = required
+    self.reason = reason
+    self.howToClear = howToClear
+    self.readings = readings
+  }
+}
+
+/// One value that the coach reported, with how old it is and who said so.
+public struct ReadingDocument: Codable, Sendable, Equatable {
+  public var signal: String
+  /// As text: `engaged`, `12.4`, `true`; nil when nothing was ever heard.
+  public var value: String?
+  public var source: String?
+  public var ageSeconds: Double?
+  /// True when its time to live has passed: it then counts as unknown.
+  public var stale: Bool
+
+  public init(
+    signal: String, value: String?, source: String?, ageSeconds: Double?, stale: Bool
+  ) {
+    self.signal = signal
+    self.value = value
+    self.source = source
+    self.ageSeconds = ageSeconds
+    self.stale = stale
+  }
+}
+
+/// `GET /api/safety`.
+public struct SafetyDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.SAFETY/1"
+  public var isSafe: Bool
+  public var gates: [GateDocument]
+  public var blockingReasons: [String]
+
+  public init(isSafe: Bool, gates: [GateDocument], blockingReasons: [String]) {
+    self.isSafe = isSafe
+    self.gates = gates
+    self.blockingReasons = blockingReasons
+  }
+}
+
+/// A migration that is not applied yet.
+public struct PendingMigration: Codable, Sendable, Equatable {
+  public var version: String
+  public var name: String
+  public var description: String
+
+  public init(version: String, name: String, description: String) {
+    self.version = version
+    self.name = name
+    self.description = description
+  }
+}
+
+/// `GET /api/database/plan`, `chock plan --json`.
+public struct PlanDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.PLAN/1"
+  public var fromVersion: String
+  public var toVersion: String
+  /// What a person consents to; also the ETag.
+  public var hash: String
+  public var migrations: [PlannedMigration]
+  /// Seconds, from the newest rehearsal of this very plan on this device; nil before one.
+  public var expectedSeconds: Double?
+  /// Seconds at worst, a restore included; nil before a rehearsal.
+  public var worstCaseSeconds: Double?
+  public var databaseBytes: Int64
+  /// Bytes that must be free on the file system of the state folder before a run starts.
+  public var neededBytes: Int64
+  public var availableBytes: Int64
+  /// The time limit of the whole run, in seconds.
+  public var timeoutSeconds: Double
+
+  public struct PlannedMigration: Codable, Sendable, Equatable {
+    public var version: String
+    public var name: String
+    public var description: String
+    public var file: String
+    public var checksum: String
+
+    public init(version: String, name: String, description: String, file: String, checksum: String)
+    {
+      self.version = version
+      self.name = name
+      self.description = description
+      self.file = file
+      self.checksum = checksum
+    }
+  }
+
+  public init(
+    fromVersion: String, toVersion: String, hash: String, migrations: [PlannedMigration],
+    expectedSeconds: Double?, worstCaseSeconds: Double?, databaseBytes: Int64, neededBytes: Int64,
+    availableBytes: Int64, timeoutSeconds: Double
+  ) {
+    self.fromVersion = fromVersion
+    self.toVersion = toVersion
+    self.hash = hash
+    self.migrations = migrations
+    self.expectedSeconds = expectedSeconds
+    self.worstCaseSeconds = worstCaseSeconds
+    self.databaseBytes = databaseBytes
+    self.neededBytes = neededBytes
+    self.availableBytes = availableBytes
+    self.timeoutSeconds = timeoutSeconds
+  }
+}
+
+/// What a rehearsal found out.
+public struct RehearsalDocument: Codable, Sendable, Equatable {
+  public var planHash: String
+  /// Seconds for all statements and checks on the copy.
+  public var seconds: Double
+  public var statements: Int
+  /// Bytes that the apply needs beside the database at its peak.
+  public var peakBytes: Int64
+  public var touchedTables: [String]
+
+  public init(
+    planHash: String, seconds: Double, statements: Int, peakBytes: Int64, touchedTables: [String]
+  ) {
+    self.planHash = planHash
+    self.seconds = seconds
+    self.statements = statements
+    self.peakBytes = peakBytes
+    self.touchedTables = touchedTables
+  }
+}
+
+/// One run, in progress or ended: `GET /api/database/update/{job}/progress`, `history`, `update --json`.
+public struct RunDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.RUN/1"
+  public var id: String
+  public var kind: RunKind
+  /// Nil while it runs.
+  public var outcome: Outcome?
+  public var phase: Phase?
+  public var phases: [PhaseSeconds]
+  /// 0...1 over the whole run; never goes back; nil when not known.
+  public var fraction: Double?
+  /// What happens right now, for a person ("Copying the database").
+  public var message: String?
+  public var done: Int64?
+  public var total: Int64?
+  public var fromVersion: String?
+  public var toVersion: String?
+  public var planHash: String?
+  public var snapshotId: String?
+  /// Where the newer state went that a restore replaced: a snapshot.
+  public var rescueCopy: String?
+  /// Where the files of a database went that could not be read: a folder.
+  public var setAside: String?
+  public var rehearsal: RehearsalDocument?
+  public var error: Failure?
+  /// Who consented or asked ("panel", "cli:root", "auto").
+  public var requestedBy: String?
+  public var startedAt: String
+  public var endedAt: String?
+  /// Until when cancelling is safe: false from the commit on.
+  public var cancellable: Bool
+  public var acknowledged: Bool
+
+  public struct PhaseSeconds: Codable, Sendable, Equatable {
+    public var phase: Phase
+    public var seconds: Double
+
+    public init(phase: Phase, seconds: Double) {
+      self.phase = phase
+      self.seconds = seconds
+    }
+  }
+
+  public init(id: String, kind: RunKind, startedAt: String, requestedBy: String? = nil) {
+    self.id = id
+    self.kind = kind
+    self.startedAt = startedAt
+    self.requestedBy = requestedBy
+    self.phases = []
+    self.cancellable = true
+    self.acknowledged = false
+  }
+}
+
+/// `GET /api/database/status`, `chock status --json`.
+public struct StatusDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.STATUS/1"
+  public var chockVersion: String
+  public var mode: Mode
+  public var environment: String
+  public var databasePath: String
+  /// False when the database has tables and no ledger: nothing is offered until `chock adopt`.
+  public var adopted: Bool
+  public var currentVersion: String?
+  public var targetVersion: String?
+  public var needsUpdate: Bool
+  public var pendingMigrations: [PendingMigration]
+  public var isSafeToMigrate: Bool
+  public var gates: [GateDocument]
+  public var safetyIssues: [String]
+  public var latestBackup: SnapshotDocument?
+  public var migrationInProgress: Bool
+  public var currentJobId: String?
+  /// The run in progress, or the last one until it is acknowledged.
+  public var run: RunDocument?
+  /// What keeps an update from being offered, when something does.
+  public var problem: Failure?
+  public var consentRequired: Bool
+
+  public enum Mode: String, Codable, Sendable { case normal, recovery }
+
+  public init(
+    chockVersion: String, mode: Mode, environment: String, databasePath: String, adopted: Bool,
+    currentVersion: String?, targetVersion: String?, needsUpdate: Bool,
+    pendingMigrations: [PendingMigration], isSafeToMigrate: Bool, gates: [GateDocument],
+    safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
+    currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool
+  ) {
+    self.chockVersion = chockVersion
+    self.mode = mode
+    self.environment = environment
+    self.databasePath = databasePath
+    self.adopted = adopted
+    self.currentVersion = currentVersion
+    self.targetVersion = targetVersion
+    self.needsUpdate = needsUpdate
+    self.pendingMigrations = pendingMigrations
+    self.isSafeToMigrate = isSafeToMigrate
+    self.gates = gates
+    self.safetyIssues = safetyIssues
+    self.latestBackup = latestBackup
+    self.migrationInProgress = migrationInProgress
+    self.currentJobId = currentJobId
+    self.run = run
+    self.problem = problem
+    self.consentRequired = consentRequired
+  }
+}
+
+/// One entry of the event stream.
+public struct Event: Codable, Sendable, Equatable {
+  public var seq: UInt64
+  public var at: String
+  public var type: EventType
+  public var run: String?
+  public var phase: Phase?
+  public var step: String?
+  public var done: Int64?
+  public var total: Int64?
+  public var fraction: Double?
+  public var message: String?
+  /// With `state`: everything a newly connected client needs.
+  public var status: StatusDocument?
+  /// With `gate`: the gates as they now stand.
+  public var safety: SafetyDocument?
+  /// With `result`: the finished run.
+  public var result: RunDocument?
+
+  public enum EventType: String, Codable, Sendable {
+    case state, phase, progress, gate, log, result
+    case updateAvailable = "update_available"
+  }
+
+  public init(seq: UInt64, at: String, type: EventType) {
+    self.seq = seq
+    self.at = at
+    self.type = type
+  }
+}

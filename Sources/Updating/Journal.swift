@@ -1,0 +1,52 @@
+import Migrations
+import Storage
+
+/// What a run is about to do, written before it does it: what recovery decides by.
+struct Journal: Codable, Sendable, Equatable {
+  var schema = "chock.JOURNAL/1"
+  var run: RunDocument
+  var phase: Phase
+  var databasePath: String
+  /// The snapshot that a restore puts back.
+  var restoreSnapshot: String?
+  /// How often recovery has begun; three failures end in recovery mode.
+  var recoveries = 0
+
+  static let attempts = 3
+}
+
+/// `run.json`: there is one exactly while a run has not ended.
+struct JournalFile: Sendable {
+  let path: String
+
+  init(stateDirectory: String) {
+    path = stateDirectory + "/run.json"
+  }
+
+  var exists: Bool { FileSystem.facts(path) != nil }
+
+  /// Nil when no run was interrupted.
+  ///
+  /// - Throws: `.needsPerson` when the file cannot be understood.
+  func read() throws(Failure) -> Journal? {
+    guard let bytes = try FileSystem.read(path) else { return nil }
+    do {
+      return try JSON.decode(Journal.self, from: bytes)
+    } catch {
+      throw Failure(
+        .needsPerson, "The journal of an interrupted run cannot be read.", file: path,
+        howToClear:
+          "Check the database with `chock doctor`; when it is well, `chock recover --discard` removes the journal."
+      )
+    }
+  }
+
+  func write(_ journal: Journal) throws(Failure) {
+    try FileSystem.replace(path, with: try JSON.encode(journal, pretty: true))
+  }
+
+  func remove() throws(Failure) {
+    try FileSystem.remove(path)
+    try FileSystem.sync(FileSystem.parent(path))
+  }
+}

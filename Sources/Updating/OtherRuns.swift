@@ -1,0 +1,96 @@
+import Migrations
+import SQLite
+import Storage
+
+/// A snapshot on demand.
+struct SnapshotRun {
+  let context: RunContext
+
+  func callAsFunction() -> RunDocument {
+    do throws(Failure) {
+      try context.enter(.snapshot)
+      let live = try Database.open(context.settings.databasePath, busyTimeout: 30_000)
+      try Space.check(
+        try Database.bytes(live) + UpdateSettings.reserveBytes,
+        at: context.settings.stateDirectory, for: "the snapshot")
+      let version = try LedgerTable.read(live)?.current
+      context.set(
+        snapshot: try context.snapshots.take(
+          of: live, version: version, reason: .manual, run: context.order.run, stop: context.stop,
+          progress: context.copyProgress))
+      context.prune()
+      return context.end(.finished)
+    } catch {
+      return context.end(.refused, error)
+    }
+  }
+}
+
+/// Reads a snapshot and compares it with its digest.
+struct VerifyRun {
+  let context: RunContext
+
+  func callAsFunction() -> RunDocument {
+    do throws(Failure) {
+      try context.enter(.verify)
+      _ = try context.snapshots.verify(try context.wantedSnapshot(), stop: context.stop)
+      return context.end(.finished)
+    } catch {
+      return context.end(.refused, error)
+    }
+  }
+}
+
+/// Puts a snapshot back.
+struct RestoreRun {
+  let context: RunContext
+
+  func callAsFunction() -> RunDocument {
+    do throws(Failure) {
+      try context.enter(.plan)
+      let snapshot = try context.snapshots.find(try context.wantedSnapshot()).document
+      let live = try? Database.open(context.settings.databasePath)
+      let version = live.flatMap { live in
+        (try? LedgerTable.read(live)).flatMap { $0 }?.current
+      }
+      context.setRestore(snapshot, from: version)
+      try context.enter(.safety)
+      _ = try context.link.permit()
+      // The newer state is copied beside it, and both may have to fit into the log.
+      try Space.check(
+        snapshot.sizeBytes * 2 + UpdateSettings.reserveBytes, at: context.settings.stateDirectory,
+        for: "the restore")
+    } catch {
+      return context.end(.refused, error)
+    }
+    return restore()
+  }
+
+  /// Also what recovery does after a restore was interrupted.
+  func restore() -> RunDocument {
+    do throws(Failure) {
+      try context.enter(.restore)
+      let id = try context.wantedSnapshot()
+      let report = try Restorer(
+        databasePath: context.settings.databasePath, store: context.snapshots,
+        rescueFolder: context.settings.rescueFolder, stop: context.stop,
+        progress: context.copyProgress
+      ).restore(id, run: context.document.id)
+      context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+      context.prune()
+      return context.end(.restored)
+    } catch {
+      // Through SQLite it is one transaction, and before the rename nothing has changed.
+      return context.end(error.code == .needsPerson ? .needsRecovery : .refused, error)
+    }
+  }
+}
+
+extension RunContext {
+  func wantedSnapshot() throws(Failure) -> String {
+    guard let id = order.snapshot ?? document.snapshotId else {
+      throw Failure(.usage, "No snapshot is named.")
+    }
+    return id
+  }
+}

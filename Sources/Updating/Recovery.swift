@@ -1,0 +1,95 @@
+import Migrations
+import SQLite
+import Storage
+
+/// Ends what an interrupted run left behind. It runs before anything else, and may itself be
+/// interrupted at any instant and run again.
+struct RecoveryRun {
+  let context: RunContext
+  let journalFile: JournalFile
+
+  init(_ context: RunContext) {
+    self.context = context
+    journalFile = JournalFile(stateDirectory: context.settings.stateDirectory)
+  }
+
+  /// Nil when there was nothing to recover.
+  func callAsFunction() -> RunDocument? {
+    do throws(Failure) {
+      try removeLeftovers()
+      guard var journal = try journalFile.read() else { return nil }
+      guard journal.databasePath == context.settings.databasePath else {
+        throw Failure(
+          .needsPerson, "The interrupted run was about another database, \(journal.databasePath).",
+          file: journalFile.path,
+          howToClear: "Set database.path to it, or look at it, and then `chock recover --discard`.")
+      }
+      context.resume(journal)
+      guard journal.recoveries < Journal.attempts else {
+        throw Failure(
+          .needsPerson,
+          "Recovery has failed \(Journal.attempts) times; the database is left as it is.",
+          file: journal.databasePath,
+          howToClear: "`chock doctor` says what is wrong; `chock recover --retry` tries again.")
+      }
+      journal.recoveries += 1
+      try journalFile.write(journal)
+      return try recover(journal)
+    } catch {
+      return context.end(.needsRecovery, error)
+    }
+  }
+
+  /// Decides by the journaled phase; from apply on, by what the database itself says.
+  private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
+    switch journal.phase {
+    case .plan, .safety, .snapshot, .rehearse:
+      return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
+    case .apply, .verify, .commit, .done:
+      guard journal.run.kind == .update else { return context.end(.finished) }
+      return try byLedger(journal)
+    case .restore:
+      return RestoreRun(context: context).restore()
+    }
+  }
+
+  /// SQLite has rolled the transaction back, or it was committed with its ledger rows: never in between.
+  private func byLedger(_ journal: Journal) throws(Failure) -> RunDocument {
+    // Opened for writing, so that SQLite's own recovery (a hot journal, the log) takes place.
+    let live = try Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
+    try Database.checkAfterInterruption(live)
+    let current = try LedgerTable.read(live)?.current.description
+    switch current {
+    case journal.run.toVersion: return context.end(.committed)
+    case journal.run.fromVersion:
+      return context.end(.rolledBack, interruption(journal, "the change was rolled back"))
+    default:
+      throw Failure(
+        .needsPerson,
+        "After the interruption the database is at version \(current ?? "unknown"): neither \(journal.run.fromVersion ?? "?") nor \(journal.run.toVersion ?? "?").",
+        file: journal.databasePath,
+        howToClear:
+          "Restore the snapshot \(journal.run.snapshotId ?? "from before"), or look at the database."
+      )
+    }
+  }
+
+  private func interruption(_ journal: Journal, _ what: String) -> Failure {
+    var failure =
+      context.order.cause
+      ?? Failure(
+        .interrupted, "The run was interrupted in its phase \(journal.phase.rawValue); \(what).",
+        howToClear: "Start it again when you like.")
+    if context.order.cause != nil { failure.message += " It was ended from outside; \(what)." }
+    return failure
+  }
+
+  /// Temporary files of runs that are over; nobody else is running, we hold the lock.
+  private func removeLeftovers() throws(Failure) {
+    try context.snapshots.removeLeftovers()
+    for name in try FileSystem.names(in: context.settings.workFolder) {
+      try FileSystem.remove("\(context.settings.workFolder)/\(name)")
+    }
+    try FileSystem.remove(context.settings.databasePath + ".chock-restore")
+  }
+}

@@ -1,0 +1,166 @@
+import Coach
+import Migrations
+import Storage
+
+/// What every run in a worker carries along: its order, its document, its journal and its supervisor.
+final class RunContext {
+  let order: WorkOrder
+  let link: WorkerLink
+  let snapshots: SnapshotStore
+  let history: StateStore
+  private let journalFile: JournalFile
+  private let clock = ContinuousClock()
+  private var phaseStarted: ContinuousClock.Instant
+  private(set) var document: RunDocument
+  private var restoreSnapshot: String?
+
+  var settings: UpdateSettings { order.settings }
+  var stop: StopSignal { link.stop }
+
+  init(_ order: WorkOrder, _ link: WorkerLink) {
+    self.order = order
+    self.link = link
+    let version = Chock.version
+    snapshots = SnapshotStore(stateFolder: order.settings.stateDirectory, chockVersion: version)
+    history = StateStore(stateFolder: order.settings.stateDirectory, chockVersion: version)
+    journalFile = JournalFile(stateDirectory: order.settings.stateDirectory)
+    document = RunDocument(
+      id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
+    phaseStarted = clock.now
+  }
+
+  /// Journals the phase, publishes it, and only then returns for the work: the one place where a
+  /// run's phase changes.
+  ///
+  /// - Throws: the stop that was requested (until the commit), or why the journal cannot be written.
+  func enter(_ phase: Phase) throws(Failure) {
+    if phase != .done { try stop.check() }
+    note(phase)
+    try journalFile.write(
+      Journal(
+        run: document, phase: phase, databasePath: settings.databasePath,
+        restoreSnapshot: restoreSnapshot))
+    link.send(.phase(phase))
+  }
+
+  private func note(_ phase: Phase?) {
+    let now = clock.now
+    if let former = document.phase {
+      document.phases.append(
+        RunDocument.PhaseSeconds(phase: former, seconds: (now - phaseStarted).seconds))
+    }
+    document.phase = phase
+    document.cancellable = phase.map { ![.commit, .done].contains($0) } ?? false
+    phaseStarted = now
+  }
+
+  func set(plan: Plan) {
+    document.fromVersion = plan.from.description
+    document.toVersion = plan.to.description
+    document.planHash = plan.hash
+  }
+
+  func set(snapshot: Snapshot) { document.snapshotId = snapshot.document.id }
+
+  /// Notes which snapshot a restore puts back, for the journal.
+  func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
+    restoreSnapshot = snapshot.id
+    document.snapshotId = snapshot.id
+    document.fromVersion = version?.description
+    document.toVersion = snapshot.version
+  }
+
+  func set(rehearsal: Rehearsal) {
+    document.rehearsal = RehearsalDocument(
+      planHash: rehearsal.planHash, seconds: rehearsal.seconds,
+      statements: rehearsal.statementSeconds.count, peakBytes: rehearsal.peakBytes,
+      touchedTables: rehearsal.touchedTables)
+  }
+
+  func set(rescueCopy id: String?, setAside: String?) {
+    document.rescueCopy = id
+    document.setAside = setAside
+  }
+
+  func progress(
+    _ step: String, _ message: String, done: Int64? = nil, total: Int64? = nil,
+    fraction: Double? = nil
+  ) {
+    link.send(
+      .progress(
+        WorkerProgress(step: step, message: message, done: done, total: total, fraction: fraction)))
+  }
+
+  /// Progress of a snapshot's or a restore's steps.
+  func copyProgress(_ step: String, _ done: Int64, _ total: Int64) {
+    let message =
+      switch step {
+      case "copy": "Copying the database"
+      case "check": "Checking the copy"
+      case "fingerprint": "Reading every row of the copy"
+      case "digest": "Writing down what the copy holds"
+      default: step.prefix(1).uppercased() + step.dropFirst()
+      }
+    progress(
+      step, message, done: done, total: total,
+      fraction: total > 1 ? Double(done) / Double(total) : nil)
+  }
+
+  /// Writes how the run ended into the history, and then removes the journal: whoever dies in
+  /// between leaves a journal from which the same result follows.
+  ///
+  /// What cannot be written any more is logged: it does not change how the run ended.
+  func end(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
+    note(nil)
+    document.outcome = outcome
+    document.error = failure
+    document.endedAt = Timestamp.now()
+    do throws(Failure) {
+      try history.save(
+        run: document.id, startedAt: document.startedAt, document: try JSON.text(document))
+      if outcome != .needsRecovery { try journalFile.remove() }
+    } catch {
+      link.send(.log("The end of the run could not be written down: \(error.message)"))
+    }
+    return document
+  }
+
+  /// The answer when nothing was begun, and so nothing is journaled or remembered.
+  func refuse(_ failure: Failure) -> RunDocument {
+    document.outcome = .refused
+    document.error = failure
+    document.endedAt = Timestamp.now()
+    return document
+  }
+
+  func nothingToRecover() -> RunDocument {
+    document.outcome = .nothingToDo
+    document.endedAt = Timestamp.now()
+    return document
+  }
+
+  func forgetSnapshot() { document.snapshotId = nil }
+
+  /// Continues the document of an interrupted run.
+  func resume(_ journal: Journal) {
+    document = journal.run
+    restoreSnapshot = journal.restoreSnapshot
+  }
+
+  /// Removes what retention no longer wants; a failure is only logged.
+  func prune() {
+    do throws(Failure) {
+      let inUse = Set([document.snapshotId, document.rescueCopy].compactMap { $0 })
+      for id in try snapshots.prune(settings.retention, inUse: inUse) {
+        link.send(.log("Snapshot \(id) was removed: retention."))
+      }
+    } catch {
+      link.send(.log("Retention could not be carried out: \(error.message)"))
+    }
+  }
+}
+
+/// What this program is.
+public enum Chock {
+  public static let version = "0.1.0"
+}

@@ -1,0 +1,77 @@
+public import Coach
+import Storage
+
+/// What kind of device this is; sets the defaults.
+public enum Environment: String, Codable, Sendable, CaseIterable {
+  /// Consent and snapshot, nothing on its own.
+  case production
+  /// May migrate on its own; a snapshot is still taken.
+  case development
+  /// No consent and no snapshot: for automatic tests of an application.
+  case testing
+}
+
+/// Everything that a run needs to know, resolved from the config. The worker gets it from the daemon.
+public struct UpdateSettings: Codable, Sendable, Equatable {
+  public var environment: Environment
+  public var databasePath: String
+  public var migrationsDirectory: String
+  public var stateDirectory: String
+  /// Start an update without being asked.
+  public var autoMigrate: Bool
+  public var requireExplicitConsent: Bool
+  public var backupBeforeMigrate: Bool
+  /// For the statements and checks of a run; a rehearsal has the same time of its own.
+  public var migrationTimeoutSeconds: Int
+  public var rehearse: Bool
+  public var backupRetentionDays: Int
+  public var keepAtLeast: Int
+  /// 0: no limit.
+  public var maxTotalBytes: Int64
+  public var requiredGates: Set<GateID>
+
+  /// The defaults of an environment, for the four paths that have none.
+  public init(
+    environment: Environment, databasePath: String, migrationsDirectory: String,
+    stateDirectory: String
+  ) {
+    self.environment = environment
+    self.databasePath = databasePath
+    self.migrationsDirectory = migrationsDirectory
+    self.stateDirectory = stateDirectory
+    autoMigrate = environment == .testing
+    requireExplicitConsent = environment == .production
+    backupBeforeMigrate = environment != .testing
+    migrationTimeoutSeconds = 300
+    rehearse = environment != .testing
+    backupRetentionDays = 7
+    keepAtLeast = 3
+    maxTotalBytes = 0
+    requiredGates = environment == .testing ? [] : Set(GateID.allCases)
+  }
+
+  /// The gates that production keeps whatever the config says.
+  public static let gatesOfProduction: Set<GateID> = [
+    .parked, .interlocks, .noActiveControls, .disk,
+  ]
+
+  /// Bytes that stay free on every file system: the coach goes on writing while an update runs.
+  static let reserveBytes: Int64 = 16 << 20
+
+  var retention: SnapshotStore.Retention {
+    SnapshotStore.Retention(
+      days: backupRetentionDays, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes)
+  }
+
+  /// Where rehearsals take place: beside the snapshots, never in a RAM disk.
+  var workFolder: String { stateDirectory + "/work" }
+  var rescueFolder: String { stateDirectory + "/rescue" }
+
+  /// Bytes that a run may need in the state folder, before a rehearsal has measured it: the snapshot,
+  /// its copy for the rehearsal, and the log that a rebuild of the largest table writes.
+  public func estimatedBytes(database: Int64) -> Int64 {
+    var copies: Int64 = 1
+    if backupBeforeMigrate { copies += rehearse ? 2 : 1 }
+    return database * copies + Self.reserveBytes
+  }
+}

@@ -1,0 +1,76 @@
+import Dispatch
+import Migrations
+import Storage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// The child process that does one run: the whole flow is in it, and it can be killed at any instant
+/// without harm.
+public enum Worker {
+  /// Reads the order from standard input, does it, reports on standard output.
+  ///
+  /// - Returns: the process's exit code.
+  public static func main() -> Int32 {
+    // Snapshots hold what the owner recorded: they are for nobody else.
+    umask(0o077)
+    do throws(Failure) {
+      let (link, order) = try WorkerLink.start()
+      link.send(.result(result(of: order, link)))
+      return WorkerExit.reported
+    } catch {
+      return WorkerExit.badOrder
+    }
+  }
+
+  private static func result(of order: WorkOrder, _ link: WorkerLink) -> RunDocument {
+    let context = RunContext(order, link)
+    // Held until the process ends.
+    let lock: RunLock
+    do throws(Failure) {
+      lock = try acquireLock(order, link)
+    } catch {
+      return context.refuse(error)
+    }
+    return withExtendedLifetime(lock) {
+      if order.kind != .recover, JournalFile(stateDirectory: order.settings.stateDirectory).exists {
+        return context.refuse(
+          Failure(
+            .needsPerson, "An interrupted run has to be recovered first.",
+            howToClear: "`chock recover`"))
+      }
+      return switch order.kind {
+      case .update, .rehearse: UpdateRun(context: context)()
+      case .snapshot: SnapshotRun(context: context)()
+      case .verify: VerifyRun(context: context)()
+      case .restore: RestoreRun(context: context)()
+      case .recover: RecoveryRun(context)() ?? context.nothingToRecover()
+      }
+    }
+  }
+
+  /// The lock of the run before may take a moment to go: its worker is still rolling back.
+  private static func acquireLock(
+    _ order: WorkOrder, _ link: WorkerLink
+  ) throws(Failure) -> RunLock {
+    let deadline = ContinuousClock.now + .seconds(order.kind == .recover ? 30 : 0)
+    while true {
+      if let lock = try RunLock(folder: order.settings.stateDirectory) { return lock }
+      try link.stop.check()
+      guard ContinuousClock.now < deadline else { throw Failure.runActive }
+      // The kernel tells nobody when it releases an flock of another process.
+      _ = DispatchSemaphore(value: 0).wait(timeout: .now() + .milliseconds(50))
+    }
+  }
+}
+
+extension Failure {
+  static var runActive: Failure {
+    Failure(
+      .runActive, "Another run is active.",
+      howToClear: "`chock status` shows it; wait until it has ended.")
+  }
+}

@@ -1,0 +1,163 @@
+import Coach
+import Dispatch
+import Migrations
+import Storage
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// A worker's end of the two pipes to its supervisor.
+final class WorkerLink: Sendable {
+  let stop: StopSignal
+  private let verdicts: Mailbox
+  /// Progress is sent at most so often; a terminal or a browser cannot show more.
+  private static let interval = Duration.milliseconds(50)
+  private let lastProgress = Mutex<ContinuousClock.Instant?>(nil)
+
+  /// Reads one line, the order, and from then on listens in a thread of its own.
+  ///
+  /// - Throws: `.usage` when the order cannot be read.
+  static func start() throws(Failure) -> (WorkerLink, WorkOrder) {
+    // A supervisor that is gone must end in a rollback, not in a signal.
+    signal(SIGPIPE, SIG_IGN)
+    var input = LineReader(descriptor: STDIN_FILENO)
+    guard let line = input.next(), let order = try? JSON.decode(WorkOrder.self, from: line) else {
+      throw Failure(
+        .usage, "chock worker is started by chock itself, with an order on standard input.")
+    }
+    return (WorkerLink(input), order)
+  }
+
+  private init(_ input: LineReader) {
+    let stop = StopSignal()
+    let verdicts = Mailbox()
+    self.stop = stop
+    self.verdicts = verdicts
+    // A queue of its own: reading blocks until the supervisor is gone.
+    DispatchQueue(label: "supervisor").async {
+      var input = input
+      while let line = input.next() {
+        switch try? JSON.decode(SupervisorMessage.self, from: line) {
+        case .safety(let verdict): verdicts.put(verdict)
+        case .stop(let failure): stop.request(failure)
+        case nil: break
+        }
+      }
+      stop.request(
+        Failure(
+          .interrupted, "The daemon that supervised the run has ended.",
+          howToClear: "Start it again: nothing was changed."))
+      verdicts.close()
+    }
+  }
+
+  func send(_ message: WorkerMessage) {
+    if case .progress = message {
+      let isDue = lastProgress.withLock { last in
+        let now = ContinuousClock.now
+        guard last.map({ now - $0 >= Self.interval }) ?? true else { return false }
+        last = now
+        return true
+      }
+      guard isDue else { return }
+    }
+    guard var line = try? JSON.encode(message) else { return }
+    line.append(UInt8(ascii: "\n"))
+    var offset = 0
+    while offset < line.count {
+      let count = line[offset...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      if count < 0 {
+        if errno == EINTR { continue }
+        stop.request(Failure(.interrupted, "The daemon that supervised the run has ended."))
+        return
+      }
+      offset += count
+    }
+  }
+
+  /// Asks the supervisor for the gates as they stand now.
+  ///
+  /// - Throws: `.gateClosed` when one that is required is not satisfied, or nobody answers.
+  func permit() throws(Failure) -> SafetyPermit {
+    send(.askSafety)
+    guard let verdict = verdicts.take(within: .seconds(10)) else {
+      try stop.check()
+      throw Failure(.gateClosed, "The conditions of the coach are not known: nobody answered.")
+    }
+    guard let permit = SafetyPermit(verdict) else { throw Failure.gates(verdict) }
+    return permit
+  }
+}
+
+extension Failure {
+  /// Why the gates forbid it.
+  static func gates(_ verdict: SafetyVerdict) -> Failure {
+    // Several gates may ask for the same thing: say it once.
+    var ways: [String] = []
+    for way in verdict.blockers.compactMap(\.howToClear) where !ways.contains(way) {
+      ways.append(way)
+    }
+    return Failure(
+      .gateClosed, verdict.blockers.map(\.reason).joined(separator: " "),
+      howToClear: ways.joined(separator: " "))
+  }
+}
+
+/// Hands verdicts from the reading thread to the one that does the work.
+private final class Mailbox: Sendable {
+  private let content = Mutex<(verdict: SafetyVerdict?, closed: Bool)>((nil, false))
+  private let signal = DispatchSemaphore(value: 0)
+
+  func put(_ verdict: SafetyVerdict) {
+    content.withLock { $0.verdict = verdict }
+    signal.signal()
+  }
+
+  func close() {
+    content.withLock { $0.closed = true }
+    signal.signal()
+  }
+
+  /// Nil when none came in time or none can come any more.
+  func take(within limit: Duration) -> SafetyVerdict? {
+    let deadline = DispatchTime.now() + limit.seconds
+    while true {
+      let (verdict, closed) = content.withLock { content in
+        defer { content.verdict = nil }
+        return content
+      }
+      if let verdict { return verdict }
+      guard !closed, signal.wait(timeout: deadline) == .success else { return nil }
+    }
+  }
+}
+
+/// Lines from a descriptor, without their line ends.
+struct LineReader: Sendable {
+  let descriptor: Int32
+  private var pending: [UInt8] = []
+
+  init(descriptor: Int32) {
+    self.descriptor = descriptor
+  }
+
+  /// Waits for the next line; nil at the end of file.
+  mutating func next() -> [UInt8]? {
+    while true {
+      if let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Array(pending[..<end])
+        pending.removeSubrange(...end)
+        return line
+      }
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = read(descriptor, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return nil }
+      pending.append(contentsOf: buffer[..<count])
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import Coach
+import Migrations
+
+/// What a worker is to do: the first line on its standard input.
+struct WorkOrder: Codable, Sendable {
+  var run: String
+  var kind: RunKind
+  var settings: UpdateSettings
+  var requestedBy: String
+  /// The schema version to reach; nil: the newest.
+  var target: SchemaVersion?
+  /// The plan that a person said yes to.
+  var consentedPlan: String?
+  /// For `restore` and `verify`.
+  var snapshot: String?
+  /// For `recover`: why the run before was ended from outside.
+  var cause: Failure?
+}
+
+/// What the supervisor tells a worker: one JSON line each.
+enum SupervisorMessage: Codable, Sendable {
+  /// The answer to `askSafety`.
+  case safety(SafetyVerdict)
+  /// Stop at the next safe point and put everything back. End of file means the same.
+  case stop(Failure)
+}
+
+/// What a worker reports: one JSON line each.
+enum WorkerMessage: Codable, Sendable {
+  case phase(Phase)
+  case progress(WorkerProgress)
+  case log(String)
+  /// The worker waits for `SupervisorMessage.safety`.
+  case askSafety
+  /// The run is over; the worker exits after it.
+  case result(RunDocument)
+}
+
+struct WorkerProgress: Codable, Sendable {
+  var step: String
+  var message: String
+  var done: Int64?
+  var total: Int64?
+  /// Of the phase, 0...1.
+  var fraction: Double?
+}
+
+/// What a worker's exit code says beside its result.
+enum WorkerExit {
+  /// The result was reported.
+  static let reported: Int32 = 0
+  /// The order could not be read.
+  static let badOrder: Int32 = 64
+}

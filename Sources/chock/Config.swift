@@ -1,0 +1,341 @@
+import Coach
+import ControlServer
+import Migrations
+import Storage
+import TOMLKit
+import Updating
+
+/// The config: one TOML file, over which environment variables win.
+struct Config {
+  var settings: UpdateSettings
+  var server: ServerConfiguration
+  /// The file that was read; nil when there is none and everything came from the environment.
+  var file: String?
+
+  static let defaultPath = "/etc/chock/chock.toml"
+
+  /// Every key, with the type of its value. The name of the environment variable follows from it.
+  enum Key: String, CaseIterable {
+    case environment
+    case databasePath = "database.path"
+    case migrationsDirectory = "migrations.directory"
+    case stateDirectory = "state.directory"
+    case autoMigrate = "update.auto_migrate"
+    case requireExplicitConsent = "update.require_explicit_consent"
+    case backupBeforeMigrate = "update.backup_before_migrate"
+    case migrationTimeoutSeconds = "update.migration_timeout_seconds"
+    case rehearse = "update.rehearse"
+    case backupRetentionDays = "snapshots.backup_retention_days"
+    case keepAtLeast = "snapshots.keep_at_least"
+    case maxTotalBytes = "snapshots.max_total_bytes"
+    case listen = "server.listen"
+    case socket = "server.socket"
+    case requiredGates = "coach.required_gates"
+
+    /// Such as `CHOCK_UPDATE_AUTO_MIGRATE`.
+    var variable: String {
+      "CHOCK_" + rawValue.uppercased().map { $0 == "." ? "_" : String($0) }.joined()
+    }
+  }
+
+  /// A value and where it was set, for error messages.
+  private struct Value {
+    enum Content {
+      case text(String)
+      case number(Int)
+      case flag(Bool)
+      case list([String])
+      case other(String)
+    }
+    var content: Content
+    var place: Failure
+  }
+
+  /// Reads `--config FILE`, else $CHOCK_CONFIG, else /etc/chock/chock.toml where it exists.
+  ///
+  /// - Throws: `.badConfig` with the file and the line (or the variable), and what would be right.
+  static func load(
+    _ option: String?, environment variables: [String: String]
+  ) throws(Failure) -> Config {
+    let named = option ?? variables["CHOCK_CONFIG"]
+    let path = named ?? defaultPath
+    var values: [Key: Value] = [:]
+    var file: String?
+    if let bytes = try FileSystem.read(path) {
+      values = try parse(String(decoding: bytes, as: UTF8.self), file: path)
+      file = path
+    } else if named != nil {
+      throw Failure(
+        .badConfig, "There is no config file at \(path).", file: path,
+        howToClear: "Name the right file with --config or CHOCK_CONFIG.")
+    }
+    try readVariables(variables, into: &values)
+    return try Config(values, file: file)
+  }
+
+  private init(_ values: [Key: Value], file: String?) throws(Failure) {
+    let reader = Reader(values: values)
+    let environment =
+      try reader.choice(.environment, of: Environment.allCases.map(\.rawValue))
+      .flatMap(Environment.init(rawValue:)) ?? .production
+    settings = UpdateSettings(
+      environment: environment,
+      databasePath: try reader.path(.databasePath) ?? "/var/lib/coachiq/database/coachiq.db",
+      migrationsDirectory: try reader.path(.migrationsDirectory) ?? "/usr/share/coachiq/migrations",
+      stateDirectory: try reader.path(.stateDirectory) ?? "/var/lib/chock")
+    server = ServerConfiguration(
+      listenHost: "127.0.0.1", listenPort: 8765, socketPath: "/run/chock/chock.sock")
+    self.file = file
+    try reader.flag(.autoMigrate, into: &settings.autoMigrate)
+    try reader.flag(.requireExplicitConsent, into: &settings.requireExplicitConsent)
+    try reader.flag(.backupBeforeMigrate, into: &settings.backupBeforeMigrate)
+    try reader.flag(.rehearse, into: &settings.rehearse)
+    try reader.number(.migrationTimeoutSeconds, 1...86_400, into: &settings.migrationTimeoutSeconds)
+    try reader.number(.backupRetentionDays, 0...36_500, into: &settings.backupRetentionDays)
+    try reader.number(.keepAtLeast, 1...10_000, into: &settings.keepAtLeast)
+    var maxTotalBytes = Int(settings.maxTotalBytes)
+    try reader.number(.maxTotalBytes, 0...Int.max, into: &maxTotalBytes)
+    settings.maxTotalBytes = Int64(maxTotalBytes)
+    if let path = try reader.path(.socket) { server.socketPath = path }
+    try readListen(reader)
+    try readGates(reader)
+    try checkProduction(reader)
+  }
+
+  private mutating func readListen(_ reader: Reader) throws(Failure) {
+    guard let (text, place) = try reader.text(.listen) else { return }
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2, let port = Int(parts[1]), (0...65_535).contains(port) else {
+      throw place.saying("\(text) is not an address.", "Such as \"127.0.0.1:8765\".")
+    }
+    guard ["127.0.0.1", "localhost"].contains(parts[0]) else {
+      throw place.saying(
+        "This version listens on this machine only: 127.0.0.1, not \(parts[0]).",
+        "Devices have to be paired before the network can be opened; that is not built yet.")
+    }
+    server.listenHost = "127.0.0.1"
+    server.listenPort = port
+  }
+
+  private mutating func readGates(_ reader: Reader) throws(Failure) {
+    guard let (names, place) = try reader.list(.requiredGates) else { return }
+    var gates: Set<GateID> = []
+    for name in names {
+      guard let gate = GateID(rawValue: name) else {
+        let known = GateID.allCases.map(\.rawValue)
+        throw place.saying(
+          "There is no gate \(name).",
+          nearest(to: name, among: known).map { "Did you mean \($0)?" }
+            ?? "The gates are \(known.joined(separator: ", ")).")
+      }
+      gates.insert(gate)
+    }
+    let missing = UpdateSettings.gatesOfProduction.subtracting(gates)
+    if settings.environment == .production, !missing.isEmpty {
+      throw place.saying(
+        "Production does not do without \(missing.map(\.rawValue).sorted().joined(separator: ", ")).",
+        "Add them, or set environment to development or testing on a machine that is no coach.")
+    }
+    settings.requiredGates = gates
+  }
+
+  private func checkProduction(_ reader: Reader) throws(Failure) {
+    guard settings.environment == .production else { return }
+    if settings.autoMigrate, let place = reader.place(.autoMigrate) {
+      throw place.saying(
+        "auto_migrate is for development and testing only.",
+        "Remove it: in production a person starts each update.")
+    }
+  }
+
+  // MARK: Sources
+
+  private static func parse(_ text: String, file: String) throws(Failure) -> [Key: Value] {
+    let table: TOMLTable
+    do {
+      table = try TOMLTable(string: text)
+    } catch let error as TOMLParseError {
+      throw Failure(
+        .badConfig, "The config is not valid TOML: \(error.description)", file: file,
+        line: error.source.begin.line)
+    } catch {
+      throw Failure(.badConfig, "The config is not valid TOML: \(error)", file: file)
+    }
+    let lines = KeyLines(text)
+    var values: [Key: Value] = [:]
+    func read(_ name: String, _ value: any TOMLValueConvertible) throws(Failure) {
+      let place = Failure(.badConfig, name, file: file, line: lines.line(of: name))
+      guard let key = Key(rawValue: name) else { throw unknown(name, place) }
+      values[key] = Value(content: content(value), place: place)
+    }
+    for name in table.keys {
+      guard let value = table[name] else { continue }
+      guard let section = value.table, value.type == .table else {
+        try read(name, value)
+        continue
+      }
+      let known = Set(
+        Key.allCases.compactMap { $0.rawValue.split(separator: ".").first.map(String.init) })
+      guard known.contains(name), name != Key.environment.rawValue else {
+        let place = Failure(.badConfig, name, file: file, line: lines.line(of: name))
+        throw place.saying(
+          "There is no section [\(name)].",
+          nearest(to: name, among: known.sorted()).map { "Did you mean [\($0)]?" } ?? "Remove it.")
+      }
+      for inner in section.keys {
+        if let value = section[inner] { try read("\(name).\(inner)", value) }
+      }
+    }
+    return values
+  }
+
+  private static func unknown(_ name: String, _ place: Failure) -> Failure {
+    place.saying(
+      "There is no key \(name).",
+      nearest(to: name, among: Key.allCases.map(\.rawValue)).map { "Did you mean \($0)?" }
+        ?? "Remove it.")
+  }
+
+  private static func content(_ value: any TOMLValueConvertible) -> Value.Content {
+    switch value.type {
+    case .string: value.string.map(Value.Content.text) ?? .other("a string")
+    case .int: value.int.map(Value.Content.number) ?? .other("a number")
+    case .bool: value.bool.map(Value.Content.flag) ?? .other("true or false")
+    case .array:
+      value.array.flatMap { array in
+        let texts = array.compactMap(\.string)
+        return texts.count == array.count ? .list(texts) : nil
+      } ?? .other("an array of mixed values")
+    default: .other("\(value.type)")
+    }
+  }
+
+  private static func readVariables(
+    _ variables: [String: String], into values: inout [Key: Value]
+  ) throws(Failure) {
+    let known = Dictionary(uniqueKeysWithValues: Key.allCases.map { ($0.variable, $0) })
+    // $CHOCK_CONFIG names the file.
+    for (name, text) in variables where name.hasPrefix("CHOCK_") && name != "CHOCK_CONFIG" {
+      let place = Failure(.badConfig, name, file: "environment variable \(name)")
+      guard let key = known[name] else {
+        throw place.saying(
+          "There is no setting \(name).",
+          nearest(to: name, among: known.keys.sorted()).map { "Did you mean \($0)?" } ?? "Unset it."
+        )
+      }
+      values[key] = Value(content: .text(text), place: place)
+    }
+  }
+
+  /// Takes typed values out; a text from a variable is converted.
+  private struct Reader {
+    let values: [Key: Value]
+
+    func place(_ key: Key) -> Failure? { values[key]?.place }
+
+    func text(_ key: Key) throws(Failure) -> (String, Failure)? {
+      guard let value = values[key] else { return nil }
+      guard case .text(let text) = value.content, !text.isEmpty else {
+        throw wrong(key, value, "text in quotes")
+      }
+      return (text, value.place)
+    }
+
+    func path(_ key: Key) throws(Failure) -> String? {
+      guard let (text, place) = try text(key) else { return nil }
+      guard text.hasPrefix("/") else {
+        throw place.saying("\(key.rawValue) is not an absolute path: \(text)", "Begin it with /.")
+      }
+      return text
+    }
+
+    func choice(_ key: Key, of choices: [String]) throws(Failure) -> String? {
+      guard let (text, place) = try text(key) else { return nil }
+      guard choices.contains(text) else {
+        throw place.saying(
+          "\(key.rawValue) cannot be \(text).",
+          nearest(to: text, among: choices).map { "Did you mean \($0)?" }
+            ?? "It is one of \(choices.joined(separator: ", ")).")
+      }
+      return text
+    }
+
+    func flag(_ key: Key, into flag: inout Bool) throws(Failure) {
+      guard let value = values[key] else { return }
+      switch value.content {
+      case .flag(let given): flag = given
+      case .text("true") where value.place.line == nil: flag = true
+      case .text("false") where value.place.line == nil: flag = false
+      default: throw wrong(key, value, "true or false")
+      }
+    }
+
+    func number(_ key: Key, _ range: ClosedRange<Int>, into number: inout Int) throws(Failure) {
+      guard let value = values[key] else { return }
+      let given: Int? =
+        switch value.content {
+        case .number(let given): given
+        case .text(let text) where value.place.line == nil: Int(text)
+        default: nil
+        }
+      guard let given else { throw wrong(key, value, "a whole number") }
+      guard range.contains(given) else {
+        throw value.place.saying(
+          "\(key.rawValue) is \(given).",
+          "It is at least \(range.lowerBound)"
+            + (range.upperBound == .max ? "." : " and at most \(range.upperBound)."))
+      }
+      number = given
+    }
+
+    func list(_ key: Key) throws(Failure) -> ([String], Failure)? {
+      guard let value = values[key] else { return nil }
+      switch value.content {
+      case .list(let list): return (list, value.place)
+      case .text(let text) where value.place.line == nil:
+        return (
+          text.split(separator: ",").map { String($0.filter { $0 != " " }) }, value.place
+        )
+      default: throw wrong(key, value, "a list of texts, such as [\"parked\"]")
+      }
+    }
+
+    private func wrong(_ key: Key, _ value: Value, _ wanted: String) -> Failure {
+      value.place.saying("\(key.rawValue) has a value of the wrong kind.", "It is \(wanted).")
+    }
+  }
+}
+
+extension Failure {
+  /// The same place, with what is wrong there and what would be right.
+  fileprivate func saying(_ message: String, _ howToClear: String) -> Failure {
+    var failure = self
+    failure.message = message
+    failure.howToClear = howToClear
+    return failure
+  }
+}
+
+/// On which line of a TOML text a key stands. The parser does not say; the text has passed it already.
+private struct KeyLines {
+  private var lines: [String: Int] = [:]
+
+  init(_ text: String) {
+    var section = ""
+    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+    {
+      let word = line.drop { $0 == " " || $0 == "\t" }
+      if word.hasPrefix("[") {
+        section = String(word.dropFirst().prefix { $0 != "]" })
+        lines[section] = lines[section] ?? index + 1
+      } else {
+        let key = word.prefix { $0.isLetter || $0.isNumber || "_-.".contains($0) }
+        guard !key.isEmpty else { continue }
+        let name = section.isEmpty ? String(key) : "\(section).\(key)"
+        lines[name] = lines[name] ?? index + 1
+      }
+    }
+  }
+
+  func line(of name: String) -> Int? { lines[name] }
+}

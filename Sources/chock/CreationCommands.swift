@@ -1,0 +1,62 @@
+import ArgumentParser
+import Migrations
+import Storage
+import Updating
+
+struct InitCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "init",
+    abstract: "Creates a new database; refuses where a file exists. Nothing else ever creates one.")
+
+  @OptionGroup var globals: Globals
+  @Option(help: "The version to create; else the newest.") var to: SchemaVersion?
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let settings = session.config.settings
+      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
+      let version = try Creation.create(
+        settings.databasePath, catalog: catalog, target: to, run: "init",
+        chockVersion: Chock.version)
+      try session.output.result(
+        CreatedDocument(schema: "chock.CREATED/1", version: version, path: settings.databasePath),
+        ["Created \(settings.databasePath) at version \(version)."])
+      return 0
+    }
+  }
+}
+
+struct AdoptCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "adopt",
+    abstract: "Says once at which version an existing database is.",
+    discussion: "Writes the ledger and nothing else.")
+
+  @OptionGroup var globals: Globals
+  @Option(help: "The version that the database is at; 0: none of the files is in it.")
+  var at: SchemaVersion
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let settings = session.config.settings
+      guard let lock = try RunLock(folder: settings.stateDirectory) else {
+        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
+      }
+      defer { withExtendedLifetime(lock) {} }
+      try Creation.adopt(
+        settings.databasePath, at: at,
+        catalog: try MigrationCatalog(directory: settings.migrationsDirectory), run: "adopt",
+        chockVersion: Chock.version)
+      try session.output.result(
+        CreatedDocument(schema: "chock.ADOPTED/1", version: at, path: settings.databasePath),
+        ["Adopted \(settings.databasePath) at version \(at)."])
+      return 0
+    }
+  }
+}
+
+private struct CreatedDocument: Encodable {
+  var schema: String
+  var version: SchemaVersion
+  var path: String
+}

@@ -1,0 +1,136 @@
+import ArgumentParser
+import Glibc
+import Migrations
+import SQLite
+import Storage
+import Updating
+
+struct DoctorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor", abstract: "Checks chock's surroundings and says what it found.")
+
+  @OptionGroup var globals: Globals
+
+  /// One thing that was looked at.
+  struct Finding: Encodable {
+    var subject: String
+    /// Nil: worth knowing, neither good nor bad.
+    var isGood: Bool?
+    var found: String
+    var howToClear: String?
+  }
+
+  private struct Report: Encodable {
+    var schema = "chock.DOCTOR/1"
+    var isHealthy: Bool
+    var findings: [Finding]
+  }
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let findings = try await examine(session)
+      let isHealthy = findings.allSatisfy { $0.isGood != false }
+      try session.output.result(
+        Report(isHealthy: isHealthy, findings: findings),
+        findings.map { finding in
+          "\(session.output.mark(finding.isGood)) \(finding.subject): \(finding.found)"
+            + (finding.howToClear.map { "\n    To do: \($0)" } ?? "")
+        })
+      return isHealthy ? 0 : 65
+    }
+  }
+
+  private func examine(_ session: Session) async throws(Failure) -> [Finding] {
+    let settings = session.config.settings
+    var findings = [
+      Finding(subject: "chock", isGood: nil, found: "version \(Chock.version)"),
+      Finding(
+        subject: "Config", isGood: true,
+        found: (session.config.file ?? "none; defaults and environment variables")
+          + ", environment \(settings.environment.rawValue)"),
+      sqlite,
+    ]
+    findings += database(settings)
+    findings.append(folder("State folder", settings.stateDirectory))
+    findings.append(space(settings))
+    let users = Openers.of(settings.databasePath)
+    findings.append(
+      Finding(
+        subject: "In use by", isGood: nil,
+        found: users.isEmpty ? "no other program that we may see" : users.joined(separator: ", ")))
+    let status = try await session.daemon()?.status()
+    findings.append(
+      Finding(
+        subject: "Daemon", isGood: status.map { $0.mode == .normal },
+        found: status.map { "running, \($0.mode.rawValue) mode" } ?? "not running",
+        howToClear: status?.problem?.howToClear))
+    return findings
+  }
+
+  private var sqlite: Finding {
+    let isFixed = Connection.libraryVersionNumber >= 3_051_003
+    return Finding(
+      subject: "SQLite", isGood: nil,
+      found: "version \(Connection.libraryVersion)"
+        + (isFixed
+          ? ""
+          : ": has the WAL-reset bug (two programs that checkpoint at the same moment); chock does not checkpoint while another program has the database open")
+    )
+  }
+
+  private func database(_ settings: UpdateSettings) -> [Finding] {
+    var findings: [Finding] = []
+    do throws(Failure) {
+      let connection = try Database.openForWriting(settings.databasePath)
+      try Database.checkAfterInterruption(connection)
+      findings.append(
+        Finding(
+          subject: "Database", isGood: true,
+          found:
+            "\(settings.databasePath), \(Output.megabytes(try Database.bytes(connection))), sound"))
+      let ledger = try LedgerTable.read(connection)
+      findings.append(
+        Finding(
+          subject: "Schema", isGood: ledger != nil,
+          found: ledger.map { "version \($0.current)" } ?? "not adopted",
+          howToClear: ledger == nil ? "chock adopt --at VERSION" : nil))
+      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
+      findings.append(
+        Finding(
+          subject: "Migrations", isGood: true,
+          found:
+            "\(settings.migrationsDirectory), \(catalog.migrations.count) files, newest version \(catalog.latest)"
+        ))
+      if let ledger { _ = try Plan(catalog: catalog, ledger: ledger, target: nil) }
+    } catch {
+      findings.append(
+        Finding(
+          subject: "Problem", isGood: false,
+          found: "\(error.message) [\(error.code.rawValue)]"
+            + (error.file.map { " at \($0)" } ?? "") + (error.line.map { ":\($0)" } ?? ""),
+          howToClear: error.howToClear))
+    }
+    return findings
+  }
+
+  private func folder(_ subject: String, _ path: String) -> Finding {
+    guard let facts = FileSystem.target(path), facts.isDirectory else {
+      return Finding(subject: subject, isGood: nil, found: "\(path) does not exist yet")
+    }
+    let isWritable = access(path, R_OK | W_OK | X_OK) == 0
+    return Finding(
+      subject: subject, isGood: isWritable,
+      found: "\(path), " + (isWritable ? "writable" : "not writable for this user"),
+      howToClear: isWritable ? nil : "Run as the user that the daemon runs as.")
+  }
+
+  private func space(_ settings: UpdateSettings) -> Finding {
+    let size = FileSystem.target(settings.databasePath)?.size ?? 0
+    let needed = settings.estimatedBytes(database: size)
+    let free = (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0
+    return Finding(
+      subject: "Space", isGood: free >= needed,
+      found: "\(Output.megabytes(free)) free, an update may need \(Output.megabytes(needed))",
+      howToClear: free >= needed ? nil : "Free \(Output.megabytes(needed - free)).")
+  }
+}

@@ -1,0 +1,217 @@
+import ControlServer
+import Migrations
+import Storage
+import Updating
+
+/// What the command line asks of chock, with or without a daemon.
+protocol Engine: Sendable {
+  func status() async throws(Failure) -> StatusDocument
+  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument
+  func history(limit: Int) async throws(Failure) -> [RunDocument]
+  func snapshots() async throws(Failure) -> [SnapshotDocument]
+  func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument
+  func deleteSnapshot(_ id: String) async throws(Failure)
+  func start(_ run: RunRequest) async throws(Failure) -> RunDocument
+  /// Waits until a run has ended, telling what happens meanwhile.
+  func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
+  func cancel(_ id: String) async
+}
+
+/// A run that a person asks for.
+enum RunRequest: Sendable {
+  case update(target: SchemaVersion?, planHash: String?, consent: Bool)
+  case rehearse(target: SchemaVersion?)
+  case snapshot
+  case verify(String)
+  case restore(String)
+}
+
+/// Without a daemon: the supervisor in this process.
+struct LocalEngine: Engine {
+  let updater: Updater
+
+  func status() async -> StatusDocument { await updater.status() }
+
+  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument {
+    try await updater.plan(to: target)
+  }
+
+  func history(limit: Int) async throws(Failure) -> [RunDocument] {
+    try await updater.history(limit: limit)
+  }
+
+  func snapshots() async throws(Failure) -> [SnapshotDocument] { try await updater.snapshots() }
+
+  func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument {
+    try await updater.setPinned(pinned, snapshot: id)
+  }
+
+  func deleteSnapshot(_ id: String) async throws(Failure) { try await updater.deleteSnapshot(id) }
+
+  func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
+    let user = Session.user
+    switch run {
+    case .update(let target, let planHash, let consent):
+      return try await updater.startUpdate(
+        UpdateRequest(planHash: planHash, consent: consent, target: target, requestedBy: user))
+    case .rehearse(let target):
+      return try await updater.startRehearsal(to: target, requestedBy: user)
+    case .snapshot: return try await updater.startSnapshot(requestedBy: user)
+    case .verify(let id): return try await updater.startVerify(snapshot: id, requestedBy: user)
+    case .restore(let id): return try await updater.startRestore(snapshot: id, requestedBy: user)
+    }
+  }
+
+  func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
+  {
+    let subscription = updater.events.subscribe(since: nil)
+    for event in subscription.backlog { tell(event) }
+    // The run may have ended before we listened.
+    if let document = try? await updater.run(id), document.outcome != nil { return document }
+    for await event in subscription.events {
+      tell(event)
+      if event.type == .result, event.run == id, let result = event.result { return result }
+    }
+    guard let document = await updater.ended(id) else {
+      throw Failure(.interrupted, "The run \(id) could not be followed to its end.")
+    }
+    return document
+  }
+
+  func cancel(_ id: String) async { _ = try? await updater.cancel(id) }
+}
+
+/// With a daemon: the control interface over its unix socket.
+struct DaemonEngine: Engine {
+  let client: ControlClient
+
+  func status() async throws(Failure) -> StatusDocument {
+    try await ask("GET", "/api/database/status")
+  }
+
+  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument {
+    try await ask("GET", "/api/database/plan" + (target.map { "?to=\($0)" } ?? ""))
+  }
+
+  func history(limit: Int) async throws(Failure) -> [RunDocument] {
+    let document: HistoryDocument = try await ask("GET", "/api/database/history?limit=\(limit)")
+    return document.runs
+  }
+
+  func snapshots() async throws(Failure) -> [SnapshotDocument] {
+    let document: SnapshotsDocument = try await ask("GET", "/api/database/backups")
+    return document.snapshots
+  }
+
+  func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument {
+    try await ask(
+      pinned ? "PUT" : "DELETE", "/api/database/backups/\(id)/pin", body: pinned ? [:] : nil)
+  }
+
+  func deleteSnapshot(_ id: String) async throws(Failure) {
+    _ = try await answer("DELETE", "/api/database/backups/\(id)")
+  }
+
+  func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
+    switch run {
+    case .update(let target, let planHash, let consent):
+      var body: [String: Field] = ["consent": .flag(consent)]
+      if let target { body["target_version"] = .text(target.description) }
+      return try await ask(
+        "POST", "/api/database/update",
+        headers: planHash.map { [("if-match", "\"\($0)\"")] } ?? [], body: body)
+    case .rehearse(let target):
+      return try await ask(
+        "POST", "/api/database/rehearse",
+        body: target.map { ["target_version": .text($0.description)] } ?? [:])
+    case .snapshot: return try await ask("POST", "/api/database/backups", body: [:])
+    case .verify(let id):
+      return try await ask("POST", "/api/database/backups/\(id)/verify", body: [:])
+    case .restore(let id):
+      return try await ask(
+        "POST", "/api/database/restore/\(id)", body: ["consent": .flag(true)])
+    }
+  }
+
+  func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
+  {
+    var since: UInt64?
+    var failures = 0
+    while true {
+      let document: RunDocument = try await ask("GET", "/api/database/update/\(id)/progress")
+      if document.outcome != nil { return document }
+      do {
+        for try await event in client.events(since: since) {
+          since = event.seq
+          failures = 0
+          tell(event)
+          if event.type == .result, event.run == id, let result = event.result { return result }
+          // The first message is the state: the run may have ended in between.
+          if event.type == .state, event.status?.currentJobId != id { break }
+        }
+      } catch {
+        failures += 1
+        guard failures < 3 else { throw error as? Failure ?? Failure(.inputOutput, "\(error)") }
+      }
+    }
+  }
+
+  func cancel(_ id: String) async {
+    let _: RunDocument? = try? await ask("POST", "/api/database/update/\(id)/cancel", body: [:])
+  }
+
+  private enum Field: Encodable {
+    case text(String)
+    case flag(Bool)
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      switch self {
+      case .text(let text): try container.encode(text)
+      case .flag(let flag): try container.encode(flag)
+      }
+    }
+  }
+
+  /// RFC 9457, as far as it makes a `Failure` again.
+  private struct Problem: Decodable {
+    var code: String
+    var detail: String
+    var howToClear: String?
+    var file: String?
+    var line: Int?
+    var statement: String?
+  }
+
+  private func answer(
+    _ method: String, _ path: String, headers: [(name: String, value: String)] = [],
+    body: [String: Field]? = nil
+  ) async throws(Failure) -> [UInt8] {
+    var headers = headers
+    if body != nil { headers.append(("content-type", "application/json")) }
+    let answer = try await client.request(
+      method, path, headers: headers,
+      body: try body.map { body throws(Failure) in try JSON.encode(body) })
+    guard (200..<300).contains(answer.status) else {
+      guard let problem = try? JSON.decode(Problem.self, from: answer.body) else {
+        throw Failure(.inputOutput, "The daemon answered with status \(answer.status).")
+      }
+      throw Failure(
+        Failure.Code(rawValue: problem.code) ?? .inputOutput, problem.detail, file: problem.file,
+        line: problem.line, statement: problem.statement, howToClear: problem.howToClear)
+    }
+    return answer.body
+  }
+
+  private func ask<T: Decodable>(
+    _ method: String, _ path: String, headers: [(name: String, value: String)] = [],
+    body: [String: Field]? = nil
+  ) async throws(Failure) -> T {
+    let bytes = try await answer(method, path, headers: headers, body: body)
+    do {
+      return try JSON.decode(T.self, from: bytes)
+    } catch {
+      throw Failure(.inputOutput, "The daemon's answer cannot be read: \(error)")
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import ArgumentParser
+import Coach
+import FoundationEssentials
+import Migrations
+import Storage
+import Updating
+
+struct StatusCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract:
+      "Versions, what is pending, conditions, newest snapshot, run. Works without the daemon.")
+
+  @OptionGroup var globals: Globals
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let status = try await session.lookingEngine().status()
+      try session.output.result(status, lines(status, session.output))
+      return 0
+    }
+  }
+
+  private func lines(_ status: StatusDocument, _ output: Output) -> [String] {
+    var lines = ["Database   \(status.databasePath)"]
+    if status.mode == .recovery { lines.append(output.bold("Recovery mode: a person is needed.")) }
+    let current = status.currentVersion ?? "unknown"
+    if status.needsUpdate {
+      lines.append(
+        output.bold(
+          "Version    \(current); update available: \(current) -> \(status.targetVersion ?? "?")"))
+      lines += status.pendingMigrations.map { "           \($0.version)  \($0.description)" }
+    } else {
+      lines.append("Version    \(current)" + (status.problem == nil ? " (up to date)" : ""))
+    }
+    if let problem = status.problem {
+      lines += Output.words(problem).map { "Problem    \($0)" }
+    }
+    if let run = status.run {
+      lines.append("Run        \(run.id): \(output.lines(run).first ?? "")")
+      lines += (run.error.map(Output.words) ?? []).map { "           \($0)" }
+    }
+    lines += status.gates.map { gate in
+      let mark = output.mark(
+        gate.state == .satisfied ? true : gate.state == .violated ? false : nil)
+      let clear = gate.state == .satisfied ? "" : gate.howToClear.map { " \($0)" } ?? ""
+      return "\(mark) \(gate.title): \(gate.reason)\(clear)"
+        + (gate.required ? "" : " (not required)")
+    }
+    if let snapshot = status.latestBackup {
+      lines.append("Snapshot   \(snapshot.id), \(Output.megabytes(snapshot.sizeBytes))")
+    } else {
+      lines.append("Snapshot   none yet")
+    }
+    return lines
+  }
+}
+
+struct PlanCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan", abstract: "What an update would do, and its hash.")
+
+  @OptionGroup var globals: Globals
+  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let plan = try await session.lookingEngine().plan(to: to)
+      try session.output.result(plan, Self.lines(plan, session.output))
+      return 0
+    }
+  }
+
+  static func lines(_ plan: PlanDocument, _ output: Output) -> [String] {
+    guard !plan.migrations.isEmpty else {
+      return ["Nothing to do: the database is at version \(plan.fromVersion)."]
+    }
+    var lines = [output.bold("Update \(plan.fromVersion) -> \(plan.toVersion)")]
+    lines += plan.migrations.map { "  \($0.version)  \($0.description)  (\($0.file))" }
+    lines.append("Hash       \(plan.hash)")
+    lines.append(
+      "Time       "
+        + (plan.expectedSeconds.map { "about \(Output.seconds($0)) on this device" }
+          ?? "not known yet: `chock rehearse` measures it"))
+    lines.append(
+      "Space      \(Output.megabytes(plan.neededBytes)) needed, \(Output.megabytes(plan.availableBytes)) free"
+    )
+    return lines
+  }
+}
+
+struct HistoryCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "history", abstract: "The runs, newest first.")
+
+  @OptionGroup var globals: Globals
+  @Option(help: "How many.") var limit = 20
+
+  func validate() throws {
+    guard (1...1000).contains(limit) else { throw ValidationError("--limit is 1 to 1000.") }
+  }
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let runs = try await session.lookingEngine().history(limit: limit)
+      try session.output.result(
+        HistoryOutput(runs: runs),
+        runs.isEmpty ? ["No run yet."] : runs.flatMap { lines($0) })
+      return 0
+    }
+  }
+
+  private func lines(_ run: RunDocument) -> [String] {
+    let versions = run.fromVersion.map { "\($0) -> \(run.toVersion ?? "?")" } ?? ""
+    let outcome = run.outcome?.rawValue ?? "running"
+    let first =
+      "\(run.startedAt)  \(run.kind.rawValue) \(versions)  \(outcome)  by \(run.requestedBy ?? "?")"
+    return [first] + (run.error.map(Output.words) ?? []).map { "    \($0)" }
+  }
+
+  private struct HistoryOutput: Encodable {
+    var schema = "chock.HISTORY/1"
+    var runs: [RunDocument]
+  }
+}
+
+struct FingerprintCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "fingerprint",
+    abstract: "A digest of the content of each table.",
+    discussion:
+      "Equal exactly when schema, number of rows and every value with its type are equal; the layout of the file does not count."
+  )
+
+  @OptionGroup var globals: Globals
+  @Argument(help: "A database file or the id of a snapshot; else the database.") var file: String?
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let settings = session.config.settings
+      var path = file ?? settings.databasePath
+      if let file, !file.contains("/"), FileSystem.target(file) == nil {
+        path = try SnapshotStore(
+          stateFolder: settings.stateDirectory, chockVersion: Chock.version
+        ).find(file).path
+      }
+      let fingerprint = try Fingerprint(try Database.open(path))
+      try session.output.result(
+        fingerprint,
+        fingerprint.tables.map { "\($0.digest)  \($0.name)  (\($0.rows) rows)" }
+          + ["\(fingerprint.total)  all tables and the schema"])
+      return 0
+    }
+  }
+}

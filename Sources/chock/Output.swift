@@ -1,0 +1,150 @@
+import Glibc
+import Migrations
+import Storage
+import Updating
+
+/// Results to standard output, progress and failures to standard error.
+struct Output: Sendable {
+  let json: Bool
+  private let showsProgress: Bool
+  private let isTerminal: Bool
+  private let hasColor: Bool
+
+  init(json: Bool, noColor: Bool, quiet: Bool) {
+    self.json = json
+    isTerminal = isatty(STDERR_FILENO) == 1
+    showsProgress = !quiet
+    hasColor = !noColor && getenv("NO_COLOR") == nil && isatty(STDOUT_FILENO) == 1
+  }
+
+  /// Prints a result: the document with `--json`, else the lines.
+  func result(_ document: some Encodable, _ lines: [String]) throws(Failure) {
+    if json {
+      print(try JSON.text(document))
+    } else {
+      for line in lines { print(line) }
+    }
+  }
+
+  private struct ErrorDocument: Encodable {
+    var schema = "chock.ERROR/1"
+    var error: Failure
+  }
+
+  func failure(_ failure: Failure) {
+    if json, let text = try? JSON.text(ErrorDocument(error: failure)) { print(text) }
+    complain("chock: " + Self.words(failure).joined(separator: "\n  "))
+  }
+
+  /// What a failure says, a line each.
+  static func words(_ failure: Failure) -> [String] {
+    var lines = ["\(failure.message) [\(failure.code.rawValue)]"]
+    if let file = failure.file {
+      lines.append("at \(file)" + (failure.line.map { ":\($0)" } ?? ""))
+    }
+    if let statement = failure.statement {
+      lines += statement.split(separator: "\n").map { "| \($0)" }
+    }
+    if let howToClear = failure.howToClear { lines.append("To do: \(howToClear)") }
+    return lines
+  }
+
+  func complain(_ text: String) {
+    endProgress()
+    write(text + "\n")
+  }
+
+  // MARK: Progress
+
+  func progress(_ event: Event) {
+    guard showsProgress else { return }
+    switch event.type {
+    case .phase where !isTerminal:
+      write("\(event.phase?.rawValue ?? "")\n")
+    case .phase, .progress:
+      guard isTerminal else { return }
+      let percent = event.fraction.map { "\(Int($0 * 100)) %" } ?? ""
+      let filled = Int((event.fraction ?? 0) * 24)
+      let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 24 - filled)
+      let words = event.message ?? event.phase?.rawValue ?? ""
+      write("\r\u{1B}[K[\(bar)] \(percent)  \(words.prefix(60))")
+    case .log:
+      complain(event.message ?? "")
+    default: break
+    }
+  }
+
+  func endProgress() {
+    if isTerminal, showsProgress { write("\r\u{1B}[K") }
+  }
+
+  private func write(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+
+  // MARK: Words
+
+  func bold(_ text: String) -> String { hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
+
+  func mark(_ isGood: Bool?) -> String {
+    switch isGood {
+    case true: hasColor ? "\u{1B}[32m✓\u{1B}[0m" : "✓"
+    case false: hasColor ? "\u{1B}[31m✗\u{1B}[0m" : "✗"
+    case nil: hasColor ? "\u{1B}[33m?\u{1B}[0m" : "?"
+    }
+  }
+
+  static func megabytes(_ bytes: Int64) -> String {
+    bytes < 1_000_000 ? "\((bytes + 999) / 1000) kB" : "\((bytes + 999_999) / 1_000_000) MB"
+  }
+
+  static func seconds(_ seconds: Double) -> String {
+    seconds < 10 ? "\((seconds * 10).rounded() / 10) s" : "\(Int(seconds.rounded())) s"
+  }
+
+  /// How a run ended, for a person.
+  func lines(_ run: RunDocument) -> [String] {
+    var lines: [String] = []
+    let from = run.fromVersion ?? "?"
+    switch run.outcome {
+    case .committed:
+      lines.append(bold("Updated to version \(run.toVersion ?? "?") (from \(from))."))
+    case .nothingToDo:
+      lines.append(
+        run.kind == .recover
+          ? "Nothing to recover: no run was interrupted."
+          : "Nothing to do: the database is at version \(run.toVersion ?? from).")
+    case .refused: lines.append(bold("Refused. Nothing was changed."))
+    case .rolledBack: lines.append(bold("Put back to version \(from). Nothing was lost."))
+    case .restored:
+      lines.append(
+        bold("Restored snapshot \(run.snapshotId ?? "?") (version \(run.toVersion ?? "unknown"))."))
+    case .needsRecovery:
+      lines.append(bold("A person is needed. Nothing more is changed on its own."))
+    case .finished:
+      lines.append(
+        run.rehearsal == nil ? "Done." : "The rehearsal went well: the update would succeed.")
+    case nil: lines.append("Still running: \(run.phase?.rawValue ?? "").")
+    }
+    if let rehearsal = run.rehearsal {
+      lines.append(
+        "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(Self.megabytes(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
+      )
+    }
+    if let snapshot = run.snapshotId, run.outcome != .restored {
+      lines.append("Snapshot: \(snapshot)")
+    }
+    if let rescue = run.rescueCopy {
+      lines.append("What was there before the restore: snapshot \(rescue)")
+    }
+    if let folder = run.setAside { lines.append("The damaged files are kept in \(folder)") }
+    if !run.phases.isEmpty {
+      lines.append(
+        "Took: "
+          + run.phases.map { "\($0.phase.rawValue) \(Self.seconds($0.seconds))" }
+          .joined(separator: ", "))
+    }
+    return lines
+  }
+}

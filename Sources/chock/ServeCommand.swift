@@ -1,0 +1,112 @@
+import ArgumentParser
+import ControlServer
+import Glibc
+import Logging
+import Migrations
+import ServiceLifecycle
+import Storage
+import UnixSignals
+import Updating
+
+struct ServeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve", abstract: "The daemon: panel, control interface and supervisor.")
+
+  @OptionGroup var globals: Globals
+  @Flag(help: "Start in recovery mode: nothing is done without a person.") var recovery = false
+
+  func run() async throws {
+    let recovery = recovery
+    try await globals.session { session throws(Failure) in
+      try await Self.serve(session, recovery: recovery)
+      return 0
+    }
+  }
+
+  /// Not in `run`, whose closures would inherit its isolation to the main actor.
+  private nonisolated static func serve(_ session: Session, recovery: Bool) async throws(Failure) {
+    umask(0o077)
+    // A client that hangs up must not end the daemon.
+    signal(SIGPIPE, SIG_IGN)
+    let logger = Logger(label: "chock") { StreamLogHandler.standardError(label: $0) }
+    let manager = ServiceManager()
+    let updater = Updater(
+      settings: session.config.settings, executable: Session.executable, logger: logger)
+    try await updater.start(recovery: recovery)
+    let server = ControlServer(
+      updater: updater, configuration: session.config.server, logger: logger
+    ) { port in
+      let address = "http://127.0.0.1:\(port)/"
+      logger.info("The panel is at \(address)")
+      manager.tell("READY=1")
+    }
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: [
+          .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
+        ],
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+    do {
+      try await group.run()
+    } catch let failure as Failure {
+      throw failure
+    } catch {
+      throw Failure(.inputOutput, "The server has ended: \(error)")
+    }
+  }
+}
+
+/// Tells the service manager what goes on, and at the end puts a run in progress back.
+private struct Supervision: Service {
+  let updater: Updater
+  let manager: ServiceManager
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      for await event in updater.events.subscribe(since: nil).events {
+        switch event.type {
+        case .phase: manager.tell("STATUS=Run in progress: \(event.phase?.rawValue ?? "")")
+        case .result: manager.tell("STATUS=Last run: \(event.result?.outcome?.rawValue ?? "")")
+        default: break
+        }
+        if Task.isShuttingDownGracefully { break }
+      }
+    } onGracefulShutdown: {
+      manager.tell("STOPPING=1")
+      // Wakes the loop above.
+      updater.events.publish(.log) { $0.message = "The daemon is stopping." }
+    }
+    await updater.shutDown()
+  }
+}
+
+/// systemd's notification socket (sd_notify(3)); nothing where there is none.
+struct ServiceManager: Sendable {
+  private let path: String?
+
+  init() {
+    path = getenv("NOTIFY_SOCKET").map { String(cString: $0) }
+  }
+
+  func tell(_ message: String) {
+    guard let path else { return }
+    let file = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard file >= 0 else { return }
+    defer { close(file) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    var bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return }
+    // A name that begins with @ is in the abstract namespace.
+    if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
+    withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        _ = Array(message.utf8).withUnsafeBytes {
+          sendto(file, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL), address, length)
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import ArgumentParser
+import ControlServer
+import FoundationEssentials
+import Glibc
+import Logging
+import Migrations
+import Storage
+import Updating
+
+/// The options of every verb.
+struct Globals: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The config file (else $CHOCK_CONFIG, else \(Config.defaultPath)).", valueName: "file"))
+  var config: String?
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  @Flag(help: "No colours (also with NO_COLOR set, or where the output is no terminal).")
+  var noColor = false
+
+  @Flag(name: .shortAndLong, help: "No progress.")
+  var quiet = false
+
+  /// Loads the config and runs `body`; a failure is printed as the options ask, with its exit code.
+  func session(_ body: (Session) async throws(Failure) -> Int32) async throws {
+    let output = Output(json: json, noColor: noColor, quiet: quiet)
+    let code: Int32
+    do throws(Failure) {
+      let config = try Config.load(config, environment: ProcessInfo.processInfo.environment)
+      code = try await body(Session(config: config, output: output))
+    } catch {
+      output.failure(error)
+      code = error.exitCode
+    }
+    if code != 0 { throw ExitCode(code) }
+  }
+}
+
+/// One call of the command line: its config and where its words go.
+struct Session: Sendable {
+  let config: Config
+  let output: Output
+
+  /// The engine in this process: the same supervisor and worker as the daemon's.
+  func localUpdater() -> Updater {
+    Updater(
+      settings: config.settings, executable: Self.executable,
+      logger: Logger(label: "chock") { _ in
+        var handler = StreamLogHandler.standardError(label: "chock")
+        handler.logLevel = .error
+        return handler
+      })
+  }
+
+  /// The daemon, if one answers.
+  func daemon() async throws(Failure) -> DaemonEngine? {
+    guard let path = config.server.socketPath else { return nil }
+    let engine = DaemonEngine(client: ControlClient(socketPath: path))
+    do throws(Failure) {
+      _ = try await engine.client.request("GET", "/livez")
+      return engine
+    } catch  where error.code == .noDaemon {
+      return nil
+    }
+  }
+
+  /// For verbs that only look: the daemon, or the files themselves.
+  func lookingEngine() async throws(Failure) -> any Engine {
+    if let daemon = try await daemon() { return daemon }
+    return LocalEngine(updater: localUpdater())
+  }
+
+  /// For verbs that start a run: the daemon, or with `--offline` a worker of our own.
+  func runningEngine(offline: Bool) async throws(Failure) -> any Engine {
+    let daemon = try await daemon()
+    guard offline else {
+      guard let daemon else {
+        throw Failure(
+          .noDaemon, "No daemon answers at \(config.server.socketPath ?? "its socket").",
+          howToClear: "Start it (systemctl start chock), or run this without it: --offline.")
+      }
+      return daemon
+    }
+    guard daemon == nil else {
+      throw Failure(
+        .runActive, "A daemon is running; it watches the coach better than --offline can.",
+        howToClear: "Leave --offline out, or stop the daemon first.")
+    }
+    return LocalEngine(updater: localUpdater())
+  }
+
+  static var executable: String {
+    var buffer = [CChar](repeating: 0, count: 4096)
+    let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+    return count > 0
+      ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : "chock"
+  }
+
+  static var user: String {
+    let name = getpwuid(getuid()).flatMap { $0.pointee.pw_name }.map { String(cString: $0) }
+    return "cli:\(name ?? String(getuid()))"
+  }
+}

@@ -1,0 +1,149 @@
+import HTTPTypes
+import HummingbirdCore
+import Migrations
+import Testing
+import Updating
+
+@testable import ControlServer
+
+@Suite("Routing and errors", .timeLimit(.minutes(1)))
+struct RoutingTests {
+  @Test("An unknown path and a wrong method are problem documents, the latter with Allow")
+  func notThere() async throws {
+    try await withServer { server in
+      let missing = try await server.send("GET", "/api/nothing")
+      #expect(missing.status == 404)
+      #expect(missing.header("content-type") == "application/problem+json")
+      #expect(missing.body.contains(#""type":"urn:chock:problem:CHK-NOT-FOUND""#))
+      let wrong = try await server.send("DELETE", "/api/database/status")
+      #expect(wrong.status == 405)
+      #expect(wrong.header("allow") == "GET, HEAD")
+      #expect(wrong.header("content-type") == "application/problem+json")
+      #expect(try await server.send("HEAD", "/api/database/status").status == 200)
+    }
+  }
+
+  @Test("A body is exact: unknown, wrong and missing fields are named")
+  func strictBodies() async throws {
+    try await withServer { server in
+      let reading = "/api/safety/readings/parking_brake"
+      for (path, body, field) in [
+        (reading, #"{"value": "engaged", "ttl": 5}"#, "`ttl`"),
+        (reading, #"{"value": "engaged", "ttl_seconds": "5"}"#, "`ttl_seconds` must be a number"),
+        (reading, #"{"value": "engaged"}"#, "`ttl_seconds` is missing"),
+        (reading, #"{"value": [], "ttl_seconds": 5}"#, "`value`"),
+        (reading, #"{"value": "engaged", "ttl_seconds": -1}"#, "`ttl_seconds` must be above 0"),
+        (reading, "[1]", "JSON object"),
+        (reading, #"{"value": "#, "not well-formed"),
+        ("/api/safety/activities/slide", #"{"ttl_seconds": 5}"#, "`description` is missing"),
+      ] {
+        let answer = try await server.send(json: body, "PUT", path)
+        #expect(answer.status == 400, "\(body)")
+        #expect(answer.body.contains(field), "\(body): \(answer.body)")
+      }
+      let answer = try await server.send(
+        json: #"{"value": "engaged", "ttl_seconds": 5, "source": "test"}"#, "PUT", reading)
+      #expect(answer.status == 204)
+    }
+  }
+
+  @Test("An update names the plan that it consents to")
+  func consent() async throws {
+    try await withServer { server in
+      for path in ["/api/database/update", "/api/database/migrate"] {
+        let answer = try await server.send(json: #"{"consent": true}"#, "POST", path)
+        #expect(answer.status == 428)
+        #expect(answer.body.contains("CHK-CONSENT-MISSING"))
+      }
+      let forced = try await server.send(
+        json: #"{"confirm": true, "force": true}"#, "POST", "/api/database/migrate")
+      #expect(forced.status == 403)
+      let restore = try await server.send(json: "{}", "POST", "/api/database/restore/any")
+      #expect(restore.status == 428)
+    }
+  }
+
+  @Test("Ids that are no ids, and runs that are not known, are not found")
+  func ids() async throws {
+    try await withServer { server in
+      for id in ["nobody", "..%2f..%2fetc%2fpasswd", String(repeating: "a", count: 65)] {
+        let answer = try await server.send("GET", "/api/database/update/\(id)/progress")
+        #expect(answer.status == 404, "\(id)")
+      }
+    }
+  }
+
+  @Test("Every code has a title and a status, and nothing internal shows in an unforeseen error")
+  func problems() {
+    for code in Failure.Code.allCases {
+      #expect((400...599).contains(Problem(Failure(code, "x")).response.status.code))
+    }
+    #expect(Problem(Failure(.gateClosed, "x")).status == .conflict)
+    #expect(Problem(Failure(.planChanged, "x")).status == .preconditionFailed)
+    #expect(Problem.internalError.status == .internalServerError)
+  }
+
+  @Test("The same Idempotency-Key is the same run; with another request it is refused")
+  func idempotency() async throws {
+    let keys = IdempotencyKeys(capacity: 2)
+    func start(_ id: String) -> @Sendable () async throws -> RunDocument {
+      { RunDocument(id: id, kind: .update, startedAt: "") }
+    }
+    #expect(try await keys.run(key: "k", request: [1], start: start("a")).id == "a")
+    #expect(try await keys.run(key: "k", request: [1], start: start("b")).id == "a")
+    await #expect(throws: Problem.self) {
+      try await keys.run(key: "k", request: [2], start: start("c"))
+    }
+    await #expect(throws: Failure.self) {
+      try await keys.run(key: "refused", request: [1]) { throw Failure(.gateClosed, "No") }
+    }
+    #expect(try await keys.run(key: "refused", request: [1], start: start("d")).id == "d")
+    await #expect(throws: Failure.self) {
+      try await keys.run(key: "", request: [], start: start("e"))
+    }
+  }
+}
+
+@Suite("The panel", .timeLimit(.minutes(1)))
+struct PanelTests {
+  @Test("The page and everything that it links to is served, tagged and guarded")
+  func assets() async throws {
+    try await withServer { server in
+      let page = try await server.send("GET", "/")
+      #expect(page.status == 200)
+      #expect(page.header("content-type") == "text/html; charset=utf-8")
+      #expect(page.header("cache-control") == "no-cache")
+      #expect(page.header("x-content-type-options") == "nosniff")
+      #expect(page.header("referrer-policy") == "no-referrer")
+      let policy = try #require(page.header("content-security-policy"))
+      #expect(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"))
+
+      let tag = try #require(page.header("etag"))
+      let again = try await server.send("GET", "/", headers: ["If-None-Match: \(tag)"])
+      #expect(again.status == 304)
+      #expect(again.body.isEmpty)
+
+      // href="app.css", src="app.js", from "./dom.js"
+      var seen: Set<Substring> = []
+      var waiting = links(in: page.body)
+      while let link = waiting.popLast() {
+        guard seen.insert(link).inserted else { continue }
+        let file = try await server.send("GET", "/\(link)")
+        #expect(file.status == 200, "\(link)")
+        if link.hasSuffix(".js") {
+          #expect(file.header("content-type") == "text/javascript; charset=utf-8")
+          waiting += links(in: file.body)
+        }
+      }
+    }
+  }
+
+  private func links(in text: String) -> [Substring] {
+    text.split(whereSeparator: { "\"'()".contains($0) })
+      .map { $0.hasPrefix("./") ? $0.dropFirst(2) : $0.hasPrefix("/") ? $0.dropFirst() : $0 }
+      .filter { link in
+        [".js", ".css", ".svg"].contains { link.hasSuffix($0) }
+          && link.allSatisfy { $0.isLetter || $0.isNumber || "._-".contains($0) }
+      }
+  }
+}
