@@ -124,6 +124,11 @@ public final class Connection {
     _ = chock_db_config_set(handle, SQLITE_DBCONFIG_DEFENSIVE, 1)
   }
 
+  /// Leaves the write-ahead log as it is when the connection closes, even when it is the last one.
+  public func keepLogOnClose() {
+    _ = chock_db_config_set(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+  }
+
   /// True when the file, its folder or its file system cannot be written.
   public var isReadOnly: Bool { sqlite3_db_readonly(handle, "main") == 1 }
 

@@ -72,8 +72,6 @@ public final class Statement {
     case integer, real, text, blob
   }
 
-  public var columnCount: Int32 { sqlite3_column_count(handle) }
-
   public func type(_ column: Int32) -> ColumnType {
     switch sqlite3_column_type(handle, column) {
     case SQLITE_INTEGER: .integer
@@ -86,19 +84,25 @@ public final class Statement {
 
   public func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
 
-  public func real(_ column: Int32) -> Double { sqlite3_column_double(handle, column) }
-
   public func text(_ column: Int32) -> String? {
     guard let bytes = sqlite3_column_text(handle, column) else { return nil }
     let count = Int(sqlite3_column_bytes(handle, column))
     return String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
   }
 
-  /// The bytes of a text or blob, valid inside `body` only.
-  public func withBytes<R>(_ column: Int32, _ body: (UnsafeRawBufferPointer) -> R) -> R {
-    let blob = sqlite3_column_blob(handle, column)
-    return body(
-      UnsafeRawBufferPointer(start: blob, count: Int(sqlite3_column_bytes(handle, column))))
+  /// Steps to the end and hashes all rows, whatever their order.
+  ///
+  /// - Returns: how many rows there are, and the sum of their 128-bit hashes.
+  public func hashRows() throws(SQLiteError) -> (rows: Int64, high: UInt64, low: UInt64) {
+    var content = chock_content()
+    let code = chock_hash_rows(handle, &content)
+    guard code == SQLITE_DONE else {
+      let error = connection.lastError(code)
+      sqlite3_reset(handle)
+      throw error
+    }
+    sqlite3_reset(handle)
+    return (content.rows, content.sum.0, content.sum.1)
   }
 }
 

@@ -28,6 +28,10 @@ public struct ApplyReport: Sendable {
   public var touchedTables: Set<String> = []
   /// The first statement that deleted rows of a table (in lower case) or dropped it.
   public var removals: [String: Place] = [:]
+  /// What a table of before is called now, both in lower case.
+  var renames: [String: String] = [:]
+  /// In lower case.
+  var droppedTables: Set<String> = []
 }
 
 /// Runs the statements of a plan inside the transaction that its caller has opened.
@@ -72,6 +76,7 @@ struct Applier {
       }
     }
     result.touchedTables = guardian.touchedTables
+    result.droppedTables = guardian.droppedTables
     return result
   }
 
@@ -114,10 +119,42 @@ struct Applier {
         for table in context.guardian.removals where context.result.removals[table] == nil {
           context.result.removals[table] = place
         }
+        let altered = try rootPages(of: context.guardian.alterations)
         let started = ContinuousClock.now
         try statement.run()
+        try noteRenames(altered, &context.result)
         context.result.statementSeconds.append((ContinuousClock.now - started).seconds)
       }
+    }
+  }
+
+  /// RENAME keeps the root page of a table. Asked around each statement: once a table is dropped, its
+  /// root page may be that of another.
+  private func rootPages(of tables: Set<String>) throws(SQLiteError) -> [String: Int64] {
+    var pages: [String: Int64] = [:]
+    for table in tables {
+      let statement = try connection.prepare(
+        "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
+      try statement.bind(table, at: 1)
+      // 0 in a virtual table.
+      if try statement.step(), statement.integer(0) > 0 { pages[table] = statement.integer(0) }
+    }
+    return pages
+  }
+
+  private func noteRenames(
+    _ altered: [String: Int64], _ result: inout ApplyReport
+  ) throws(SQLiteError) {
+    for (table, page) in altered {
+      let statement = try connection.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = ?1")
+      try statement.bind(page, at: 1)
+      let old = table.lowercased()
+      guard try statement.step(), let new = statement.text(0)?.lowercased(), new != old else {
+        continue
+      }
+      let original = result.renames.first { $0.value == old }?.key ?? old
+      result.renames[original] = new
     }
   }
 
@@ -171,6 +208,10 @@ struct Applier {
         guard let statement = try connection.prepareNext(&script) else { return }
         place.line = section.firstLine + script.linesBefore(statement.start)
         place.statement = shortened(script.text(from: statement.start, to: statement.end))
+        if place.statement.prefix(6).lowercased() == "vacuum" {
+          guardian.refuseVacuum()
+          throw SQLiteError(code: 23, message: "not authorized")
+        }
         tick()
         var lastTick = started
         connection.interrupt {
@@ -200,7 +241,7 @@ struct Applier {
     var failure: Failure
     if error.kind == .interrupted, let reason = limit.reached() {
       failure = reason
-    } else if error.kind == .denied, let refusal = guardian.refusal {
+    } else if let refusal = guardian.refusal {
       failure = Failure(.forbiddenStatement, refusal.message, howToClear: refusal.howToClear)
     } else {
       switch error.kind {

@@ -6,8 +6,6 @@ public struct Baseline: Sendable {
   struct Table: Sendable {
     var name: String
     var rows: Int64
-    /// The root page in the file: ALTER TABLE RENAME keeps it.
-    var rootPage: Int64
   }
 
   /// By name in lower case; chock's ledger is left out.
@@ -18,10 +16,7 @@ public struct Baseline: Sendable {
     tables = [:]
     for name in try Database.tables(connection) where name != LedgerTable.name {
       let rows = try connection.integer("SELECT count(*) FROM \(Database.quoted(name))") ?? 0
-      let root = try connection.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?1")
-      try root.bind(name, at: 1)
-      let rootPage = try root.step() ? root.integer(0) : 0
-      tables[name.lowercased()] = Table(name: name, rows: rows, rootPage: rootPage)
+      tables[name.lowercased()] = Table(name: name, rows: rows)
     }
     violations = try ForeignKeyViolations(connection)
   }
@@ -56,11 +51,33 @@ struct ForeignKeyViolations: Sendable {
   }
 
   /// Violations that were not there before. With more than 100,000 before, only a higher count tells.
-  func new(since before: ForeignKeyViolations) -> [Row] {
+  ///
+  /// - Parameters:
+  ///   - name: what a table of before is called now.
+  ///   - rebuilt: whether a table of now was made anew, so that its rowids may be others: there too
+  ///     only a higher count tells.
+  func new(
+    since before: ForeignKeyViolations, name: (String) -> String, rebuilt: (String) -> Bool
+  ) -> [Row] {
     guard before.count <= Self.limit else {
       return count > before.count ? Array(rows.keys.prefix(1)) : []
     }
-    return rows.filter { $0.value > before.rows[$0.key, default: 0] }.map(\.key)
-      .sorted { ($0.table, $0.rowid ?? 0) < ($1.table, $1.rowid ?? 0) }
+    func comparable(_ table: String, _ rowid: Int64?, _ parent: String) -> Row {
+      Row(table: table, rowid: rebuilt(table) ? nil : rowid, parent: parent)
+    }
+    var known: [Row: Int] = [:]
+    for (row, times) in before.rows {
+      known[comparable(name(row.table), row.rowid, name(row.parent)), default: 0] += times
+    }
+    var found: [Row] = []
+    let sorted = rows.sorted {
+      ($0.key.table, $0.key.rowid ?? 0) < ($1.key.table, $1.key.rowid ?? 0)
+    }
+    for (row, times) in sorted {
+      let left = known[comparable(row.table, row.rowid, row.parent), default: 0] - times
+      known[comparable(row.table, row.rowid, row.parent)] = left
+      if left < 0 { found.append(row) }
+    }
+    return found
   }
 }

@@ -83,19 +83,13 @@ public enum Database {
       return Failure(
         .databaseReadOnly, "\(path) cannot be written: \(words).", file: path,
         howToClear: "Check its permissions and whether its file system is mounted read-only.")
-    case .full:
-      return Failure(
-        .noSpace, "No space is left for \(path): \(words).", file: path,
-        howToClear: "Free space on the file system that holds \(FileSystem.parent(path)).")
+    case .full: return FileSystem.noSpace(path, words)
     case .interrupted:
       return Failure(.stopped, "The work on \(path) was stopped.", file: path)
     case .inputOutput, .cannotOpen:
       // A full file system surfaces as an I/O error when it hits the -shm file.
       if let available = try? FileSystem.availableBytes(at: path), available < 1 << 20 {
-        return Failure(
-          .noSpace, "No space is left for \(path) (\(available) bytes are free): \(words).",
-          file: path,
-          howToClear: "Free space on the file system that holds \(FileSystem.parent(path)).")
+        return FileSystem.noSpace(path, words)
       }
       return Failure(
         .inputOutput, "\(path) could not be read or written: \(words).", file: path,

@@ -55,6 +55,17 @@ public enum FileSystem {
     return Int64(info.f_bavail) * Int64(info.f_frsize)
   }
 
+  /// The path without links, as SQLite names a file; its end need not exist.
+  static func canonical(_ path: String) -> String {
+    func resolved(_ path: String) -> String? {
+      guard let resolved = realpath(path, nil) else { return nil }
+      defer { free(resolved) }
+      return String(cString: resolved)
+    }
+    let name = path.split(separator: "/").last.map(String.init) ?? ""
+    return resolved(path) ?? resolved(parent(path)).map { "\($0)/\(name)" } ?? path
+  }
+
   /// The folder that holds `path`.
   public static func parent(_ path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
@@ -223,14 +234,20 @@ public enum FileSystem {
     guard close(file) == 0 else { throw failure("close", path) }
   }
 
+  /// A write did not fit; says how much is free now.
+  static func noSpace(_ path: String, _ words: String) -> Failure {
+    let free = (try? availableBytes(at: path)).map { ", \($0 / 1000) kB are free" } ?? ""
+    return Failure(
+      .noSpace, "No space is left for \(path)\(free): \(words).", file: path,
+      howToClear: "Free space on the file system that holds \(parent(path)).")
+  }
+
   /// The failure that `errno` stands for.
   static func failure(_ verb: String, _ path: String) -> Failure {
     let number = errno
     let words = String(cString: strerror(number))
     if number == ENOSPC || number == EDQUOT {
-      return Failure(
-        .noSpace, "Could not \(verb) \(path): \(words).", file: path,
-        howToClear: "Free space on the file system that holds \(parent(path)).")
+      return noSpace(path, "could not \(verb) it: \(words)")
     }
     return Failure(
       .inputOutput, "Could not \(verb) \(path): \(words).", file: path,

@@ -5,9 +5,12 @@ public import SQLite
 /// What a database holds, as one digest per table: equal exactly when schema, number of rows and
 /// every value with its type are equal. The order of rows and the layout of the file do not count.
 ///
-/// The digest of a table is the sum, modulo 2^256, of the SHA-256 of each row.
+/// The digest of a table is the sum of the 128-bit hashes of its rows. It finds what went wrong by
+/// accident; against an attacker a snapshot has the SHA-256 of its file.
 public struct Fingerprint: Codable, Sendable, Equatable {
   public var schema = "chock.FINGERPRINT/1"
+  /// How `total` begins: digests that were computed in another way are not compared.
+  static let algorithm = "fp1:"
   /// One digest over all tables but chock's own ledger.
   public var total: String
   public var tables: [Table]
@@ -46,7 +49,9 @@ public struct Fingerprint: Codable, Sendable, Equatable {
       }
       tables = found
       let others = try Self.schemaDigest(nil, connection)
-      total = Self.hex(
+      total =
+        Self.algorithm
+        + Self.hex(
         SHA256.hash(
           data: Array(
             (tables.filter { $0.name != LedgerTable.name }
@@ -63,59 +68,11 @@ public struct Fingerprint: Codable, Sendable, Equatable {
   private static func content(
     _ table: String, _ connection: Connection
   ) throws(SQLiteError) -> (Int64, String) {
-    let statement = try connection.prepare("SELECT * FROM \(Database.quoted(table))")
-    let columns = statement.columnCount
-    var rows: Int64 = 0
-    var sum: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
-    var row: [UInt8] = []
-    while try statement.step() {
-      rows += 1
-      row.removeAll(keepingCapacity: true)
-      for column in 0..<columns { append(statement, column, to: &row) }
-      SHA256.hash(data: row).withUnsafeBytes { digest in
-        add(digest, to: &sum)
-      }
-    }
-    let words = [sum.0, sum.1, sum.2, sum.3]
-    return (rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) }))
-  }
-
-  /// A value with its type and length, so that no two different rows give the same bytes.
-  private static func append(_ statement: Statement, _ column: Int32, to row: inout [UInt8]) {
-    let type = statement.type(column)
-    row.append(type.rawValue)
-    switch type {
-    case .null: break
-    case .integer: append(UInt64(bitPattern: statement.integer(column)), to: &row)
-    case .real: append(statement.real(column).bitPattern, to: &row)
-    case .text, .blob:
-      statement.withBytes(column) { bytes in
-        append(UInt64(bytes.count), to: &row)
-        row.append(contentsOf: bytes)
-      }
-    }
-  }
-
-  private static func append(_ word: UInt64, to row: inout [UInt8]) {
-    withUnsafeBytes(of: word.littleEndian) { row.append(contentsOf: $0) }
-  }
-
-  private static func add(
-    _ digest: UnsafeRawBufferPointer, to sum: inout (UInt64, UInt64, UInt64, UInt64)
-  ) {
-    func word(_ index: Int) -> UInt64 {
-      UInt64(bigEndian: digest.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
-    }
-    func plus(_ a: inout UInt64, _ b: UInt64, _ carry: UInt64) -> UInt64 {
-      let (first, overflow) = a.addingReportingOverflow(b)
-      let (second, again) = first.addingReportingOverflow(carry)
-      a = second
-      return overflow || again ? 1 : 0
-    }
-    var carry = plus(&sum.3, word(3), 0)
-    carry = plus(&sum.2, word(2), carry)
-    carry = plus(&sum.1, word(1), carry)
-    _ = plus(&sum.0, word(0), carry)
+    let content = try connection.prepare("SELECT * FROM \(Database.quoted(table))").hashRows()
+    let words = [content.high, content.low]
+    return (
+      content.rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) })
+    )
   }
 
   /// The digest of the CREATE statements that belong to a table; nil: of those that belong to none

@@ -23,9 +23,7 @@ public enum LedgerTable {
   /// A database without any table needs no adoption: nothing is in it.
   public static func read(_ connection: Connection) throws(Failure) -> Ledger? {
     try Database.catching(connection.fileName) { () throws(SQLiteError) -> Ledger? in
-      let known = try connection.integer(
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '\(name)'")
-      guard known == 1 else {
+      guard try exists(connection) else {
         let isBlank = try connection.integer("SELECT count(*) FROM sqlite_schema") == 0
         return isBlank ? Ledger(entries: []) : nil
       }
@@ -49,6 +47,11 @@ public enum LedgerTable {
       }
       return Ledger(entries: entries)
     }
+  }
+
+  static func exists(_ connection: Connection) throws(SQLiteError) -> Bool {
+    try connection.integer(
+      "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '\(name)'") == 1
   }
 
   static func create(_ connection: Connection) throws(SQLiteError) {

@@ -12,6 +12,10 @@ final class MigrationGuard {
   private(set) var touchedTables: Set<String> = []
   /// Tables that the statement being compiled deletes from or drops, in lower case.
   private(set) var removals: Set<String> = []
+  /// Tables that the statement being compiled alters, as it spells them.
+  private(set) var alterations: Set<String> = []
+  /// Tables that any statement dropped, in lower case.
+  private(set) var droppedTables: Set<String> = []
 
   /// Pragmas that only read.
   private static let readingPragmas: Set<String> = [
@@ -20,9 +24,18 @@ final class MigrationGuard {
     "collation_list", "function_list", "module_list", "pragma_list", "database_list",
   ]
 
+  /// Two numbers in the header that chock leaves to the application; they change with the transaction.
+  private static let pragmasOfTheApplication: Set<String> = ["user_version", "application_id"]
+
   func startStatement() {
     refusal = nil
     removals = []
+    alterations = []
+  }
+
+  /// The authorizer does not hear of VACUUM.
+  func refuseVacuum() {
+    _ = refuse("VACUUM", "Remove it: it cannot run inside the transaction of a run.")
   }
 
   func allow(_ request: AuthorizerRequest) -> Bool {
@@ -31,12 +44,14 @@ final class MigrationGuard {
       return refuse("\(request.action)", "A migration works on this one database only.")
     case .transaction, .savepoint:
       return refuse(
-        "\(request.first ?? "transaction")",
+        request.action == .savepoint ? "SAVEPOINT" : request.first ?? "BEGIN",
         "Remove it: all pending migrations run in one transaction that chock opens and commits.")
     case .pragma:
       let name = request.first?.lowercased() ?? ""
-      // SQLite reads these two itself while it compiles an ALTER TABLE or a virtual table.
-      guard Self.readingPragmas.contains(name) || request.second == nil && name == "user_version"
+      guard
+        Self.readingPragmas.contains(name) || Self.pragmasOfTheApplication.contains(name)
+          // FTS5 asks for the data version itself, R-Tree for the page size.
+          || (request.second == nil && (name == "data_version" || name == "page_size"))
       else {
         return refuse(
           "PRAGMA \(name)",
@@ -48,9 +63,13 @@ final class MigrationGuard {
       return refuse("load_extension()", "Extensions cannot be loaded by a migration.")
     case .insert, .update, .delete, .createTable, .dropTable, .createVirtualTable,
       .dropVirtualTable:
+      if request.action == .dropTable, let table = request.first?.lowercased() {
+        droppedTables.insert(table)
+      }
       return touch(
         request.first, removes: request.action == .delete || request.action == .dropTable)
     case .alterTable:
+      if let table = request.second { alterations.insert(table) }
       return touch(request.second, removes: false)
     case .createIndex, .dropIndex, .createTrigger, .dropTrigger:
       return touch(request.second, removes: false)

@@ -29,12 +29,11 @@ extension Snapshot {
     let started = ContinuousClock.now
     let sizeBefore = FileSystem.facts(copy)?.size ?? 0
     let connection = try Database.openForWriting(copy)
-    // The log is never checkpointed, so that its length at the end is the peak; nothing needs to be durable.
+    // The log is never checkpointed, so that its length at the end is the peak.
     try Database.catching(copy) { () throws(SQLiteError) in
       try connection.execute("PRAGMA journal_mode = WAL")
-      try connection.execute("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = OFF")
     }
-    let transaction = try Transaction.begin(connection, plan: plan)
+    let transaction = try Transaction.begin(connection, plan: plan, durable: false)
     let report = try transaction.apply(
       plan, baseline: baseline, stop: stop, deadline: deadline, run: run,
       chockVersion: chockVersion, progress: progress, verifying: {})

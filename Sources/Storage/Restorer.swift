@@ -39,35 +39,69 @@ public struct Restorer {
 
   /// Restores, and compares the result with the snapshot.
   ///
-  /// - Throws: `.snapshotDamaged` before anything is touched; `.databaseLocked` when a program that
+  /// - Parameter commit: called right before the change becomes durable, with what was kept of the
+  ///   newer state. When it throws, nothing is changed; after it, nothing is stopped any more.
+  /// - Throws: `.needsPerson` when the result differs from the snapshot; `.snapshotDamaged` before anything is touched; `.databaseLocked` when a program that
   ///   has the database open stands in the way; `.noSpace`.
-  public func restore(_ id: String, run: String) throws(Failure) -> Report {
+  @discardableResult
+  public func restore(
+    _ id: String, run: String, commit: (Report) throws(Failure) -> Void
+  ) throws(Failure) -> Report {
     progress("check the snapshot", 0, 1)
     _ = try store.verify(id, stop: stop)
     let (path, document) = try store.find(id)
     var report = Report()
+    var witness: Witness?
     do throws(Failure) {
       let live = try Database.openForWriting(databasePath, busyTimeout: 30_000)
+      // If it turns out to be damaged, its files are kept as they are, the log included.
+      live.keepLogOnClose()
       try Database.check(live, file: databasePath, failingAs: .databaseCorrupt)
       if try pageSize(live) == pageSize(try Database.open(path)) {
-        report.rescueCopy = try copyInto(live, from: path, document: document, run: run)
+        witness = try copyInto(live, from: path) { reader throws(Failure) in
+          report.rescueCopy = try rescue(reader, unlike: document, run: run)
+        } commit: { () throws(Failure) in
+          try commit(report)
+        }
       } else {
-        report.rescueCopy = try rescue(live, unlike: document, run: run)
         try checkNobodyHasItOpen()
-        try replace(live, with: path, document: document)
+        let mode = try leaveWAL(live)
+        do throws(Failure) {
+          try holdAlone(live)
+          report.rescueCopy = try rescue(live, unlike: document, run: run)
+          try replace(mode: mode, with: path) { () throws(Failure) in try commit(report) }
+        } catch {
+          try? live.execute("PRAGMA locking_mode = NORMAL")
+          try? live.execute("PRAGMA journal_mode = \(mode ?? "DELETE")")
+          throw error
+        }
       }
     } catch {
       switch error.code {
       case .databaseMissing, .databaseEmpty, .databaseCorrupt, .notADatabase:
         try checkNobodyHasItOpen()
         report.setAside = try setAside(run: run)
-        try replace(nil, with: path, document: document)
+        try replace(mode: document.journalMode, with: path) { () throws(Failure) in
+          try commit(report)
+        }
       default: throw error
       }
     }
     progress("compare with the snapshot", 0, 1)
-    try compare(with: path, document)
+    try compare(with: path, document, witness)
     return report
+  }
+
+  /// Tells whether anybody else has committed since the restore began to write.
+  private struct Witness {
+    var connection: Connection
+    var dataVersion: Int64
+
+    func sawOthers() throws(Failure) -> Bool {
+      try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        try connection.dataVersion() != dataVersion
+      }
+    }
   }
 
   private func pageSize(_ connection: Connection) throws(Failure) -> Int64? {
@@ -78,31 +112,47 @@ public struct Restorer {
 
   // MARK: Into the live file
 
+  private static let pagesPerStep: Int64 = 1024
+
   /// Writes the snapshot through SQLite into the live file, as one transaction: readers stay
   /// connected and see it at their next transaction, and a kill leaves the newer content.
   private func copyInto(
-    _ live: Connection, from path: String, document: SnapshotDocument, run: String
-  ) throws(Failure) -> String? {
+    _ live: Connection, from path: String, rescue: (Connection) throws(Failure) -> Void,
+    commit: () throws(Failure) -> Void
+  ) throws(Failure) -> Witness? {
     let source = try Database.open(path)
-    let reader = try Database.open(databasePath)
+    let isWAL = try Database.catching(databasePath) { () throws(SQLiteError) in
+      try live.text("PRAGMA journal_mode") == "wal"
+    }
+    // With a rollback journal a lock against writers shuts out readers too, also the one that makes
+    // the rescue copy.
+    if !isWAL {
+      try holdAlone(live)
+      try rescue(live)
+    }
+    let dataVersion = try Database.catching(databasePath) { () throws(SQLiteError) in
+      try live.dataVersion()
+    }
     let backup = try Database.catching(databasePath) { () throws(SQLiteError) in
       try Backup(from: source, to: live)
     }
-    // The first step takes the write lock. From then on nobody can commit what the rescue copy,
+    // A step of no pages takes the write lock. From then on nobody can commit what the rescue copy,
     // made through a second connection, would not hold.
     guard
-      try Database.catching(databasePath, { () throws(SQLiteError) in try backup.step(pages: 1) })
+      try Database.catching(databasePath, { () throws(SQLiteError) in try backup.step(pages: 0) })
         != .busy
     else {
       throw Failure(
         .databaseLocked, "Another program holds a lock on \(databasePath).", file: databasePath,
         howToClear: "Stop the program that holds it, and try again.")
     }
-    let rescued = try rescue(reader, unlike: document, run: run)
+    if isWAL { try rescue(try Database.open(databasePath)) }
     while true {
       try stop.check()
+      // The step that copies the last page also commits.
+      if backup.remaining <= Self.pagesPerStep { try commit() }
       let step = try Database.catching(databasePath) { () throws(SQLiteError) in
-        try backup.step(pages: 1024)
+        try backup.step(pages: Int32(Self.pagesPerStep))
       }
       progress("put back", backup.total - backup.remaining, backup.total)
       guard step == .more else {
@@ -113,7 +163,8 @@ public struct Restorer {
       }
     }
     try Database.catching(databasePath) { () throws(SQLiteError) in try backup.finish() }
-    return rescued
+    // Without WAL the connection has to close, so that its locks are released.
+    return isWAL ? Witness(connection: live, dataVersion: dataVersion) : nil
   }
 
   /// Keeps a copy of the newer state, unless it is the state that the snapshot holds.
@@ -122,7 +173,7 @@ public struct Restorer {
   ) throws(Failure) -> String? {
     let version = try LedgerTable.read(reader)?.current
     if version?.description == document.version,
-      try Fingerprint(reader, stop: stop).total == document.fingerprint
+      try Fingerprint(reader, stop: stop).total == document.knownFingerprint
     {
       return nil
     }
@@ -164,9 +215,8 @@ public struct Restorer {
   }
 
   private func replace(
-    _ live: Connection?, with path: String, document: SnapshotDocument
+    mode: String?, with path: String, commit: () throws(Failure) -> Void
   ) throws(Failure) {
-    let mode = try live.map { live throws(Failure) in try leaveWAL(live) } ?? document.journalMode
     let temporary = databasePath + ".chock-restore"
     try FileSystem.copy(path, to: temporary, stop: stop)
     // The application keeps its rights on the file.
@@ -177,6 +227,7 @@ public struct Restorer {
       _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
     }
     try FileSystem.sync(temporary)
+    try commit()
     // A log that stayed behind would be read into the new file.
     for suffix in Self.sidecars { try FileSystem.remove(databasePath + suffix) }
     try FileSystem.sync(FileSystem.parent(databasePath))
@@ -189,6 +240,13 @@ public struct Restorer {
     }
   }
 
+  /// Takes all locks of a database that is not in WAL mode, and keeps them until the connection closes.
+  private func holdAlone(_ live: Connection) throws(Failure) {
+    try Database.catching(databasePath) { () throws(SQLiteError) in
+      try live.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
+    }
+  }
+
   /// Moves what the log holds into the file and removes the log; only the last user of a file can.
   private func leaveWAL(_ live: Connection) throws(Failure) -> String? {
     try Database.catching(databasePath) { () throws(SQLiteError) in
@@ -198,13 +256,20 @@ public struct Restorer {
     }
   }
 
-  private func compare(with path: String, _ document: SnapshotDocument) throws(Failure) {
+  private func compare(
+    with path: String, _ document: SnapshotDocument, _ witness: Witness?
+  ) throws(Failure) {
     let live = try Database.open(databasePath)
     let wanted =
-      if let known = document.fingerprint { known } else {
-        try Fingerprint(try Database.open(path), stop: stop).total
+      if let known = document.knownFingerprint { known } else {
+        try Fingerprint(try Database.open(path)).total
       }
-    guard try Fingerprint(live, stop: stop).total == wanted else {
+    if try Fingerprint(live).total == wanted { return }
+    // A program that stayed connected may write again from the commit on: then only SQLite's own
+    // check is left.
+    if let witness, try witness.sawOthers() {
+      try Database.check(live, file: databasePath, failingAs: .needsPerson)
+    } else {
       throw Failure(
         .needsPerson, "The database differs from the snapshot after the restore.",
         file: databasePath,

@@ -1,4 +1,4 @@
-import Migrations
+public import Migrations
 
 /// What a snapshot says about itself: the content of `ID.json` beside `ID.sqlite`.
 public struct SnapshotDocument: Codable, Sendable, Equatable {
@@ -25,6 +25,21 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   public var verifiedAt: String?
   public var sqliteVersion: String?
   public var chockVersion: String?
+
+  /// Its fingerprint, if it was computed as this version does.
+  var knownFingerprint: String? {
+    fingerprint.flatMap { $0.hasPrefix(Fingerprint.algorithm) ? $0 : nil }
+  }
+
+  /// - Throws: `.notAllowed` when it is a copy of another database than the one at `path`.
+  public func checkBelongs(to path: String) throws(Failure) {
+    guard !databasePath.isEmpty, databasePath != path,
+      databasePath != FileSystem.canonical(path)
+    else { return }
+    throw Failure(
+      .notAllowed, "Snapshot \(id) is a copy of \(databasePath), not of \(path).",
+      howToClear: "Set database.path to the database that it belongs to.")
+  }
 
   public enum Reason: String, Codable, Sendable {
     case beforeUpdate = "before_update"

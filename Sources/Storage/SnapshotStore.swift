@@ -50,9 +50,8 @@ public struct SnapshotStore: Sendable {
         document: document, path: path(id), baseline: copied.baseline,
         dataVersion: copied.dataVersion)
     } catch {
-      for leftover in [partial, partial + "-journal", "\(folder)/\(id).json"] {
-        try? FileSystem.remove(leftover)
-      }
+      Snapshot.removeDatabase(partial)
+      try? FileSystem.remove("\(folder)/\(id).json")
       throw error
     }
   }
@@ -148,7 +147,8 @@ public struct SnapshotStore: Sendable {
   }
 
   private func ids() throws(Failure) -> [String] {
-    try FileSystem.names(in: folder).filter { $0.hasSuffix(".sqlite") }
+    try FileSystem.names(in: folder)
+      .filter { $0.hasSuffix(".sqlite") && FileSystem.facts("\(folder)/\($0)")?.isRegular == true }
       .map { String($0.dropLast(".sqlite".count)) }
   }
 
@@ -156,7 +156,7 @@ public struct SnapshotStore: Sendable {
   ///
   /// - Throws: `.notFound` when no snapshot has this id; the id is looked up, never joined into a path.
   public func find(_ id: String) throws(Failure) -> (path: String, document: SnapshotDocument) {
-    guard try ids().contains(id), FileSystem.facts(path(id))?.isRegular == true else {
+    guard try ids().contains(id) else {
       throw Failure(
         .notFound, "There is no snapshot \(id).", file: folder,
         howToClear: "`chock snapshots list` shows the snapshots.")
@@ -250,7 +250,9 @@ public struct SnapshotStore: Sendable {
   {
     var kept = try list()
     var removed: [String] = []
-    let newestGood = kept.first { FileSystem.facts(path($0.id))?.size == $0.sizeBytes }?.id
+    let whole = kept.filter { FileSystem.facts(path($0.id))?.size == $0.sizeBytes }
+    // A file that lost its description has no size to be compared with.
+    let newestGood = (whole.first { $0.sha256 != nil } ?? whole.first)?.id
     func isProtected(_ document: SnapshotDocument) -> Bool {
       document.pinned || document.id == newestGood || inUse.contains(document.id)
     }

@@ -21,8 +21,11 @@ public final class Transaction {
   /// "If foreign key constraints are enabled, disable them using PRAGMA foreign_keys=OFF" before the
   /// transaction, in which the pragma would do nothing (<https://sqlite.org/lang_altertable.html>, the 12 steps).
   ///
+  /// - Parameter durable: false for a copy that is thrown away.
   /// - Throws: `.databaseLocked` when another writer does not let go within the connection's busy timeout.
-  public static func begin(_ connection: Connection, plan: Plan) throws(Failure) -> Transaction {
+  public static func begin(
+    _ connection: Connection, plan: Plan, durable: Bool = true
+  ) throws(Failure) -> Transaction {
     let enforced = plan.steps.filter(\.enforcesForeignKeys)
     if let first = enforced.first, enforced.count != plan.steps.count {
       throw Failure(
@@ -37,7 +40,8 @@ public final class Transaction {
       // SQLite's default; said here because a commit that a power cut undoes would be reported as done.
       // The log grows until the application's own checkpoint: two checkpointing processes can hit
       // the WAL-reset bug of SQLite up to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
-      try connection.execute("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
+      try connection.execute("PRAGMA synchronous = \(durable ? "FULL" : "OFF")")
+      try connection.execute("PRAGMA wal_autocheckpoint = 0")
       // Sorting and statement journals go to files beside the database, not to memory: the worker
       // has to stay small however large the table is.
       try connection.execute("PRAGMA temp_store = FILE; PRAGMA cache_size = -8000")
@@ -94,7 +98,9 @@ public final class Transaction {
       return report
     } catch {
       rollBack()
-      throw stop.requested ?? error
+      // The same stop with the place that it hit says more than the bare request.
+      guard let requested = stop.requested, error.message != requested.message else { throw error }
+      throw requested
     }
   }
 

@@ -21,7 +21,12 @@ struct Verifier {
 
   /// Old violations are reported elsewhere and never stop a run; new ones do.
   private func checkForeignKeys(_ after: Baseline) throws(Failure) {
-    let new = after.violations.new(since: before.violations)
+    let new = after.violations.new(since: before.violations) { table in
+      after.tables[table] == nil ? report.renames[table] ?? table : table
+    } rebuilt: { table in
+      report.droppedTables.contains(table)
+        || report.droppedTables.contains(report.renames[table] ?? table)
+    }
     guard let first = new.first else { return }
     let row = first.rowid.map { "row \($0) of \(first.table)" } ?? "a row of \(first.table)"
     throw located(
@@ -40,7 +45,7 @@ struct Verifier {
     }
     let declared = Dictionary(grouping: expectations) { $0.value.table.lowercased() }
     for (key, table) in before.tables.sorted(by: { $0.key < $1.key }) where declared[key] == nil {
-      let now = rows(of: key, table, in: after)
+      let now = rows(of: key, in: after)
       guard now < table.rows else { continue }
       throw located(
         Failure(
@@ -86,18 +91,16 @@ struct Verifier {
       howToClear: "Correct the Expect header, or the migration.")
   }
 
-  /// The rows that a table of before has now; a renamed table is followed by its root page.
-  private func rows(of key: String, _ table: Baseline.Table, in after: Baseline) -> Int64 {
+  /// The rows that a table of before has now, also under another name.
+  private func rows(of key: String, in after: Baseline) -> Int64 {
     if let same = after.tables[key] { return same.rows }
-    let renamed = after.tables.first { name, candidate in
-      candidate.rootPage == table.rootPage && before.tables[name] == nil
-    }
-    return renamed?.value.rows ?? 0
+    return report.renames[key].flatMap { after.tables[$0] }?.rows ?? 0
   }
 
   private func located(_ failure: Failure, table: String, orElse other: String) -> Failure {
     var failure = failure
-    let place = report.removals[table] ?? report.removals[other]
+    let names = [table, other].flatMap { [$0, report.renames[$0] ?? $0] }
+    let place = names.lazy.compactMap { report.removals[$0] }.first
     failure.file = place?.file ?? plan.steps.last?.path
     failure.line = place?.line
     failure.statement = place?.statement

@@ -26,7 +26,7 @@ public final class EventHub: Sendable {
   ///   - capacity: how many events are kept for those who come back.
   ///   - firstSeq: the number of the first event, at least 1; above every number of the process
   ///     before, so that a client can never mistake one life for another.
-  public init(capacity: Int = 4096, firstSeq: UInt64) {
+  public init(capacity: Int = 1024, firstSeq: UInt64) {
     self.capacity = max(1, capacity)
     self.firstSeq = max(1, firstSeq)
     state = Mutex(State(nextSeq: max(1, firstSeq)))

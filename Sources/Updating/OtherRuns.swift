@@ -17,7 +17,8 @@ struct SnapshotRun {
       context.set(
         snapshot: try context.snapshots.take(
           of: live, version: version, reason: .manual, run: context.order.run, stop: context.stop,
-          progress: context.copyProgress))
+          progress: context.copyProgress
+        ).document)
       context.prune()
       return context.end(.finished)
     } catch {
@@ -33,7 +34,9 @@ struct VerifyRun {
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
       try context.enter(.verify)
-      _ = try context.snapshots.verify(try context.wantedSnapshot(), stop: context.stop)
+      let id = try context.wantedSnapshot()
+      context.set(snapshot: try context.snapshots.find(id).document)
+      _ = try context.snapshots.verify(id, stop: context.stop)
       return context.end(.finished)
     } catch {
       return context.end(.refused, error)
@@ -49,6 +52,7 @@ struct RestoreRun {
     do throws(Failure) {
       try context.enter(.plan)
       let snapshot = try context.snapshots.find(try context.wantedSnapshot()).document
+      try snapshot.checkBelongs(to: context.settings.databasePath)
       let live = try? Database.open(context.settings.databasePath)
       let version = live.flatMap { live in
         (try? LedgerTable.read(live)).flatMap { $0 }?.current
@@ -71,17 +75,21 @@ struct RestoreRun {
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
-      let report = try Restorer(
+      let restorer = Restorer(
         databasePath: context.settings.databasePath, store: context.snapshots,
         rescueFolder: context.settings.rescueFolder, stop: context.stop,
-        progress: context.copyProgress
-      ).restore(id, run: context.document.id)
-      context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+        progress: context.copyProgress)
+      try restorer.restore(id, run: context.document.id) { [context] report throws(Failure) in
+        context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+        try context.enter(.commit)
+      }
       context.prune()
       return context.end(.restored)
     } catch {
-      // Through SQLite it is one transaction, and before the rename nothing has changed.
-      return context.end(error.code == .needsPerson ? .needsRecovery : .refused, error)
+      // Through SQLite it is one transaction, and before the rename nothing has changed. From the
+      // commit on the journal stays, so that the next start does it again.
+      let hasBegun = context.document.phase == .commit
+      return context.end(hasBegun ? .needsRecovery : .refused, error)
     }
   }
 }

@@ -42,14 +42,18 @@ struct RecoveryRun {
 
   /// Decides by the journaled phase; from apply on, by what the database itself says.
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
+    switch journal.run.kind {
+    case .restore where [.restore, .commit].contains(journal.phase):
+      return RestoreRun(context: context).restore()
+    case .update: break
+    default:
+      return context.end(.refused, interruption(journal, "nothing had been changed"))
+    }
     switch journal.phase {
     case .plan, .safety, .snapshot, .rehearse:
       return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
-    case .apply, .verify, .commit, .done:
-      guard journal.run.kind == .update else { return context.end(.finished) }
+    case .apply, .verify, .commit, .done, .restore:
       return try byLedger(journal)
-    case .restore:
-      return RestoreRun(context: context).restore()
     }
   }
 

@@ -13,6 +13,7 @@ final class RunContext {
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
   private var restoreSnapshot: String?
+  private var recoveries = 0
 
   var settings: UpdateSettings { order.settings }
   var stop: StopSignal { link.stop }
@@ -39,7 +40,7 @@ final class RunContext {
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        restoreSnapshot: restoreSnapshot))
+        restoreSnapshot: restoreSnapshot, recoveries: recoveries))
     link.send(.phase(phase))
   }
 
@@ -60,7 +61,7 @@ final class RunContext {
     document.planHash = plan.hash
   }
 
-  func set(snapshot: Snapshot) { document.snapshotId = snapshot.document.id }
+  func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
 
   /// Notes which snapshot a restore puts back, for the journal.
   func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
@@ -101,9 +102,13 @@ final class RunContext {
       case "digest": "Writing down what the copy holds"
       default: step.prefix(1).uppercased() + step.dropFirst()
       }
+    // What each step takes of the whole, roughly: the copy can be measured, the others move the bar
+    // when they begin.
+    let begin = ["copy": 0, "check": 0.5, "fingerprint": 0.65, "digest": 0.9][step]
+    let part = total > 1 ? Double(done) / Double(total) : nil
     progress(
-      step, message, done: done, total: total,
-      fraction: total > 1 ? Double(done) / Double(total) : nil)
+      step, message, done: total > 1 ? done : nil, total: total > 1 ? total : nil,
+      fraction: begin.map { $0 + (step == "copy" ? 0.5 * (part ?? 0) : 0) } ?? part)
   }
 
   /// Writes how the run ended into the history, and then removes the journal: whoever dies in
@@ -139,12 +144,11 @@ final class RunContext {
     return document
   }
 
-  func forgetSnapshot() { document.snapshotId = nil }
-
   /// Continues the document of an interrupted run.
   func resume(_ journal: Journal) {
     document = journal.run
     restoreSnapshot = journal.restoreSnapshot
+    recoveries = journal.recoveries
   }
 
   /// Removes what retention no longer wants; a failure is only logged.

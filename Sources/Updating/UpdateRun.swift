@@ -25,13 +25,15 @@ struct UpdateRun {
         ? takeSnapshot(live, plan) : nil
       let rehearsal = try rehearse(plan, snapshot)
       if context.order.kind == .rehearse {
-        context.discard(snapshot)
+        context.discardSnapshot()
         return context.end(.finished)
       }
       try checkSpace(for: rehearsal)
       let permit = try context.link.permit()
       return apply(plan, to: live, snapshot, rehearsal, permit)
     } catch {
+      // Nothing was changed, so nothing has to be brought back by the snapshot.
+      context.discardSnapshot()
       return context.end(.refused, error)
     }
   }
@@ -57,7 +59,7 @@ struct UpdateRun {
     let snapshot = try context.snapshots.take(
       of: live, version: plan.from, reason: .beforeUpdate, run: context.order.run,
       stop: context.stop, progress: context.copyProgress)
-    context.set(snapshot: snapshot)
+    context.set(snapshot: snapshot.document)
     return snapshot
   }
 
@@ -124,8 +126,8 @@ struct UpdateRun {
     let snapshot = try context.snapshots.take(
       of: live, version: plan.from, reason: .beforeUpdate, run: context.order.run,
       stop: context.stop, progress: context.copyProgress)
-    context.set(snapshot: snapshot)
-    context.discard(former)
+    context.discardSnapshot()
+    context.set(snapshot: snapshot.document)
     // The journal names the snapshot; the phase is the same.
     try context.enter(.apply)
     return snapshot
@@ -144,12 +146,12 @@ struct UpdateRun {
 }
 
 extension RunContext {
-  /// Removes a snapshot that this run took and does not need; a failure is only logged.
-  func discard(_ snapshot: Snapshot?) {
-    guard let snapshot else { return }
+  /// Removes the snapshot that this run took and does not need; a failure is only logged.
+  func discardSnapshot() {
+    guard let id = document.snapshotId else { return }
     do throws(Failure) {
-      try snapshots.delete(snapshot.document.id)
-      if document.snapshotId == snapshot.document.id { forgetSnapshot() }
+      try snapshots.delete(id)
+      set(snapshot: nil)
     } catch {
       link.send(.log("A snapshot could not be removed: \(error.message)"))
     }
@@ -157,7 +159,9 @@ extension RunContext {
 
   /// How far the statements are, weighed by what each took in the rehearsal.
   func progress(of now: ApplyProgress, _ plan: Plan, expected: Rehearsal?) {
-    var fraction: Double?
+    // Without measured times each migration counts the same, and its bar slows down as it runs.
+    let running = now.running.seconds
+    var fraction = (Double(now.number - 1) + running / (running + 3)) / Double(plan.steps.count)
     if let seconds = expected?.statementSeconds, seconds.indices.contains(now.statement) {
       // Half a millisecond a statement, so that many small ones move the bar too.
       let weights = seconds.map { $0 + 0.0005 }

@@ -47,7 +47,10 @@ public actor Updater {
   private var lastRun: RunDocument?
   /// Why chock does nothing on its own any more.
   private var recoveryMode: Failure?
+  /// True when a person started chock in recovery mode.
+  private var isRecoveryWanted = false
   private var isAutoMigrationDue = false
+  private var lastState: DatabaseState?
 
   /// - Parameter executable: the path of the chock binary, which is started again as the worker.
   public init(settings: UpdateSettings, executable: String, logger: Logger) {
@@ -70,6 +73,7 @@ public actor Updater {
   /// - Parameter recovery: do nothing that a person has not asked for, not even recovery.
   public func start(recovery: Bool = false) async throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
+    isRecoveryWanted = recovery
     if recovery {
       recoveryMode = Failure(
         .needsPerson, "chock was started in recovery mode.",
@@ -101,7 +105,8 @@ public actor Updater {
 
   /// Lets recovery begin anew after it has failed three times.
   public func allowRecovery() throws(Failure) {
-    try changeJournal { file throws(Failure) in
+    let file = JournalFile(stateDirectory: settings.stateDirectory)
+    try betweenRuns { () throws(Failure) in
       guard var journal = try file.read() else { return }
       journal.recoveries = 0
       try file.write(journal)
@@ -110,13 +115,8 @@ public actor Updater {
 
   /// Forgets an interrupted run; the database is left as it is.
   public func discardInterruptedRun() throws(Failure) {
-    try changeJournal { file throws(Failure) in if file.exists { try file.remove() } }
-  }
-
-  private func changeJournal(_ body: (JournalFile) throws(Failure) -> Void) throws(Failure) {
-    guard let lock = try RunLock(folder: settings.stateDirectory) else { throw Failure.runActive }
-    defer { withExtendedLifetime(lock) {} }
-    try body(JournalFile(stateDirectory: settings.stateDirectory))
+    let file = JournalFile(stateDirectory: settings.stateDirectory)
+    try betweenRuns { () throws(Failure) in if file.exists { try file.remove() } }
   }
 
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
@@ -145,9 +145,14 @@ public actor Updater {
   // MARK: Asking
 
   public func status() -> StatusDocument {
-    let state = DatabaseState(settings)
+    leaveRecoveryMode()
+    let state = state()
     judge()
     let safety = safetyDocument()
+    let elsewhere = current == nil ? runElsewhere() : nil
+    let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
+    let interrupted = elsewhere?.isActive == false ? Failure.interruptedRun : nil
+    let problem = recoveryMode ?? interrupted ?? state.problem
     return StatusDocument(
       chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
       environment: settings.environment.rawValue, databasePath: settings.databasePath,
@@ -158,12 +163,40 @@ public actor Updater {
         PendingMigration(
           version: $0.version.description, name: $0.name, description: $0.summary)
       },
-      isSafeToMigrate: safety.isSafe && state.problem == nil && recoveryMode == nil,
+      isSafeToMigrate: safety.isSafe && problem == nil,
       gates: safety.gates, safetyIssues: safety.blockingReasons,
-      latestBackup: (try? store.list())?.first, migrationInProgress: current != nil,
-      currentJobId: current?.id, run: current ?? lastRun, problem: recoveryMode ?? state.problem,
+      latestBackup: (try? store.list())?.first {
+        (try? $0.checkBelongs(to: settings.databasePath)) != nil
+      }, migrationInProgress: active != nil,
+      currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent)
   }
+
+  /// Another process (`chock recover`) may have finished what this one could not.
+  private func leaveRecoveryMode() {
+    guard !isRecoveryWanted, recoveryMode != nil, runElsewhere() == nil else { return }
+    recoveryMode = nil
+  }
+
+  /// What the files say; while a run keeps the database locked, what they said before.
+  private func state() -> DatabaseState {
+    let state = DatabaseState(settings)
+    if current != nil, state.problem?.code == .databaseLocked, let lastState { return lastState }
+    lastState = state
+    return state
+  }
+
+  /// A run of another process, by its journal: active, or interrupted when nobody holds the lock.
+  private func runElsewhere() -> (run: RunDocument, isActive: Bool)? {
+    guard let journal = try? JournalFile(stateDirectory: settings.stateDirectory).read() else {
+      return nil
+    }
+    guard let lock = try? RunLock(folder: settings.stateDirectory) else { return (journal.run, true) }
+    return withExtendedLifetime(lock) { (journal.run, false) }
+  }
+
+  /// True when a run was interrupted and `recover()` has to come first.
+  public func hasInterruptedRun() -> Bool { current == nil && runElsewhere()?.isActive == false }
 
   /// - Throws: why there is no plan.
   public func plan(to target: SchemaVersion?) throws(Failure) -> PlanDocument {
@@ -232,14 +265,21 @@ public actor Updater {
 
   /// - Throws: `.notFound`, `.notAllowed` (it is pinned), `.runActive` (a run may be using it).
   public func deleteSnapshot(_ id: String) throws(Failure) {
-    guard current == nil else { throw Failure.runActive }
-    try store.delete(id)
+    try betweenRuns { () throws(Failure) in try store.delete(id) }
   }
 
   /// - Returns: the ids that retention removed.
   public func prune() throws(Failure) -> [String] {
-    guard current == nil else { throw Failure.runActive }
-    return try store.prune(settings.retention, inUse: [])
+    try betweenRuns { () throws(Failure) in try store.prune(settings.retention, inUse: []) }
+  }
+
+  /// Does something that no run of any process may see half done.
+  private func betweenRuns<R>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
+    guard current == nil, let lock = try RunLock(folder: settings.stateDirectory) else {
+      throw Failure.runActive
+    }
+    defer { withExtendedLifetime(lock) {} }
+    return try body()
   }
 
   // MARK: Doing
@@ -332,6 +372,7 @@ public actor Updater {
   }
 
   private func checkIdle() throws(Failure) {
+    leaveRecoveryMode()
     if let recoveryMode { throw recoveryMode }
     guard current == nil else { throw Failure.runActive }
   }
@@ -404,10 +445,10 @@ public actor Updater {
 
   /// While a run is active it checks its own needs, with what it has measured.
   private func disk() -> DiskSpace? {
-    guard current == nil else { return DiskSpace(neededBytes: 0, availableBytes: 0) }
     guard let available = try? FileSystem.availableBytes(at: settings.stateDirectory) else {
       return nil
     }
+    guard current == nil else { return DiskSpace(neededBytes: 0, availableBytes: available) }
     let database = FileSystem.target(settings.databasePath)?.size ?? 0
     return DiskSpace(
       neededBytes: settings.estimatedBytes(database: database), availableBytes: available)
@@ -474,14 +515,15 @@ public actor Updater {
     for continuation in waiting.removeValue(forKey: order.run) ?? [] {
       continuation.resume(returning: document)
     }
+    // The new state first: a result beside the old version would contradict itself.
+    judge()
+    let status = status()
+    events.publish(.state) { $0.status = status }
     events.publish(.result) {
       $0.run = document.id
       $0.result = document
       $0.message = document.error?.message
     }
-    judge()
-    let status = status()
-    events.publish(.state) { $0.status = status }
   }
 
   /// Which results stay on the panel until somebody has seen them.

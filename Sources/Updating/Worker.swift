@@ -36,11 +36,11 @@ public enum Worker {
       return context.refuse(error)
     }
     return withExtendedLifetime(lock) {
+      // SQLite's temporary files lie beside the snapshots: /tmp may be in memory.
+      try? FileSystem.makeFolder(order.settings.workFolder)
+      setenv("SQLITE_TMPDIR", order.settings.workFolder, 1)
       if order.kind != .recover, JournalFile(stateDirectory: order.settings.stateDirectory).exists {
-        return context.refuse(
-          Failure(
-            .needsPerson, "An interrupted run has to be recovered first.",
-            howToClear: "`chock recover`"))
+        return context.refuse(Failure.interruptedRun)
       }
       return switch order.kind {
       case .update, .rehearse: UpdateRun(context: context)()
@@ -68,6 +68,12 @@ public enum Worker {
 }
 
 extension Failure {
+  static var interruptedRun: Failure {
+    Failure(
+      .interrupted, "A run was interrupted and has to be recovered first.",
+      howToClear: "`chock recover`, or start the daemon, which does it by itself.")
+  }
+
   static var runActive: Failure {
     Failure(
       .runActive, "Another run is active.",

@@ -16,7 +16,7 @@ final class WorkerLink: Sendable {
   private let verdicts: Mailbox
   /// Progress is sent at most so often; a terminal or a browser cannot show more.
   private static let interval = Duration.milliseconds(50)
-  private let lastProgress = Mutex<ContinuousClock.Instant?>(nil)
+  private let lastProgress = Mutex<(at: ContinuousClock.Instant, step: String)?>(nil)
 
   /// Reads one line, the order, and from then on listens in a thread of its own.
   ///
@@ -56,11 +56,11 @@ final class WorkerLink: Sendable {
   }
 
   func send(_ message: WorkerMessage) {
-    if case .progress = message {
+    if case .progress(let progress) = message {
       let isDue = lastProgress.withLock { last in
         let now = ContinuousClock.now
-        guard last.map({ now - $0 >= Self.interval }) ?? true else { return false }
-        last = now
+        if let last, now - last.at < Self.interval, last.step == progress.step { return false }
+        last = (now, progress.step)
         return true
       }
       guard isDue else { return }

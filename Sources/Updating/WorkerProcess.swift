@@ -33,7 +33,12 @@ final class WorkerProcess: Sendable {
 
   /// Asks for a stop, and ends the process when it does not come within the grace time.
   func stop(_ reason: Failure) {
-    cause.withLock { $0 = $0 ?? reason }
+    let isFirst = cause.withLock { cause in
+      defer { cause = cause ?? reason }
+      return cause == nil
+    }
+    // A second reason must not give it more time.
+    guard isFirst else { return }
     send(.stop(reason))
     setLimit(Self.grace, because: reason)
   }

@@ -30,6 +30,7 @@ struct Config {
     case maxTotalBytes = "snapshots.max_total_bytes"
     case listen = "server.listen"
     case socket = "server.socket"
+    case allowedHosts = "server.allowed_hosts"
     case requiredGates = "coach.required_gates"
 
     /// Such as `CHOCK_UPDATE_AUTO_MIGRATE`.
@@ -97,6 +98,7 @@ struct Config {
     try reader.number(.maxTotalBytes, 0...Int.max, into: &maxTotalBytes)
     settings.maxTotalBytes = Int64(maxTotalBytes)
     if let path = try reader.path(.socket) { server.socketPath = path }
+    if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
     try readListen(reader)
     try readGates(reader)
     try checkProduction(reader)

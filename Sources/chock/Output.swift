@@ -123,8 +123,13 @@ struct Output: Sendable {
     case .needsRecovery:
       lines.append(bold("A person is needed. Nothing more is changed on its own."))
     case .finished:
-      lines.append(
-        run.rehearsal == nil ? "Done." : "The rehearsal went well: the update would succeed.")
+      let words =
+        switch run.kind {
+        case .rehearse: "The rehearsal went well: the update would succeed."
+        case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."
+        default: "Done."
+        }
+      lines.append(words)
     case nil: lines.append("Still running: \(run.phase?.rawValue ?? "").")
     }
     if let rehearsal = run.rehearsal {
@@ -132,7 +137,7 @@ struct Output: Sendable {
         "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(Self.megabytes(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
       )
     }
-    if let snapshot = run.snapshotId, run.outcome != .restored {
+    if let snapshot = run.snapshotId, [.update, .snapshot].contains(run.kind) {
       lines.append("Snapshot: \(snapshot)")
     }
     if let rescue = run.rescueCopy {

@@ -29,12 +29,15 @@ struct ServeCommand: AsyncParsableCommand {
     // A client that hangs up must not end the daemon.
     signal(SIGPIPE, SIG_IGN)
     let logger = Logger(label: "chock") { StreamLogHandler.standardError(label: $0) }
+    var serverLogger = logger
+    // The libraries' own words on their listeners name temporary files.
+    serverLogger.logLevel = .warning
     let manager = ServiceManager()
     let updater = Updater(
       settings: session.config.settings, executable: Session.executable, logger: logger)
     try await updater.start(recovery: recovery)
     let server = ControlServer(
-      updater: updater, configuration: session.config.server, logger: logger
+      updater: updater, configuration: session.config.server, logger: serverLogger
     ) { port in
       let address = "http://127.0.0.1:\(port)/"
       logger.info("The panel is at \(address)")

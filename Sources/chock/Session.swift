@@ -88,7 +88,12 @@ struct Session: Sendable {
         .runActive, "A daemon is running; it watches the coach better than --offline can.",
         howToClear: "Leave --offline out, or stop the daemon first.")
     }
-    return LocalEngine(updater: localUpdater())
+    let updater = localUpdater()
+    // As at the daemon's start: recovery comes before anything else.
+    if await updater.hasInterruptedRun() {
+      for line in output.lines(await updater.recover()) { output.complain("Recovered: \(line)") }
+    }
+    return LocalEngine(updater: updater)
   }
 
   static var executable: String {

@@ -132,9 +132,11 @@ final class RawConnection {
   }
 
   /// Everything until the server closes.
-  func readToEnd() async -> String {
+  func readToEnd() async -> String { String(decoding: await bytesToEnd(), as: UTF8.self) }
+
+  func bytesToEnd() async -> [UInt8] {
     while await readMore() {}
-    return String(decoding: received, as: UTF8.self)
+    return received
   }
 
   /// Takes what `parse` makes out of the start of what was received, waiting for more while it

@@ -159,9 +159,8 @@ struct WebSocketTests {
     try await withServer(\.pingInterval, .milliseconds(100)) { server in
       try await withConnection(to: server) { connection in
         try await connection.openWebSocket(server)
-        _ = try await connection.event()
-        #expect(try await connection.frame().opcode == 9)
-        _ = await connection.readToEnd()
+        // It is asked (a ping is 0x89 0x00) before it is dropped.
+        #expect(await connection.bytesToEnd().firstRange(of: [0x89, 0x00]) != nil)
       }
     }
   }

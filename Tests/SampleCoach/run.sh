@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts chock on a sample coach with an older database, beside a simulator of the parked coach.
-#   run.sh CHOCK FOLDER
+#   run.sh CHOCK FOLDER          ($SAMPLE_PORT and $SAMPLE_MEGABYTES change the usual 8765 and 50)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 chock=$1
 mkdir -p "$2"
 folder=$(cd "$2" && pwd)
-port=${CHOCK_SAMPLE_PORT:-8765}
+port=${SAMPLE_PORT:-8765}
 
 cat >"$folder/chock.toml" <<TOML
 environment = "production"
@@ -24,9 +24,9 @@ TOML
 export CHOCK_CONFIG="$folder/chock.toml"
 
 if ! [ -e "$folder/coach.db" ]; then
-  "$here/make-sample-coach.sh" "$folder/coach.db" "${CHOCK_SAMPLE_MEGABYTES:-50}" 3
-  "$chock" adopt --at 3
+  "$here/make-sample-coach.sh" "$folder/coach.db" "${SAMPLE_MEGABYTES:-50}" 3
 fi
+if "$chock" status --json | grep -q '"adopted":false'; then "$chock" adopt --at 3; fi
 
 "$chock" serve &
 daemon=$!

@@ -1,0 +1,104 @@
+import Migrations
+import TestSupport
+import Testing
+import Updating
+
+@Suite("The config is one file, over which environment variables win", .serialized)
+struct ConfigTests {
+  struct Case: CustomTestStringConvertible, Sendable {
+    var testDescription: String
+    var text: String
+    /// What the message says.
+    var words: [String]
+  }
+
+  @Test(
+    "What is wrong in it is named with its line and what would be right", .timeLimit(.minutes(1)),
+    arguments: [
+      Case(
+        testDescription: "unknown key", text: "[update]\nauto_migrat = true",
+        words: ["chock.toml:2", "update.auto_migrat", "Did you mean update.auto_migrate?"]),
+      Case(
+        testDescription: "unknown section", text: "\n[updates]\nauto_migrate = true",
+        words: ["chock.toml:2", "Did you mean [update]?"]),
+      Case(
+        testDescription: "wrong type", text: "[snapshots]\nbackup_retention_days = \"7\"",
+        words: ["chock.toml:2", "a whole number"]),
+      Case(
+        testDescription: "out of range", text: "[snapshots]\nkeep_at_least = 0",
+        words: ["chock.toml:2", "at least 1"]),
+      Case(
+        testDescription: "unknown environment", text: "environment = \"prodution\"",
+        words: ["chock.toml:1", "Did you mean production?"]),
+      Case(
+        testDescription: "no TOML", text: "environment = production",
+        words: ["chock.toml:1", "TOML"]),
+      Case(
+        testDescription: "production without gates",
+        text: "environment = \"production\"\n[coach]\nrequired_gates = []",
+        words: ["chock.toml:3", "parked", "Production"]),
+      Case(
+        testDescription: "production that migrates by itself",
+        text: "[update]\nauto_migrate = true", words: ["chock.toml:2", "auto_migrate"]),
+      Case(
+        testDescription: "unknown gate", text: "[coach]\nrequired_gates = [\"parkd\"]",
+        words: ["chock.toml:2", "Did you mean parked?"]),
+    ])
+  func wrong(_ wrong: Case) async throws {
+    let coach = try TestCoach(config: wrong.text)
+    for arguments in [["status"], ["update", "--offline"], ["serve"]] {
+      let answer = try await coach.run(arguments)
+      #expect(answer.code == 78, "\(answer)")
+      for word in wrong.words { #expect(answer.error.contains(word), "\(word) in: \(answer)") }
+    }
+    #expect(try !coach.names(in: "").contains("state"))
+  }
+
+  @Test("A relative path is refused", .timeLimit(.minutes(1)))
+  func relative() async throws {
+    let coach = try TestCoach(database: "coach.db")
+    let answer = try await coach.run("status")
+    #expect(answer.code == 78)
+    #expect(answer.error.contains("chock.toml:5"), "\(answer)")
+  }
+
+  @Test("A config file that is not there", .timeLimit(.minutes(1)))
+  func missing() async throws {
+    let coach = try TestCoach()
+    for answer in [
+      try await coach.run("status", "--config", coach.folder("other.toml")),
+      try await coach.run("--config", coach.folder("other.toml"), "status"),
+      try await coach.run("status", config: coach.folder("other.toml")),
+    ] {
+      #expect(answer.code == 78)
+      #expect(answer.error.contains("other.toml"))
+    }
+  }
+
+  @Test("An environment variable wins over the file", .timeLimit(.minutes(1)))
+  func variable() async throws {
+    let coach = try TestCoach(config: "environment = \"testing\"")
+    let status: StatusDocument = try await coach.run(
+      "status", "--json",
+      environment: [
+        "CHOCK_ENVIRONMENT": "development", "CHOCK_DATABASE_PATH": coach.folder("other.db"),
+      ]
+    ).document()
+    #expect(status.environment == "development")
+    #expect(status.databasePath == coach.folder("other.db"))
+    let plain: StatusDocument = try await coach.run("status", "--json").document()
+    #expect(plain.environment == "testing")
+  }
+
+  @Test("A variable that is no setting, or has a wrong value, is refused", .timeLimit(.minutes(1)))
+  func wrongVariable() async throws {
+    let coach = try TestCoach()
+    let unknown = try await coach.run(
+      "status", environment: ["CHOCK_UPDATE_AUTO_MIGRAT": "true"])
+    #expect(unknown.code == 78)
+    #expect(unknown.error.contains("Did you mean CHOCK_UPDATE_AUTO_MIGRATE?"), "\(unknown)")
+    let wrong = try await coach.run("status", environment: ["CHOCK_UPDATE_AUTO_MIGRATE": "yes"])
+    #expect(wrong.code == 78)
+    #expect(wrong.error.contains("CHOCK_UPDATE_AUTO_MIGRATE"))
+  }
+}

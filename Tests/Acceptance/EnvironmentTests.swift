@@ -1,0 +1,104 @@
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("Production asks, development may not ask, testing does not even copy", .serialized)
+struct EnvironmentTests {
+  private static let attested = [
+    "--attest", "vehicle_speed=0", "--attest", "parking_brake=engaged",
+    "--attest", "interlock.all=satisfied", "--attest", "connections=0",
+    "--attest", "active_controls=none",
+  ]
+
+  @Test("Production does nothing without a person's yes", .timeLimit(.minutes(1)))
+  func consent() async throws {
+    let coach = try Sample.coach(config: "")
+    let answer = try await coach.run(["update", "--offline", "--json"] + Self.attested)
+    #expect(answer.code == 77, "\(answer)")
+    #expect(try answer.document(RunDocument.self).error?.code == .consentMissing)
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+
+    let yes = try await coach.run(["update", "--offline", "--yes", "--json"] + Self.attested)
+    #expect(yes.code == 0, "\(yes)")
+    #expect(try coach.fingerprint() == Sample.prints.get().new)
+  }
+
+  @Test("Production does nothing on a coach of which nothing is known", .timeLimit(.minutes(1)))
+  func gates() async throws {
+    let coach = try Sample.coach(config: "")
+    let answer = try await coach.run("update", "--offline", "--yes", "--json")
+    #expect(answer.code == 75, "\(answer)")
+    #expect(try answer.document(RunDocument.self).error?.code == .gateClosed)
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test("The daemon wants the hash of the plan that was shown", .timeLimit(.minutes(1)))
+  func planHash() async throws {
+    let coach = try Sample.coach(config: "")
+    let daemon = try await coach.serve()
+    try daemon.park()
+    let path = "/api/database/update"
+    #expect(
+      try daemon.ask("POST", path, #"{"consent": true}"#).text.contains("CHK-CONSENT-MISSING"))
+    let other = try daemon.ask(
+      "POST", path, #"{"consent": true}"#, headers: ["If-Match": "\"0000\""])
+    #expect(other.text.contains("CHK-PLAN-CHANGED"), "\(other.text)")
+    let plan = try JSON.decode(
+      PlanDocument.self, from: daemon.ask("GET", "/api/database/plan").body)
+    let no = try daemon.ask("POST", path, "{}", headers: ["If-Match": "\"\(plan.hash)\""])
+    #expect(no.text.contains("CHK-CONSENT-MISSING"), "\(no.text)")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+
+    #expect(try await coach.run("update").code == 77)
+    let yes = try await coach.run("update", "--yes", "--json")
+    #expect(yes.code == 0, "\(yes)")
+    #expect(try coach.fingerprint() == Sample.prints.get().new)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "Development with auto_migrate updates at the start, after a snapshot", .timeLimit(.minutes(1)))
+  func development() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[update]\nauto_migrate = true")
+    let run = try await automatic(coach)
+    #expect(run.snapshotId != nil)
+    #expect(try coach.names(in: "state/snapshots").count == 2)
+  }
+
+  @Test("Testing updates by itself and takes none", .timeLimit(.minutes(1)))
+  func testing() async throws {
+    let coach = try Sample.coach(config: "environment = \"testing\"")
+    let run = try await automatic(coach)
+    #expect(run.snapshotId == nil)
+    #expect(try coach.names(in: "state/snapshots") == [])
+  }
+
+  @Test("Without auto_migrate the daemon only offers", .timeLimit(.minutes(1)))
+  func offered() async throws {
+    let coach = try Sample.coach()
+    let daemon = try await coach.serve()
+    let status = try daemon.status()
+    #expect(status.needsUpdate)
+    #expect(!status.migrationInProgress)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  private func automatic(_ coach: TestCoach) async throws -> RunDocument {
+    let daemon = try await coach.serve()
+    var run: RunDocument?
+    try await waitUntil("the automatic update has ended") {
+      run = try daemon.status().run
+      return run?.outcome != nil
+    }
+    let ended = try #require(run)
+    #expect(ended.outcome == .committed)
+    #expect(ended.requestedBy == "auto")
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try coach.fingerprint() == Sample.prints.get().new)
+    return ended
+  }
+}

@@ -1,0 +1,114 @@
+import Migrations
+import SQLite
+import Storage
+import TestSupport
+import Testing
+
+@Suite struct RehearsalTests {
+  private func rehearse(
+    _ workshop: Workshop, _ catalog: MigrationCatalog, stop: StopSignal = StopSignal(),
+    progress: (ApplyProgress) -> Void = { _ in }
+  ) throws -> (Snapshot, Plan, Result<Rehearsal, Failure>) {
+    let snapshot = try workshop.snapshot()
+    let plan = try workshop.plan(catalog)
+    do throws(Failure) {
+      let rehearsal = try snapshot.rehearse(
+        plan, in: workshop.folder("work"), run: "run-1", chockVersion: "0.1.0", stop: stop,
+        deadline: nil, progress: progress)
+      return (snapshot, plan, .success(rehearsal))
+    } catch {
+      return (snapshot, plan, .failure(error))
+    }
+  }
+
+  @Test("A rehearsal changes neither the database nor the snapshot, and leaves no file")
+  func untouched() throws {
+    let workshop = try Workshop()
+    let before = try workshop.fingerprint()
+    let (snapshot, plan, result) = try rehearse(
+      workshop, try workshop.catalog("-- Expect: stops rows -3\nDELETE FROM stops;"))
+    let rehearsal = try result.get()
+    #expect(rehearsal.planHash == plan.hash)
+    #expect(rehearsal.touchedTables == ["stops"])
+    #expect(rehearsal.statementSeconds.count == 1)
+    #expect(try workshop.fingerprint() == before)
+    #expect(try workshop.store.verify(snapshot.document.id).sha256 == snapshot.document.sha256)
+    #expect(try SampleDatabase.value(snapshot.path, "SELECT count(*) FROM chock_migrations") == "0")
+    #expect(try workshop.names("work") == [])
+    #expect(try workshop.names("state/snapshots").count == 2)
+  }
+
+  @Test(
+    "A rehearsal fails as the run itself would, and leaves no file",
+    arguments: [
+      "SELECT 1;\nINSERT INTO trips VALUES (1, 'x');", "SELECT 1;\nPRAGMA foreign_keys;",
+      "DELETE FROM settings;", "DELETE FROM trips WHERE id = 1;",
+      "-- Foreign-Keys: enforced\nDELETE FROM trips;", "-- Expect: trips rows +1\nSELECT 1;",
+      "-- @preflight\nSELECT 'no';\n-- @migrate\nSELECT 1;",
+      "-- @migrate\nSELECT 1;\n-- @validate\nSELECT 'no';",
+      "-- Timeout: 30 ms\nWITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT max(i) FROM c;",
+    ])
+  func sameFailure(sql: String) throws {
+    let workshop = try Workshop()
+    let (_, _, result) = try rehearse(workshop, try workshop.catalog(sql))
+    let rehearsed = try #require(throws: Failure.self) { try result.get() }
+    let live = try workshop.failure(of: sql)
+    #expect(rehearsed == live)
+    #expect(try workshop.names("work") == [])
+  }
+
+  @Test("A rehearsal that is stopped leaves no file") func stopped() throws {
+    let workshop = try Workshop()
+    let stop = StopSignal()
+    let (_, _, result) = try rehearse(
+      workshop, try workshop.catalog("SELECT 1; SELECT 2;"), stop: stop,
+      progress: { _ in stop.request(Failure(.stopped, "Enough.")) })
+    #expect(try #require(throws: Failure.self) { try result.get() }.message == "Enough.")
+    #expect(try workshop.names("work") == [])
+  }
+
+  @Test("The peak that a rehearsal measures is enough for a rebuild of the largest table")
+  func peak() throws {
+    let workshop = try Workshop(Workshop.manyPages, pageSize: 1024)
+    let catalog = try workshop.catalog(
+      """
+      CREATE TABLE new_readings (id INTEGER PRIMARY KEY, value BLOB, note TEXT);
+      INSERT INTO new_readings (id, value) SELECT id, value FROM readings;
+      DROP TABLE readings;
+      ALTER TABLE new_readings RENAME TO readings;
+      """)
+    let (_, plan, result) = try rehearse(workshop, catalog)
+    let peak = try result.get().peakBytes
+    let before = try #require(FileSystem.facts(workshop.database)).size
+    let connection = try Database.openForWriting(workshop.database)
+    let transaction = try Transaction.begin(connection, plan: plan)
+    _ = try transaction.apply(
+      plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "r", chockVersion: "0",
+      progress: { _ in }, verifying: {})
+    try transaction.commit()
+    let log = try #require(FileSystem.facts(workshop.database + "-wal")).size
+    #expect(log > before)
+    try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    let growth = try #require(FileSystem.facts(workshop.database)).size - before
+    #expect(peak >= log + growth)
+    #expect(peak < (log + growth) * 3 / 2)
+  }
+
+  @Test(
+    "A rehearsal for which the space runs out says so, and leaves no file",
+    .enabled(if: SmallFileSystem.isPossible, "Only root can make a small file system."),
+    arguments: [100, 4600])
+  func noSpace(kilobytes: Int) throws {
+    let workshop = try Workshop(Workshop.manyPages, pageSize: 1024)
+    let small = try #require(SmallFileSystem(in: workshop.folder, kilobytes: kilobytes))
+    let snapshot = try workshop.snapshot()
+    let plan = try workshop.plan(try workshop.catalog("UPDATE readings SET value = zeroblob(800);"))
+    let failure = try #require(throws: Failure.self) {
+      try snapshot.rehearse(
+        plan, in: small.path, run: "r", chockVersion: "0", stop: StopSignal(), deadline: nil,
+        progress: { _ in })
+    }
+    #expect(failure.code == .noSpace)
+    #expect(try FileSystem.names(in: small.path) == [])
+  }
+}

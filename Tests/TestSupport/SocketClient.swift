@@ -1,0 +1,70 @@
+import Glibc
+public import Migrations
+import Storage
+
+/// The smallest HTTP client: one request, one answer, over a unix socket.
+public enum SocketClient {
+  public struct Answer: Sendable {
+    public var status: Int
+    public var body: [UInt8]
+    public var text: String { String(decoding: body, as: UTF8.self) }
+  }
+
+  /// - Throws: `.noDaemon` when nobody listens, `.inputOutput` when the answer is none.
+  public static func request(
+    _ method: String, _ path: String, body: String? = nil, headers: [String: String] = [:],
+    socket: String
+  ) throws(Failure) -> Answer {
+    var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Connection: close"]
+    lines += headers.map { "\($0.key): \($0.value)" }
+    if let body {
+      lines += ["Content-Type: application/json", "Content-Length: \(body.utf8.count)"]
+    }
+    let bytes = try exchange(
+      Array((lines.joined(separator: "\r\n") + "\r\n\r\n" + (body ?? "")).utf8), socket)
+    guard let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) else {
+      throw Failure(.inputOutput, "No answer to \(method) \(path).")
+    }
+    let head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self)
+    let words = head.prefix { $0 != "\r\n" }.split(separator: " ")
+    guard words.count > 1, let status = Int(words[1]) else {
+      throw Failure(.inputOutput, "No status in the answer to \(method) \(path): \(head)")
+    }
+    return Answer(status: status, body: Array(bytes[end.upperBound...]))
+  }
+
+  private static func exchange(_ request: [UInt8], _ path: String) throws(Failure) -> [UInt8] {
+    let file = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard file >= 0 else { throw Failure(.inputOutput, "No socket could be made.") }
+    defer { close(file) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+      throw Failure(.usage, "The path of the socket is too long: \(path)")
+    }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    let connected = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(file, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    guard connected == 0 else { throw Failure(.noDaemon, "Nobody listens at \(path).") }
+    var offset = 0
+    while offset < request.count {
+      let count = request[offset...].withUnsafeBytes {
+        send(file, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
+      guard count > 0 else { throw Failure(.noDaemon, "The daemon at \(path) has gone.") }
+      offset += count
+    }
+    var answer: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while true {
+      let count = read(file, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return answer }
+      answer.append(contentsOf: buffer[..<count])
+    }
+  }
+}
