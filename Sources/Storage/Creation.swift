@@ -19,7 +19,9 @@ public enum Creation {
       )
     }
     let connection = try Database.openForWriting(path)
-    guard try !Database.catching(path, { () throws(SQLiteError) in try LedgerTable.exists(connection) }) else {
+    guard
+      try !Database.catching(path, { () throws(SQLiteError) in try LedgerTable.exists(connection) })
+    else {
       throw Failure(
         .databaseExists, "The database is adopted already.", file: path,
         howToClear: "`chock status` shows its version.")

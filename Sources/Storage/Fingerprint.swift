@@ -52,13 +52,13 @@ public struct Fingerprint: Codable, Sendable, Equatable {
       total =
         Self.algorithm
         + Self.hex(
-        SHA256.hash(
-          data: Array(
-            (tables.filter { $0.name != LedgerTable.name }
-              .map { "\($0.name)\u{0}\($0.rows)\u{0}\($0.digest)\u{0}\($0.schemaDigest)" } + [
-                others
-              ])
-              .joined(separator: "\n").utf8)))
+          SHA256.hash(
+            data: Array(
+              (tables.filter { $0.name != LedgerTable.name }
+                .map { "\($0.name)\u{0}\($0.rows)\u{0}\($0.digest)\u{0}\($0.schemaDigest)" } + [
+                  others
+                ])
+                .joined(separator: "\n").utf8)))
     } catch {
       if let requested = stop.requested { throw requested }
       throw Database.failure(error, connection.fileName)

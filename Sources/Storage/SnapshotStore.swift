@@ -21,7 +21,8 @@ public struct SnapshotStore: Sendable {
   /// digest, fsync, rename, fsync of the folder.
   ///
   /// A read transaction is held on `live` meanwhile, so that writes of others never restart the copy.
-  /// When `live` is inside a write transaction that has written nothing yet, that one is used.
+  /// It must not be inside a write transaction: the backup API then answers BUSY. While one is open, a
+  /// second connection sees what was committed before it.
   ///
   /// - Throws: `.noSpace`, `.databaseCorrupt` (the copy failed its check), `.inputOutput`, or the
   ///   stop that was requested. No part of the copy is left then.
@@ -33,7 +34,8 @@ public struct SnapshotStore: Sendable {
     let id = newID(version: version)
     let partial = "\(folder)/\(id).sqlite.partial"
     do throws(Failure) {
-      let copied = try copy(of: live, to: partial, stop: stop, progress: progress)
+      let copied = try copy(
+        of: live, to: partial, comparing: reason == .beforeUpdate, stop: stop, progress: progress)
       progress("digest", 0, 1)
       let size = FileSystem.facts(partial)?.size ?? 0
       let document = SnapshotDocument(
@@ -57,14 +59,14 @@ public struct SnapshotStore: Sendable {
   }
 
   private struct Copied {
-    var baseline: Baseline
+    var baseline: Baseline?
     var fingerprint: String
-    var dataVersion: Int64
+    var dataVersion: Int64 = 0
     var journalMode: String?
   }
 
   private func copy(
-    of live: Connection, to partial: String, stop: StopSignal,
+    of live: Connection, to partial: String, comparing: Bool, stop: StopSignal,
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> Copied {
     let source = live.fileName
@@ -75,48 +77,46 @@ public struct SnapshotStore: Sendable {
     try Database.catching(partial) { () throws(SQLiteError) in
       try copy.execute("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")
     }
-    let owner = live.isAutocommit
-    if owner {
-      try Database.catching(source) { () throws(SQLiteError) in
-        try live.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
-      }
+    try Database.catching(source) { () throws(SQLiteError) in
+      try live.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
     }
-    defer { if owner { try? live.execute("ROLLBACK") } }
+    defer { try? live.execute("ROLLBACK") }
     let (dataVersion, mode) = try Database.catching(source) { () throws(SQLiteError) in
       (try live.dataVersion(), try live.text("PRAGMA journal_mode"))
     }
     try backUp(from: live, to: copy, source: source, destination: partial, stop: stop) {
       progress("copy", $0, $1)
     }
-    return try checked(
-      copy, partial, dataVersion: dataVersion, journalMode: mode, stop: stop, progress: progress)
+    var copied = try checked(
+      copy, of: source, comparing: comparing, stop: stop, progress: progress)
+    copied.dataVersion = dataVersion
+    copied.journalMode = mode
+    return copied
   }
 
   private func checked(
-    _ copy: Connection, _ partial: String, dataVersion: Int64, journalMode: String?,
-    stop: StopSignal,
+    _ copy: Connection, of source: String, comparing: Bool, stop: StopSignal,
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> Copied {
     // The copy of a WAL database is in WAL mode itself; a snapshot is to be one file.
-    let mode = try Database.catching(partial) { () throws(SQLiteError) in
+    let mode = try Database.catching(source) { () throws(SQLiteError) in
       try copy.text("PRAGMA journal_mode = DELETE")
     }
     guard mode == "delete" else {
-      throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: partial)
+      throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: source)
     }
     copy.interrupt { stop.requested != nil }
     defer { copy.interrupt(when: nil) }
     do throws(Failure) {
       progress("check", 0, 1)
-      try Database.check(copy, file: partial, failingAs: .databaseCorrupt)
-      let baseline = try Database.catching(partial) { () throws(SQLiteError) in
-        try Baseline(copy)
+      // What is wrong with the copy is wrong with the database that it was made from.
+      try Database.check(copy, file: source, failingAs: .databaseCorrupt)
+      let baseline = try Database.catching(source) { () throws(SQLiteError) in
+        try comparing ? Baseline(copy) : nil
       }
       progress("fingerprint", 0, 1)
       let fingerprint = try Fingerprint(copy, stop: stop)
-      return Copied(
-        baseline: baseline, fingerprint: fingerprint.total, dataVersion: dataVersion,
-        journalMode: journalMode)
+      return Copied(baseline: baseline, fingerprint: fingerprint.total)
     } catch {
       throw stop.requested ?? error
     }

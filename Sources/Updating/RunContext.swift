@@ -133,6 +133,7 @@ final class RunContext {
   /// The answer when nothing was begun, and so nothing is journaled or remembered.
   func refuse(_ failure: Failure) -> RunDocument {
     document.outcome = .refused
+    document.cancellable = false
     document.error = failure
     document.endedAt = Timestamp.now()
     return document

@@ -99,8 +99,8 @@ struct UpdateRun {
       try context.enter(.apply)
       let transaction = try Transaction.begin(live, plan: plan)
       var snapshot = first
-      if let former = first, try !transaction.isUnchanged(since: former) {
-        snapshot = try retake(former, live, plan)
+      if let first, try !transaction.isUnchanged(since: first) {
+        snapshot = try retake(plan)
       }
       _ = try transaction.apply(
         plan, baseline: snapshot?.baseline, stop: context.stop, deadline: deadline(),
@@ -118,13 +118,13 @@ struct UpdateRun {
     return finish()
   }
 
-  /// The application has written since the snapshot: under the write lock, where nobody can, it is
-  /// taken again, so that what a restore brings back is the state right before the update.
-  private func retake(
-    _ former: Snapshot, _ live: Connection, _ plan: Plan
-  ) throws(Failure) -> Snapshot {
+  /// The application has written since the snapshot: while our transaction holds the write lock, so
+  /// that nobody can again, it is taken once more through a second connection. What a restore brings
+  /// back is then the state right before the update.
+  private func retake(_ plan: Plan) throws(Failure) -> Snapshot {
+    let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
     let snapshot = try context.snapshots.take(
-      of: live, version: plan.from, reason: .beforeUpdate, run: context.order.run,
+      of: reader, version: plan.from, reason: .beforeUpdate, run: context.order.run,
       stop: context.stop, progress: context.copyProgress)
     context.discardSnapshot()
     context.set(snapshot: snapshot.document)

@@ -34,6 +34,7 @@ public actor Updater {
   private let logger: Logger
   private let history: StateStore
   private let store: SnapshotStore
+  private let journalFile: JournalFile
 
   private var readings = Readings()
   private var verdict: SafetyVerdict
@@ -60,6 +61,7 @@ public actor Updater {
     // Numbers of a later life are higher, so that a client never mistakes one for the other.
     events = EventHub(firstSeq: UInt64(max(1, Date().timeIntervalSince1970 * 1000)))
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+    journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     verdict = evaluate(readings, disk: nil, required: settings.requiredGates, now: .now)
   }
@@ -105,18 +107,16 @@ public actor Updater {
 
   /// Lets recovery begin anew after it has failed three times.
   public func allowRecovery() throws(Failure) {
-    let file = JournalFile(stateDirectory: settings.stateDirectory)
     try betweenRuns { () throws(Failure) in
-      guard var journal = try file.read() else { return }
+      guard var journal = try journalFile.read() else { return }
       journal.recoveries = 0
-      try file.write(journal)
+      try journalFile.write(journal)
     }
   }
 
   /// Forgets an interrupted run; the database is left as it is.
   public func discardInterruptedRun() throws(Failure) {
-    let file = JournalFile(stateDirectory: settings.stateDirectory)
-    try betweenRuns { () throws(Failure) in if file.exists { try file.remove() } }
+    try betweenRuns { () throws(Failure) in if journalFile.exists { try journalFile.remove() } }
   }
 
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
@@ -149,9 +149,15 @@ public actor Updater {
     let state = state()
     judge()
     let safety = safetyDocument()
-    let elsewhere = current == nil ? runElsewhere() : nil
+    var elsewhere: (run: RunDocument, isActive: Bool)?
+    var interrupted: Failure?
+    do throws(Failure) {
+      elsewhere = current == nil ? try runElsewhere() : nil
+      interrupted = elsewhere?.isActive == false ? Failure.interruptedRun : nil
+    } catch {
+      interrupted = error
+    }
     let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
-    let interrupted = elsewhere?.isActive == false ? Failure.interruptedRun : nil
     let problem = recoveryMode ?? interrupted ?? state.problem
     return StatusDocument(
       chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
@@ -174,7 +180,7 @@ public actor Updater {
 
   /// Another process (`chock recover`) may have finished what this one could not.
   private func leaveRecoveryMode() {
-    guard !isRecoveryWanted, recoveryMode != nil, runElsewhere() == nil else { return }
+    guard !isRecoveryWanted, recoveryMode != nil, !journalFile.exists else { return }
     recoveryMode = nil
   }
 
@@ -187,16 +193,20 @@ public actor Updater {
   }
 
   /// A run of another process, by its journal: active, or interrupted when nobody holds the lock.
-  private func runElsewhere() -> (run: RunDocument, isActive: Bool)? {
-    guard let journal = try? JournalFile(stateDirectory: settings.stateDirectory).read() else {
-      return nil
+  ///
+  /// - Throws: `.needsPerson` when the journal cannot be read.
+  private func runElsewhere() throws(Failure) -> (run: RunDocument, isActive: Bool)? {
+    guard let journal = try journalFile.read() else { return nil }
+    guard let lock = try? RunLock(folder: settings.stateDirectory) else {
+      return (journal.run, true)
     }
-    guard let lock = try? RunLock(folder: settings.stateDirectory) else { return (journal.run, true) }
     return withExtendedLifetime(lock) { (journal.run, false) }
   }
 
   /// True when a run was interrupted and `recover()` has to come first.
-  public func hasInterruptedRun() -> Bool { current == nil && runElsewhere()?.isActive == false }
+  public func hasInterruptedRun() -> Bool {
+    current == nil && journalFile.exists && (try? runElsewhere())??.isActive != true
+  }
 
   /// - Throws: why there is no plan.
   public func plan(to target: SchemaVersion?) throws(Failure) -> PlanDocument {
@@ -544,8 +554,13 @@ public actor Updater {
         .interrupted, "The worker process ended unexpectedly (\(end.words)).",
         howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
     if order.kind != .recover {
-      let recovered = await run(
+      var recovered = await run(
         self.order(.recover, requestedBy: order.requestedBy) { $0.cause = cause })
+      if recovered.kind == .recover {
+        // No journal told what was interrupted: those who wait, wait for this run.
+        recovered.id = order.run
+        recovered.kind = order.kind
+      }
       if recovered.outcome != .nothingToDo { return recovered }
     }
     var document = RunDocument(

@@ -79,7 +79,9 @@ final class WorkerProcess: Sendable {
     do {
       let order = try line(order)
       let ended = try await Subprocess.run(
-        .path(FilePath(executable)), arguments: ["worker"], platformOptions: options,
+        .path(FilePath(executable)),
+        arguments: .init(executablePathOverride: "chock", remainingValues: ["worker"]),
+        platformOptions: options,
         input: .inputWriter, output: .sequence, error: .currentStandardError
       ) { execution in
         _ = try await execution.standardInputWriter.write(order)

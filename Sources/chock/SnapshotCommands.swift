@@ -19,8 +19,14 @@ struct SnapshotsCommand: ParsableCommand {
       + (snapshot.pinned ? "  pinned" : "")
   }
 
+  private struct Removed: Encodable {
+    var schema: String
+    var removed: [String]
+  }
+
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "The snapshots, newest first.")
+    static let configuration = CommandConfiguration(
+      commandName: "list", abstract: "The snapshots, newest first.")
     @OptionGroup var globals: Globals
 
     func run() async throws {
@@ -35,7 +41,8 @@ struct SnapshotsCommand: ParsableCommand {
   }
 
   struct Take: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Takes a verified snapshot now.")
+    static let configuration = CommandConfiguration(
+      commandName: "take", abstract: "Takes a verified snapshot now.")
     @OptionGroup var globals: Globals
     @Flag(help: "Without a daemon.") var offline = false
 
@@ -49,6 +56,7 @@ struct SnapshotsCommand: ParsableCommand {
 
   struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "verify",
       abstract: "Reads a snapshot and compares it with its digest; else all of them.")
     @OptionGroup var globals: Globals
     @Flag(help: "Without a daemon.") var offline = false
@@ -69,7 +77,8 @@ struct SnapshotsCommand: ParsableCommand {
   }
 
   struct Pin: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Keeps a snapshot from retention.")
+    static let configuration = CommandConfiguration(
+      commandName: "pin", abstract: "Keeps a snapshot from retention.")
     @OptionGroup var globals: Globals
     @Argument var id: String
 
@@ -77,7 +86,8 @@ struct SnapshotsCommand: ParsableCommand {
   }
 
   struct Unpin: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Gives a snapshot back to retention.")
+    static let configuration = CommandConfiguration(
+      commandName: "unpin", abstract: "Gives a snapshot back to retention.")
     @OptionGroup var globals: Globals
     @Argument var id: String
 
@@ -85,14 +95,16 @@ struct SnapshotsCommand: ParsableCommand {
   }
 
   struct Delete: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Removes a snapshot.")
+    static let configuration = CommandConfiguration(
+      commandName: "delete", abstract: "Removes a snapshot.")
     @OptionGroup var globals: Globals
     @Argument var id: String
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
         try await session.lookingEngine().deleteSnapshot(id)
-        try session.output.result(["deleted": id], ["Removed \(id)."])
+        try session.output.result(
+          Removed(schema: "chock.DELETED/1", removed: [id]), ["Removed \(id)."])
         return 0
       }
     }
@@ -100,6 +112,7 @@ struct SnapshotsCommand: ParsableCommand {
 
   struct Prune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "prune",
       abstract: "Removes what retention no longer wants; never the newest good one.")
     @OptionGroup var globals: Globals
 
@@ -107,7 +120,7 @@ struct SnapshotsCommand: ParsableCommand {
       try await globals.session { session throws(Failure) in
         let removed = try await session.localUpdater().prune()
         try session.output.result(
-          ["removed": removed],
+          Removed(schema: "chock.PRUNED/1", removed: removed),
           removed.isEmpty ? ["Nothing to remove."] : removed.map { "Removed \($0)." })
         return 0
       }

@@ -21,7 +21,7 @@ struct CommandLineTests {
   private struct Created: Decodable { var version: SchemaVersion }
   private struct Print: Decodable { var total: String }
   private struct Doctor: Decodable { var isHealthy: Bool }
-  private struct Deleted: Decodable { var deleted: String }
+  private struct Deleted: Decodable { var removed: [String] }
   private struct Removed: Decodable { var removed: [String] }
 
   @Test(
@@ -114,7 +114,7 @@ struct CommandLineTests {
     #expect(!unpinned.pinned)
     let deleted: Deleted = try await document(
       coach, "snapshots", "delete", taken, schema: "chock.DELETED/1")
-    #expect(deleted.deleted == taken)
+    #expect(deleted.removed == [taken])
     let removed: Removed = try await document(
       coach, "snapshots", "prune", schema: "chock.PRUNED/1")
     #expect(removed.removed == [])

@@ -61,6 +61,7 @@ struct WriterTests {
     let answer = try await coach.run("update", "--offline", "--json")
     let run: RunDocument = try answer.document()
     #expect(run.outcome == outcome, "\(answer)")
+    #expect(run.error?.code == (outcome == .committed ? nil : .statement), "\(answer)")
     let after = lines(log)
     try await waitUntil("the writer goes on") { lines(log) > after + 20 }
     writer.signal(SIGTERM)

@@ -120,9 +120,8 @@ struct EventStreamTests {
     #expect(access(path, F_OK) == 0)
   }
 
-  @Test("The server stops although event streams are open")
+  @Test("The server stops although event streams are open", .timeLimit(.minutes(1)))
   func stops() async throws {
-    let began = ContinuousClock.now
     try await withThrowingTaskGroup(of: Void.self) { group in
       let (opened, open) = AsyncStream.makeStream(of: Void.self)
       try await withServer { server in
@@ -144,7 +143,6 @@ struct EventStreamTests {
       }
       try await group.waitForAll()
     }
-    #expect(ContinuousClock.now - began < .seconds(10))
   }
 
   private func leaveDeadSocket(at path: String) throws {

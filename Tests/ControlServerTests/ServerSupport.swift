@@ -132,11 +132,9 @@ final class RawConnection {
   }
 
   /// Everything until the server closes.
-  func readToEnd() async -> String { String(decoding: await bytesToEnd(), as: UTF8.self) }
-
-  func bytesToEnd() async -> [UInt8] {
+  func readToEnd() async -> String {
     while await readMore() {}
-    return received
+    return String(decoding: received, as: UTF8.self)
   }
 
   /// Takes what `parse` makes out of the start of what was received, waiting for more while it

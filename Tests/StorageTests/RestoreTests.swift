@@ -192,7 +192,9 @@ import Testing
     let restorer = workshop.restorer(stop: stop) { at, _, _ in
       if at.hasPrefix(step) { stop.request(Failure(.stopped, "Enough.")) }
     }
-    #expect(throws: Failure(.stopped, "Enough.")) { try restorer.restore(id, run: "run-2", commit: { _ in }) }
+    #expect(throws: Failure(.stopped, "Enough.")) {
+      try restorer.restore(id, run: "run-2", commit: { _ in })
+    }
     #expect(try workshop.fingerprint() == newer)
     #expect(try workshop.value("PRAGMA journal_mode") == "wal")
     #expect(try workshop.restore(id).rescueCopy != nil)
@@ -243,7 +245,9 @@ import Testing
     let restorer = Restorer(
       databasePath: path, store: workshop.store, rescueFolder: workshop.folder("state/rescue"),
       stop: StopSignal(), progress: { _, _, _ in })
-    let failure = try #require(throws: Failure.self) { try restorer.restore(id, run: "run-2", commit: { _ in }) }
+    let failure = try #require(throws: Failure.self) {
+      try restorer.restore(id, run: "run-2", commit: { _ in })
+    }
     #expect(failure.code == .noSpace)
     #expect(try SampleDatabase.fingerprint(path) == newer)
   }
