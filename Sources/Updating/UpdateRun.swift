@@ -186,15 +186,13 @@ enum Space {
     guard available >= needed else {
       throw Failure(
         .noSpace,
-        "There is too little space for \(what): \(megabytes(needed)) are needed, \(megabytes(available)) are free.",
+        "There is too little space for \(what): \(ByteCount.text(needed)) are needed, \(ByteCount.text(available)) are free.",
         file: path,
-        howToClear: "Free \(megabytes(needed - available)) on the file system that holds \(path).")
+        howToClear:
+          "Free \(ByteCount.text(needed - available)) on the file system that holds \(path).")
     }
   }
 
-  static func megabytes(_ bytes: Int64) -> String {
-    "\((bytes + 999_999) / 1_000_000) MB"
-  }
 }
 
 extension Failure {

@@ -1,4 +1,4 @@
-public import Coach
+import Coach
 import FoundationEssentials
 public import Logging
 public import Migrations
@@ -30,24 +30,25 @@ public actor Updater {
   public nonisolated let events: EventHub
   public nonisolated let settings: UpdateSettings
 
-  private let executable: String
-  private let logger: Logger
-  private let history: StateStore
-  private let store: SnapshotStore
-  private let journalFile: JournalFile
+  // The rest is seen by this actor's extensions in Updater+Worker.swift and Updater+Safety.swift.
+  let executable: String
+  let logger: Logger
+  let history: StateStore
+  let store: SnapshotStore
+  let journalFile: JournalFile
 
-  private var readings = Readings()
-  private var verdict: SafetyVerdict
-  private var expiry: Task<Void, Never>?
-  private var gateEvent: Task<Void, Never>?
+  var readings = Readings()
+  var verdict: SafetyVerdict
+  var expiry: Task<Void, Never>?
+  var gateEvent: Task<Void, Never>?
 
-  private var worker: WorkerProcess?
-  private var current: RunDocument?
-  private var waiting: [String: [CheckedContinuation<RunDocument, Never>]] = [:]
+  var worker: WorkerProcess?
+  var current: RunDocument?
+  var waiting: [String: [CheckedContinuation<RunDocument, Never>]] = [:]
   /// The last update or restore, until it is acknowledged.
-  private var lastRun: RunDocument?
+  var lastRun: RunDocument?
   /// Why chock does nothing on its own any more.
-  private var recoveryMode: Failure?
+  var recoveryMode: Failure?
   /// True when a person started chock in recovery mode.
   private var isRecoveryWanted = false
   private var isAutoMigrationDue = false
@@ -130,7 +131,7 @@ public actor Updater {
     _ = await ended(current.id)
   }
 
-  private func autoMigrate() {
+  func autoMigrate() {
     guard isAutoMigrationDue, verdict.isSafe, current == nil, recoveryMode == nil else { return }
     isAutoMigrationDue = false
     let plan = DatabaseState(settings).plan
@@ -385,276 +386,5 @@ public actor Updater {
     leaveRecoveryMode()
     if let recoveryMode { throw recoveryMode }
     guard current == nil else { throw Failure.runActive }
-  }
-
-  // MARK: Readings
-
-  /// A value that the controller reports, good for `ttl`.
-  ///
-  /// - Throws: `.usage` naming the field that is wrong.
-  public func putReading(
-    signal: String, value: ReadingValue, ttl: Duration, source: String
-  ) throws(Failure) {
-    try change { readings throws(CoachError) in
-      try readings.put(signal: signal, value: value, ttl: ttl, source: source, now: .now)
-    }
-    autoMigrate()
-  }
-
-  /// A person's word for a signal that no device reports.
-  public func attest(signal: String, value: ReadingValue, person: String) throws(Failure) {
-    try change { readings throws(CoachError) in
-      try readings.attest(
-        signal: signal, value: value, ttl: .seconds(900), by: person, now: .now)
-    }
-  }
-
-  /// A control operation that goes on, such as a slide that moves.
-  public func putActivity(id: String, description: String, ttl: Duration) throws(Failure) {
-    try change { readings throws(CoachError) in
-      try readings.putActivity(id: id, description: description, ttl: ttl, now: .now)
-    }
-  }
-
-  public func endActivity(id: String) {
-    readings.endActivity(id: id)
-    judge()
-  }
-
-  private func change(_ body: (inout Readings) throws(CoachError) -> Void) throws(Failure) {
-    do throws(CoachError) {
-      try body(&readings)
-    } catch {
-      throw Failure(.usage, "\(error.field): \(error.message)", howToClear: error.howToClear)
-    }
-    judge()
-  }
-
-  /// Evaluates the gates as they stand now; a gate that closes stops the run in progress.
-  private func judge() {
-    let before = verdict
-    verdict = evaluate(readings, disk: disk(), required: settings.requiredGates, now: .now)
-    if verdict.gates.map(\.state) != before.gates.map(\.state) {
-      publishGates()
-    } else if verdict.gates.map(\.readings) != before.gates.map(\.readings) {
-      publishGatesSoon()
-    }
-    if !verdict.isSafe, let current, let worker, current.cancellable,
-      [.update, .restore].contains(current.kind)
-    {
-      worker.stop(Failure.gates(verdict))
-    }
-    expiry?.cancel()
-    expiry = readings.nextExpiry(after: .now).map { instant in
-      Task {
-        try? await Task.sleep(until: instant)
-        if !Task.isCancelled { judge() }
-      }
-    }
-  }
-
-  /// While a run is active it checks its own needs, with what it has measured.
-  private func disk() -> DiskSpace? {
-    guard let available = try? FileSystem.availableBytes(at: settings.stateDirectory) else {
-      return nil
-    }
-    guard current == nil else { return DiskSpace(neededBytes: 0, availableBytes: available) }
-    let database = FileSystem.target(settings.databasePath)?.size ?? 0
-    return DiskSpace(
-      neededBytes: settings.estimatedBytes(database: database), availableBytes: available)
-  }
-
-  private func publishGates() {
-    gateEvent?.cancel()
-    gateEvent = nil
-    let document = safetyDocument()
-    events.publish(.gate) { $0.safety = document }
-  }
-
-  /// Renewed readings change only ages: shown together, at most twice a second.
-  private func publishGatesSoon() {
-    guard gateEvent == nil else { return }
-    gateEvent = Task {
-      try? await Task.sleep(for: .milliseconds(500))
-      if !Task.isCancelled { publishGates() }
-    }
-  }
-
-  private func safetyDocument() -> SafetyDocument {
-    SafetyDocument(
-      isSafe: verdict.isSafe,
-      gates: verdict.gates.map { gate in
-        GateDocument(
-          id: gate.gate.rawValue, title: gate.title, state: gate.state, required: gate.required,
-          reason: gate.reason, howToClear: gate.howToClear,
-          readings: gate.readings.map {
-            ReadingDocument(
-              signal: $0.signal, value: $0.value?.description, source: $0.source,
-              ageSeconds: $0.age?.seconds, stale: $0.stale)
-          })
-      },
-      blockingReasons: verdict.blockers.map(\.reason))
-  }
-
-  // MARK: The worker
-
-  private func order(
-    _ kind: RunKind, requestedBy: String, fill: (inout WorkOrder) -> Void = { _ in }
-  ) -> WorkOrder {
-    let stamp = Timestamp.now().prefix(19).filter { $0 != "-" && $0 != ":" }
-    let id = "\(stamp)Z-\(kind.rawValue)-\(String(UInt32.random(in: 0x1000...0xffff), radix: 16))"
-    var order = WorkOrder(run: id, kind: kind, settings: settings, requestedBy: requestedBy)
-    fill(&order)
-    return order
-  }
-
-  private func start(_ order: WorkOrder) -> RunDocument {
-    let document = RunDocument(
-      id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
-    current = document
-    Task { await supervise(order) }
-    return document
-  }
-
-  private func supervise(_ order: WorkOrder) async {
-    let document = await run(order)
-    if Self.isShown(document) { lastRun = document }
-    current = nil
-    worker = nil
-    if document.outcome == .needsRecovery { recoveryMode = document.error }
-    for continuation in waiting.removeValue(forKey: order.run) ?? [] {
-      continuation.resume(returning: document)
-    }
-    // The new state first: a result beside the old version would contradict itself.
-    judge()
-    let status = status()
-    events.publish(.state) { $0.status = status }
-    events.publish(.result) {
-      $0.run = document.id
-      $0.result = document
-      $0.message = document.error?.message
-    }
-  }
-
-  /// Which results stay on the panel until somebody has seen them.
-  private static func isShown(_ document: RunDocument) -> Bool {
-    [.update, .restore].contains(document.kind)
-  }
-
-  /// Runs a worker to its end; when it dies without a result, recovery says how the run ended.
-  private func run(_ order: WorkOrder) async -> RunDocument {
-    let process = WorkerProcess(order, executable: executable)
-    worker = process
-    let end = await process.run { [weak self] message in await self?.receive(message, process) }
-    if let result = end.result { return result }
-    logger.error("The worker ended without a result: \(end.words)")
-    let cause =
-      end.cause
-      ?? Failure(
-        .interrupted, "The worker process ended unexpectedly (\(end.words)).",
-        howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
-    if order.kind != .recover {
-      var recovered = await run(
-        self.order(.recover, requestedBy: order.requestedBy) { $0.cause = cause })
-      if recovered.kind == .recover {
-        // No journal told what was interrupted: those who wait, wait for this run.
-        recovered.id = order.run
-        recovered.kind = order.kind
-      }
-      if recovered.outcome != .nothingToDo { return recovered }
-    }
-    var document = RunDocument(
-      id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
-    document.outcome = order.kind == .recover ? .needsRecovery : .refused
-    document.error = cause
-    document.endedAt = Timestamp.now()
-    return document
-  }
-
-  private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
-    switch message {
-    case .phase(let phase): enter(phase, process)
-    case .progress(let progress): show(progress)
-    case .log(let text):
-      logger.warning("\(text)")
-      events.publish(.log) { $0.message = text }
-    case .askSafety:
-      judge()
-      process.send(.safety(verdict))
-    case .result: break
-    }
-  }
-
-  private func enter(_ phase: Phase, _ process: WorkerProcess) {
-    guard var document = current else { return }
-    document.phase = phase
-    document.message = nil
-    document.done = nil
-    document.total = nil
-    document.cancellable = ![.commit, .done].contains(phase)
-    document.fraction = max(document.fraction ?? 0, Progress.start(of: phase, document.kind))
-    current = document
-    logger.info("\(document.kind.rawValue) \(document.id): \(phase.rawValue)")
-    events.publish(.phase) {
-      $0.run = document.id
-      $0.phase = phase
-      $0.fraction = document.fraction
-    }
-    // The statements stop by themselves at the limit; this is for a step that does not.
-    if [.rehearse, .apply].contains(phase) {
-      process.limit(
-        to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
-        because: Failure(
-          .timeout, "The run did not end within update.migration_timeout_seconds.",
-          howToClear: "Raise update.migration_timeout_seconds in the config."))
-    }
-  }
-
-  private func show(_ progress: WorkerProgress) {
-    guard var document = current, let phase = document.phase else { return }
-    document.message = progress.message
-    document.done = progress.done
-    document.total = progress.total
-    if let fraction = progress.fraction {
-      document.fraction = max(
-        document.fraction ?? 0, Progress.overall(fraction, of: phase, document.kind))
-    }
-    current = document
-    events.publish(.progress) {
-      $0.run = document.id
-      $0.phase = phase
-      $0.step = progress.step
-      $0.message = progress.message
-      $0.done = progress.done
-      $0.total = progress.total
-      $0.fraction = document.fraction
-    }
-  }
-}
-
-/// Which part of a whole run each phase takes on a progress bar.
-private enum Progress {
-  private static func range(of phase: Phase, _ kind: RunKind) -> ClosedRange<Double> {
-    switch (kind, phase) {
-    case (_, .plan), (_, .safety): 0...0.02
-    case (.update, .snapshot): 0.02...0.25
-    case (.update, .rehearse): 0.25...0.5
-    case (.update, .apply): 0.5...0.9
-    case (.update, .verify): 0.9...0.97
-    case (.rehearse, .snapshot): 0.02...0.4
-    case (.rehearse, .rehearse): 0.4...0.98
-    case (_, .commit): 0.97...0.99
-    case (_, .done): 1...1
-    default: 0.02...0.98
-    }
-  }
-
-  static func start(of phase: Phase, _ kind: RunKind) -> Double {
-    range(of: phase, kind).lowerBound
-  }
-
-  static func overall(_ fraction: Double, of phase: Phase, _ kind: RunKind) -> Double {
-    let range = range(of: phase, kind)
-    return range.lowerBound + min(max(fraction, 0), 1) * (range.upperBound - range.lowerBound)
   }
 }

@@ -87,7 +87,7 @@ struct DoctorCommand: AsyncParsableCommand {
         Finding(
           subject: "Database", isGood: true,
           found:
-            "\(settings.databasePath), \(Output.megabytes(try Database.bytes(connection))), sound"))
+            "\(settings.databasePath), \(ByteCount.text(try Database.bytes(connection))), sound"))
       let ledger = try LedgerTable.read(connection)
       findings.append(
         Finding(
@@ -130,7 +130,7 @@ struct DoctorCommand: AsyncParsableCommand {
     let free = (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0
     return Finding(
       subject: "Space", isGood: free >= needed,
-      found: "\(Output.megabytes(free)) free, an update may need \(Output.megabytes(needed))",
-      howToClear: free >= needed ? nil : "Free \(Output.megabytes(needed - free)).")
+      found: "\(ByteCount.text(free)) free, an update may need \(ByteCount.text(needed))",
+      howToClear: free >= needed ? nil : "Free \(ByteCount.text(needed - free)).")
   }
 }

@@ -48,7 +48,7 @@ struct StatusCommand: AsyncParsableCommand {
         + (gate.required ? "" : " (not required)")
     }
     if let snapshot = status.latestBackup {
-      lines.append("Snapshot   \(snapshot.id), \(Output.megabytes(snapshot.sizeBytes))")
+      lines.append("Snapshot   \(snapshot.id), \(ByteCount.text(snapshot.sizeBytes))")
     } else {
       lines.append("Snapshot   none yet")
     }
@@ -83,7 +83,7 @@ struct PlanCommand: AsyncParsableCommand {
         + (plan.expectedSeconds.map { "about \(Output.seconds($0)) on this device" }
           ?? "not known yet: `chock rehearse` measures it"))
     lines.append(
-      "Space      \(Output.megabytes(plan.neededBytes)) needed, \(Output.megabytes(plan.availableBytes)) free"
+      "Space      \(ByteCount.text(plan.neededBytes)) needed, \(ByteCount.text(plan.availableBytes)) free"
     )
     return lines
   }

@@ -95,10 +95,6 @@ struct Output: Sendable {
     }
   }
 
-  static func megabytes(_ bytes: Int64) -> String {
-    bytes < 1_000_000 ? "\((bytes + 999) / 1000) kB" : "\((bytes + 999_999) / 1_000_000) MB"
-  }
-
   static func seconds(_ seconds: Double) -> String {
     seconds < 10 ? "\((seconds * 10).rounded() / 10) s" : "\(Int(seconds.rounded())) s"
   }
@@ -134,7 +130,7 @@ struct Output: Sendable {
     }
     if let rehearsal = run.rehearsal {
       lines.append(
-        "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(Self.megabytes(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
+        "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(ByteCount.text(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
       )
     }
     if let snapshot = run.snapshotId, [.update, .snapshot].contains(run.kind) {

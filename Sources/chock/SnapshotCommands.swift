@@ -15,7 +15,7 @@ struct SnapshotsCommand: ParsableCommand {
   static func line(_ snapshot: SnapshotDocument) -> String {
     let version = snapshot.version.map { "version \($0)" } ?? "not adopted"
     return
-      "\(snapshot.id)  \(version)  \(Output.megabytes(snapshot.sizeBytes))  \(snapshot.reason.rawValue)"
+      "\(snapshot.id)  \(version)  \(ByteCount.text(snapshot.sizeBytes))  \(snapshot.reason.rawValue)"
       + (snapshot.pinned ? "  pinned" : "")
   }
 

@@ -54,6 +54,25 @@ struct ConfigTests {
     #expect(try !coach.names(in: "").contains("state"))
   }
 
+  @Test("The commented example is accepted, and names every key", .timeLimit(.minutes(1)))
+  func example() async throws {
+    let top = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    let file = "\(top)/docs/chock.example.toml"
+    let coach = try TestCoach(config: "")
+    let answer = try await coach.run(
+      ["status", "--json"],
+      environment: [
+        "CHOCK_DATABASE_PATH": coach.database, "CHOCK_STATE_DIRECTORY": coach.folder("state"),
+        "CHOCK_MIGRATIONS_DIRECTORY": coach.folder("migrations"),
+        "CHOCK_SERVER_SOCKET": coach.folder("chock.sock"),
+      ], config: file)
+    #expect(answer.code == 0, "\(answer)")
+    let text = TestCoach.text(file)
+    for key in ["environment", "auto_migrate", "keep_at_least", "allowed_hosts", "required_gates"] {
+      #expect(text.contains("\n\(key) = "), "\(key)")
+    }
+  }
+
   @Test("A relative path is refused", .timeLimit(.minutes(1)))
   func relative() async throws {
     let coach = try TestCoach(database: "coach.db")

@@ -60,6 +60,11 @@ export function bytes(count) {
   return `${new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value)} ${units[unit]}`;
 }
 
+/** What is needed is never said too small. */
+export function neededBytes(count) {
+  return bytes(count < 1e6 ? count : Math.ceil(count / 1e6) * 1e6);
+}
+
 /** `today 14:32`, `yesterday 09:10`, `2 May 2026, 14:32`. */
 export function moment(iso, now = Date.now()) {
   const date = new Date(iso ?? "");
@@ -111,7 +116,7 @@ export const texts = {
     worst: (seconds) => `at worst ${duration(seconds)}, with a full restore`,
     measured: "measured on this device",
     disk: "Disk space",
-    diskNeed: (need) => `${bytes(need)} needed`,
+    diskNeed: (need) => `${neededBytes(need)} needed`,
     diskHave: (have) => `${bytes(have)} free`,
     snapshot: "Snapshot",
     snapshotFirst: "Taken first",
@@ -172,7 +177,7 @@ export const texts = {
     loading: { title: "Reading the plan", clear: "This takes a moment." },
     rehearsing: { title: "A rehearsal is running", clear: "The button comes back when it is done." },
     disk: (need, have) => ({
-      title: `${bytes(need)} of free disk needed, ${bytes(have)} there`,
+      title: `${neededBytes(need)} of free disk needed, ${bytes(have)} there`,
       clear: `Free ${bytes(need - have)} more.`,
     }),
   },

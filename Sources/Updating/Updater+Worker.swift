@@ -1,0 +1,139 @@
+import Logging
+import Migrations
+import Storage
+
+// The supervisor's work on one run: starting its worker, listening, and what its end means.
+extension Updater {
+  func order(
+    _ kind: RunKind, requestedBy: String, fill: (inout WorkOrder) -> Void = { _ in }
+  ) -> WorkOrder {
+    let stamp = Timestamp.now().prefix(19).filter { $0 != "-" && $0 != ":" }
+    let id = "\(stamp)Z-\(kind.rawValue)-\(String(UInt32.random(in: 0x1000...0xffff), radix: 16))"
+    var order = WorkOrder(run: id, kind: kind, settings: settings, requestedBy: requestedBy)
+    fill(&order)
+    return order
+  }
+
+  func start(_ order: WorkOrder) -> RunDocument {
+    let document = RunDocument(
+      id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
+    current = document
+    Task { await supervise(order) }
+    return document
+  }
+
+  private func supervise(_ order: WorkOrder) async {
+    let document = await run(order)
+    if Self.isShown(document) { lastRun = document }
+    current = nil
+    worker = nil
+    if document.outcome == .needsRecovery { recoveryMode = document.error }
+    for continuation in waiting.removeValue(forKey: order.run) ?? [] {
+      continuation.resume(returning: document)
+    }
+    // The new state first: a result beside the old version would contradict itself.
+    judge()
+    let status = status()
+    events.publish(.state) { $0.status = status }
+    events.publish(.result) {
+      $0.run = document.id
+      $0.result = document
+      $0.message = document.error?.message
+    }
+  }
+
+  /// Which results stay on the panel until somebody has seen them.
+  static func isShown(_ document: RunDocument) -> Bool {
+    [.update, .restore].contains(document.kind)
+  }
+
+  /// Runs a worker to its end; when it dies without a result, recovery says how the run ended.
+  func run(_ order: WorkOrder) async -> RunDocument {
+    let process = WorkerProcess(order, executable: executable)
+    worker = process
+    let end = await process.run { [weak self] message in await self?.receive(message, process) }
+    if let result = end.result { return result }
+    logger.error("The worker ended without a result: \(end.words)")
+    let cause =
+      end.cause
+      ?? Failure(
+        .interrupted, "The worker process ended unexpectedly (\(end.words)).",
+        howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
+    if order.kind != .recover {
+      var recovered = await run(
+        self.order(.recover, requestedBy: order.requestedBy) { $0.cause = cause })
+      if recovered.kind == .recover {
+        // No journal told what was interrupted: those who wait, wait for this run.
+        recovered.id = order.run
+        recovered.kind = order.kind
+      }
+      if recovered.outcome != .nothingToDo { return recovered }
+    }
+    var document = RunDocument(
+      id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
+    document.outcome = order.kind == .recover ? .needsRecovery : .refused
+    document.error = cause
+    document.endedAt = Timestamp.now()
+    return document
+  }
+
+  private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
+    switch message {
+    case .phase(let phase): enter(phase, process)
+    case .progress(let progress): show(progress)
+    case .log(let text):
+      logger.warning("\(text)")
+      events.publish(.log) { $0.message = text }
+    case .askSafety:
+      judge()
+      process.send(.safety(verdict))
+    case .result: break
+    }
+  }
+
+  private func enter(_ phase: Phase, _ process: WorkerProcess) {
+    guard var document = current else { return }
+    document.phase = phase
+    document.message = nil
+    document.done = nil
+    document.total = nil
+    document.cancellable = ![.commit, .done].contains(phase)
+    document.fraction = max(document.fraction ?? 0, RunProgress.start(of: phase, document.kind))
+    current = document
+    logger.info("\(document.kind.rawValue) \(document.id): \(phase.rawValue)")
+    events.publish(.phase) {
+      $0.run = document.id
+      $0.phase = phase
+      $0.fraction = document.fraction
+    }
+    // The statements stop by themselves at the limit; this is for a step that does not.
+    if [.rehearse, .apply].contains(phase) {
+      process.limit(
+        to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
+        because: Failure(
+          .timeout, "The run did not end within update.migration_timeout_seconds.",
+          howToClear: "Raise update.migration_timeout_seconds in the config."))
+    }
+  }
+
+  private func show(_ progress: WorkerProgress) {
+    guard var document = current, let phase = document.phase else { return }
+    document.message = progress.message
+    document.done = progress.done
+    document.total = progress.total
+    if let fraction = progress.fraction {
+      document.fraction = max(
+        document.fraction ?? 0, RunProgress.overall(fraction, of: phase, document.kind))
+    }
+    current = document
+    events.publish(.progress) {
+      $0.run = document.id
+      $0.phase = phase
+      $0.step = progress.step
+      $0.message = progress.message
+      $0.done = progress.done
+      $0.total = progress.total
+      $0.fraction = document.fraction
+    }
+  }
+}
