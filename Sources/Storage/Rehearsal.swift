@@ -4,14 +4,40 @@ import SQLite
 /// What the plan did to a copy of the snapshot: the evidence that it works on this database.
 public struct Rehearsal: Sendable {
   public let planHash: String
-  /// Of each statement, in the order of the plan.
-  public let statementSeconds: [Double]
+  /// When each statement began, in the order of the plan, and when the last one ended: seconds from
+  /// the first.
+  private let course: [Double]
   /// Of statements and checks together.
   public let seconds: Double
   /// Bytes that the apply needs beside the database at its peak: write-ahead log and growth.
   public let peakBytes: Int64
   /// In lower case, sorted.
   public let touchedTables: [String]
+
+  init(
+    planHash: String, statementSeconds: [Double], seconds: Double, peakBytes: Int64,
+    touchedTables: [String]
+  ) {
+    self.planHash = planHash
+    self.seconds = seconds
+    self.peakBytes = peakBytes
+    self.touchedTables = touchedTables
+    course = statementSeconds.reduce(into: [0]) { course, seconds in
+      // Half a millisecond more for each, so that many small ones move a progress bar too.
+      course.append((course.last ?? 0) + seconds + 0.0005)
+    }
+  }
+
+  public var statements: Int { course.count - 1 }
+
+  /// How much of the whole is done, 0...1, if every statement takes as long as here; nil when the
+  /// rehearsal had no such statement.
+  public func fraction(at now: ApplyProgress) -> Double? {
+    guard now.statement < statements, let whole = course.last else { return nil }
+    let begin = course[now.statement]
+    let length = course[now.statement + 1] - begin
+    return (begin + min(now.running.seconds, length * 0.95)) / whole
+  }
 }
 
 extension Snapshot {

@@ -74,7 +74,7 @@ final class RunContext {
   func set(rehearsal: Rehearsal) {
     document.rehearsal = RehearsalDocument(
       planHash: rehearsal.planHash, seconds: rehearsal.seconds,
-      statements: rehearsal.statementSeconds.count, peakBytes: rehearsal.peakBytes,
+      statements: rehearsal.statements, peakBytes: rehearsal.peakBytes,
       touchedTables: rehearsal.touchedTables)
   }
 

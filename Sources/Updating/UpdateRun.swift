@@ -161,20 +161,14 @@ extension RunContext {
   func progress(of now: ApplyProgress, _ plan: Plan, expected: Rehearsal?) {
     // Without measured times each migration counts the same, and its bar slows down as it runs.
     let running = now.running.seconds
-    var fraction = (Double(now.number - 1) + running / (running + 3)) / Double(plan.steps.count)
-    if let seconds = expected?.statementSeconds, seconds.indices.contains(now.statement) {
-      // Half a millisecond a statement, so that many small ones move the bar too.
-      let weights = seconds.map { $0 + 0.0005 }
-      let current = weights[now.statement]
-      let before = weights[..<now.statement].reduce(0, +)
-      fraction =
-        (before + min(now.running.seconds, current * 0.95)) / max(weights.reduce(0, +), 1e-9)
-    }
+    let fraction =
+      expected?.fraction(at: now)
+      ?? (Double(now.number - 1) + running / (running + 3)) / Double(plan.steps.count)
     let number = "\(now.number) of \(plan.steps.count)"
     progress(
       "migration \(number), line \(now.line)",
       "\(now.migration.summary) (\(number))", done: Int64(now.statement),
-      total: (expected?.statementSeconds.count).map(Int64.init), fraction: fraction)
+      total: (expected?.statements).map(Int64.init), fraction: fraction)
   }
 }
 

@@ -1,6 +1,6 @@
 import Migrations
 import SQLite
-import Storage
+@testable import Storage
 import TestSupport
 import Testing
 
@@ -30,12 +30,32 @@ import Testing
     let rehearsal = try result.get()
     #expect(rehearsal.planHash == plan.hash)
     #expect(rehearsal.touchedTables == ["stops"])
-    #expect(rehearsal.statementSeconds.count == 1)
+    #expect(rehearsal.statements == 1)
     #expect(try workshop.fingerprint() == before)
     #expect(try workshop.store.verify(snapshot.document.id).sha256 == snapshot.document.sha256)
     #expect(try SampleDatabase.value(snapshot.path, "SELECT count(*) FROM chock_migrations") == "0")
     #expect(try workshop.names("work") == [])
     #expect(try workshop.names("state/snapshots").count == 2)
+  }
+
+  @Test("The progress that follows a rehearsal never goes back and never leaves 0 to 1")
+  func course() throws {
+    let rehearsal = Rehearsal(
+      planHash: "", statementSeconds: [0, 2, 0.1], seconds: 2.1, peakBytes: 0, touchedTables: [])
+    let migration = try Migration(fileName: "0001_a.sql", path: "0001_a.sql", text: "SELECT 1;")
+    var last = -1.0
+    for statement in 0..<3 {
+      for running in [Duration.zero, .seconds(1), .seconds(1000)] {
+        let now = ApplyProgress(
+          migration: migration, number: 1, statement: statement, line: 1, running: running)
+        let fraction = try #require(rehearsal.fraction(at: now))
+        #expect(fraction >= last && fraction <= 1)
+        last = fraction
+      }
+    }
+    let beyond = ApplyProgress(
+      migration: migration, number: 1, statement: 3, line: 1, running: .zero)
+    #expect(rehearsal.fraction(at: beyond) == nil)
   }
 
   @Test(
