@@ -25,9 +25,11 @@ run: deps
 	$(SWIFT) build --product chock
 	Tests/SampleCoach/run.sh $$($(SWIFT) build --show-bin-path)/chock $(SAMPLE)
 
+# The server's tests by themselves: beside tests that block every thread on files, its deadlines pass.
 test: deps
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build
+	$(SWIFT) test --skip-build --skip ControlServerTests
+	$(SWIFT) test --skip-build --filter ControlServerTests
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

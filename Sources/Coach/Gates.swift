@@ -213,7 +213,7 @@ private func judge(_ disk: DiskSpace?) -> Judgement {
       "The update needs \(needed) MB of disk space; \(available) MB are free.",
       "Free at least \(max(1, needed - available)) MB.")
   }
-  let free = available < 10_000 ? "\(available) MB" : "\(available / 1000) GB"
+  let free = available < 10_000 ? "\(available) MB" : "\((available + 500) / 1000) GB"
   return .satisfied("The update needs \(needed) MB of disk space; \(free) are free.")
 }
 

@@ -238,6 +238,8 @@ struct Applier {
   private func failure(
     _ error: SQLiteError, _ place: ApplyReport.Place, limit: Limit, guardian: MigrationGuard
   ) -> Failure {
+    // A person or a gate has stopped it: no statement is to blame.
+    if let requested = limit.stop.requested { return requested }
     var failure: Failure
     if error.kind == .interrupted, let reason = limit.reached() {
       failure = reason

@@ -98,9 +98,7 @@ public final class Transaction {
       return report
     } catch {
       rollBack()
-      // The same stop with the place that it hit says more than the bare request.
-      guard let requested = stop.requested, error.message != requested.message else { throw error }
-      throw requested
+      throw stop.requested ?? error
     }
   }
 

@@ -33,6 +33,15 @@ final class JournalWatch: Sendable {
     func kill() { _ = Glibc.kill(worker, SIGKILL) }
     var isRunning: Bool { Processes.isRunning(worker) }
     func letGo() { _ = Glibc.kill(worker, SIGCONT) }
+
+    /// True when its supervisor has told it something that it has not read yet.
+    var isTold: Bool {
+      let input = open("/proc/\(worker)/fd/0", O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+      guard input >= 0 else { return false }
+      defer { close(input) }
+      var request = pollfd(fd: input, events: Int16(POLLIN), revents: 0)
+      return poll(&request, 1, 0) == 1 && request.revents & Int16(POLLIN) != 0
+    }
   }
 
   /// Freezes the worker, which is the child of `supervisor`, as soon as it has entered `phase` or a
@@ -82,7 +91,7 @@ final class JournalWatch: Sendable {
 
   private func order(_ phase: Phase) -> Int {
     let all: [Phase] = [
-      .plan, .safety, .snapshot, .rehearse, .apply, .verify, .commit, .restore, .done,
+      .plan, .safety, .snapshot, .rehearse, .apply, .verify, .restore, .commit, .done,
     ]
     return all.firstIndex(of: phase) ?? all.count
   }

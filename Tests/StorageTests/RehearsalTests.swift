@@ -1,8 +1,9 @@
 import Migrations
 import SQLite
-@testable import Storage
 import TestSupport
 import Testing
+
+@testable import Storage
 
 @Suite struct RehearsalTests {
   private func rehearse(

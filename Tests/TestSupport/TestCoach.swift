@@ -91,13 +91,14 @@ public final class TestCoach: Sendable {
 
   /// Starts `chock ARGUMENTS` with this coach's config.
   public func start(
-    _ arguments: [String], environment: [String: String] = [:], config: String? = nil
+    _ arguments: [String], environment: [String: String] = [:], config: String? = nil,
+    binary: String = binary
   ) throws(Failure) -> Call {
     let number = String(UInt64.random(in: 0...(.max)), radix: 36)
     let (output, error) = (folder("out-\(number)"), folder("err-\(number)"))
     return Call(
       process: try ChildProcess(
-        Self.binary, arguments,
+        binary, arguments,
         environment: ["CHOCK_CONFIG": config ?? configFile].merging(environment) { $1 },
         output: output, error: error),
       folder: folder, outputFile: output, errorFile: error)
@@ -117,8 +118,10 @@ public final class TestCoach: Sendable {
   }
 
   /// Starts the daemon and waits until it answers.
-  public func serve(_ arguments: [String] = []) async throws -> Daemon {
-    let call = try start(["serve"] + arguments)
+  public func serve(
+    _ arguments: [String] = [], environment: [String: String] = [:], binary: String = binary
+  ) async throws -> Daemon {
+    let call = try start(["serve"] + arguments, environment: environment, binary: binary)
     try await waitUntil("the daemon answers") {
       if let end = call.process.end {
         throw Failure(.noDaemon, "The daemon ended: \(end)\n\(call.error)")

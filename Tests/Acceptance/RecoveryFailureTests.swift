@@ -1,0 +1,97 @@
+import Glibc
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("Recovery that fails leaves everything as it is, and after three times asks a person")
+struct RecoveryFailureTests {
+  @Test("The database is not there when the update is to be recovered", .timeLimit(.minutes(1)))
+  func databaseMissing() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[update]\nrehearse = false", update: Sample.endless)
+    let watch = try JournalWatch(coach.state)
+    let call = try coach.start(["update", "--offline", "--json"])
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: call.process.pid))
+    call.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await call.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+    // As when the disk that holds it is not mounted.
+    let files = try coach.names(in: "").filter { $0.hasPrefix("coach.db") }
+    try FileSystem.makeFolder(coach.folder("unmounted"))
+    for name in files {
+      try FileSystem.rename(coach.folder(name), to: coach.folder("unmounted/\(name)"))
+    }
+
+    for _ in 1...3 {
+      let failed = try await recover(coach)
+      #expect(failed.outcome == .needsRecovery)
+      #expect(failed.error?.code == .databaseMissing)
+    }
+    for name in files {
+      try FileSystem.rename(coach.folder("unmounted/\(name)"), to: coach.folder(name))
+    }
+    // It could succeed now, but three times are enough: a person has to look.
+    let refused = try await recover(coach)
+    #expect(refused.outcome == .needsRecovery)
+    #expect(refused.error?.code == .needsPerson)
+    #expect(refused.error?.message.contains("3 times") == true)
+
+    let daemon = try await coach.serve()
+    let status = try daemon.status()
+    #expect(status.mode == .recovery)
+    #expect(status.problem?.code == .needsPerson)
+    #expect(!status.isSafeToMigrate)
+    #expect(try daemon.ask("GET", "/readyz").status == 503)
+    #expect(try daemon.ask("POST", "/api/database/update", #"{"consent": true}"#).status == 409)
+
+    let retried = try await coach.run("recover", "--retry", "--json")
+    let run: RunDocument = try retried.document()
+    #expect(run.outcome == .rolledBack, "\(retried)")
+    #expect(run.id == refused.id)
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+    #expect(try coach.ledgerVersion() == "1")
+    #expect(try !coach.names(in: "state").contains("run.json"))
+  }
+
+  private func recover(_ coach: TestCoach) async throws -> RunDocument {
+    let answer = try await coach.run("recover", "--json")
+    #expect(answer.code == 2, "\(answer)")
+    #expect(try coach.names(in: "state").contains("run.json"))
+    return try answer.document()
+  }
+
+  @Test(
+    "A restore that was killed and whose snapshot was damaged meanwhile is refused",
+    .timeLimit(.minutes(1)))
+  func snapshotDamaged() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    let snapshot = try #require(updated.snapshotId)
+    let watch = try JournalWatch(coach.state)
+    let call = try coach.start(["restore", snapshot, "--offline", "--yes", "--json"])
+    let frozen = try #require(try await watch.freeze(.restore, workerOf: call.process.pid))
+    #expect(frozen.phase == .restore)
+    call.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await call.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+
+    let file = "\(coach.state)/snapshots/\(snapshot).sqlite"
+    var bytes = try #require(try FileSystem.read(file))
+    bytes[bytes.count / 2] ^= 1
+    try FileSystem.replace(file, with: bytes)
+    let answer = try await coach.run("recover", "--json")
+    let run: RunDocument = try answer.document()
+    #expect(run.kind == .restore)
+    #expect(run.outcome == .refused, "\(answer)")
+    #expect(run.error?.code == .snapshotDamaged)
+    #expect(answer.code == 65)
+    #expect(try coach.fingerprint() == Sample.prints.get().new)
+    #expect(try coach.ledgerVersion() == "2")
+  }
+}
