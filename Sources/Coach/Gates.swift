@@ -214,6 +214,7 @@ private func judge(_ disk: DiskSpace?) -> Judgement {
       "Free at least \(max(1, needed - available)) MB.")
   }
   let free = available < 10_000 ? "\(available) MB" : "\((available + 500) / 1000) GB"
+  guard needed > 0 else { return .satisfied("\(free) are free.") }
   return .satisfied("The update needs \(needed) MB of disk space; \(free) are free.")
 }
 

@@ -91,8 +91,9 @@ public struct Plan: Sendable, Hashable {
     guard goal >= current else {
       throw Failure(
         .usage, "Version \(goal) lies behind the database, which is at \(current).",
-        howToClear: "An update only goes forward. To go back, run `chock rollback --to \(goal)`, "
-          + "or put a snapshot back with `chock restore ID`.")
+        howToClear:
+          "An update only goes forward. To go back, put a snapshot back: `chock restore ID`."
+      )
     }
   }
 }

@@ -111,6 +111,7 @@ public struct Script: Sendable {
   let bytes: [UInt8]
   /// Where the next statement starts: a byte offset.
   public internal(set) var offset = 0
+  private var counted = (offset: 0, lines: 0)
 
   public init(_ sql: String) {
     bytes = Array(sql.utf8) + [0]
@@ -119,9 +120,13 @@ public struct Script: Sendable {
   /// The number of bytes of SQL.
   public var count: Int { bytes.count - 1 }
 
-  /// The number of line breaks before a byte offset.
-  public func linesBefore(_ offset: Int) -> Int {
-    bytes[..<min(offset, count)].count { $0 == UInt8(ascii: "\n") }
+  /// How many line breaks there are before a byte offset; counted on from the last one asked for.
+  public mutating func linesBefore(_ offset: Int) -> Int {
+    let offset = min(offset, count)
+    if offset < counted.offset { counted = (0, 0) }
+    counted.lines += bytes[counted.offset..<offset].count { $0 == UInt8(ascii: "\n") }
+    counted.offset = offset
+    return counted.lines
   }
 
   /// The text between two byte offsets.

@@ -15,8 +15,14 @@ public struct Baseline: Sendable {
   init(_ connection: Connection) throws(SQLiteError) {
     tables = [:]
     for name in try Database.tables(connection) where name != LedgerTable.name {
-      let rows = try connection.integer("SELECT count(*) FROM \(Database.quoted(name))") ?? 0
+      let rows = try connection.integer("SELECT count(*) FROM main.\(Database.quoted(name))") ?? 0
       tables[name.lowercased()] = Table(name: name, rows: rows)
+    }
+    // One whose module is missing here cannot be counted.
+    for name in try Database.tables(connection, type: "virtual") {
+      if let rows = try? connection.integer("SELECT count(*) FROM main.\(Database.quoted(name))") {
+        tables[name.lowercased()] = Table(name: name, rows: rows)
+      }
     }
     violations = try ForeignKeyViolations(connection)
   }

@@ -29,10 +29,19 @@ public enum Database {
         howToClear: "Restore a snapshot (`chock snapshots list`), or move the empty file away.")
     }
     return try catching(path) { () throws(SQLiteError) in
-      let connection = try Connection(path: path, mode: mode, busyTimeout: busyTimeout)
-      connection.setDefensive()
-      _ = try connection.integer("SELECT count(*) FROM sqlite_schema")
-      return connection
+      func opened(_ mode: Connection.Mode) throws(SQLiteError) -> Connection {
+        let connection = try Connection(path: path, mode: mode, busyTimeout: busyTimeout)
+        connection.setDefensive()
+        _ = try connection.integer("SELECT count(*) FROM sqlite_schema")
+        return connection
+      }
+      do throws(SQLiteError) {
+        return try opened(mode)
+      } catch {
+        // The journal of an application that was killed: only who may write can play it back.
+        guard mode == .readOnly, error.kind == .readOnly else { throw error }
+        return try opened(.readWrite)
+      }
     }
   }
 
@@ -136,11 +145,13 @@ public enum Database {
 
   /// The ordinary tables of the database, sorted: no views, no virtual tables (nor
   /// the shadow tables behind them), no tables of SQLite's own.
-  static func tables(_ connection: Connection) throws(SQLiteError) -> [String] {
+  static func tables(
+    _ connection: Connection, type: String = "table"
+  ) throws(SQLiteError) -> [String] {
     let statement = try connection.prepare(
       """
       SELECT name FROM pragma_table_list
-      WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+      WHERE schema = 'main' AND type = '\(type)' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
       ORDER BY name
       """)
     var names: [String] = []

@@ -56,7 +56,7 @@ public enum FileSystem {
   }
 
   /// The path without links, as SQLite names a file; its end need not exist.
-  static func canonical(_ path: String) -> String {
+  public static func canonical(_ path: String) -> String {
     func resolved(_ path: String) -> String? {
       guard let resolved = realpath(path, nil) else { return nil }
       defer { free(resolved) }

@@ -68,7 +68,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
   private static func content(
     _ table: String, _ connection: Connection
   ) throws(SQLiteError) -> (Int64, String) {
-    let content = try connection.prepare("SELECT * FROM \(Database.quoted(table))").hashRows()
+    let content = try connection.prepare("SELECT * FROM main.\(Database.quoted(table))").hashRows()
     let words = [content.high, content.low]
     return (
       content.rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) })

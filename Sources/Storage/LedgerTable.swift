@@ -6,7 +6,7 @@ public enum LedgerTable {
   public static let name = "chock_migrations"
 
   static let definition = """
-    CREATE TABLE IF NOT EXISTS chock_migrations (
+    CREATE TABLE IF NOT EXISTS main.chock_migrations (
       version TEXT PRIMARY KEY NOT NULL,
       name TEXT NOT NULL,
       checksum TEXT NOT NULL,
@@ -24,13 +24,13 @@ public enum LedgerTable {
   public static func read(_ connection: Connection) throws(Failure) -> Ledger? {
     try Database.catching(connection.fileName) { () throws(SQLiteError) -> Ledger? in
       guard try exists(connection) else {
-        let isBlank = try connection.integer("SELECT count(*) FROM sqlite_schema") == 0
+        let isBlank = try connection.integer("SELECT count(*) FROM main.sqlite_schema") == 0
         return isBlank ? Ledger(entries: []) : nil
       }
       let statement = try connection.prepare(
         """
         SELECT version, name, checksum, applied_at, duration_ms, run, chock_version, kind
-        FROM chock_migrations WHERE kind <> 'rolled_back'
+        FROM main.chock_migrations WHERE kind <> 'rolled_back'
         """)
       var entries: [LedgerEntry] = []
       while try statement.step() {
@@ -51,7 +51,7 @@ public enum LedgerTable {
 
   static func exists(_ connection: Connection) throws(SQLiteError) -> Bool {
     try connection.integer(
-      "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '\(name)'") == 1
+      "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = '\(name)'") == 1
   }
 
   static func create(_ connection: Connection) throws(SQLiteError) {
@@ -60,7 +60,7 @@ public enum LedgerTable {
 
   static func insert(_ entry: LedgerEntry, _ connection: Connection) throws(SQLiteError) {
     let statement = try connection.prepare(
-      "INSERT OR REPLACE INTO chock_migrations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+      "INSERT OR REPLACE INTO main.chock_migrations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
     try statement.bind(entry.version.description, at: 1)
     try statement.bind(entry.name, at: 2)
     try statement.bind(entry.checksum, at: 3)

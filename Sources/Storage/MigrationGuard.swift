@@ -40,6 +40,15 @@ final class MigrationGuard {
 
   func allow(_ request: AuthorizerRequest) -> Bool {
     switch request.action {
+    case .createTable, .createIndex, .createTrigger, .createView, .createVirtualTable:
+      if request.database == "temp" {
+        return refuse(
+          "A temporary table, view or trigger",
+          "It could take the name of a table of the database. Use an ordinary table, and drop it.")
+      }
+    default: break
+    }
+    switch request.action {
     case .attach, .detach:
       return refuse("\(request.action)", "A migration works on this one database only.")
     case .transaction, .savepoint:

@@ -28,6 +28,20 @@ public struct Restorer {
     self.progress = progress
   }
 
+  /// What changes exactly when a restore is committed, and never by the application's own writes: the
+  /// schema cookie, which SQLite's backup counts up, or the file itself, where it is replaced.
+  public struct Mark: Codable, Sendable, Equatable {
+    var inode: UInt64?
+    var schemaVersion: Int64?
+
+    public init(of path: String) {
+      inode = FileSystem.target(path)?.inode
+      schemaVersion = (try? Database.openForWriting(path)).flatMap {
+        try? $0.integer("PRAGMA schema_version")
+      }
+    }
+  }
+
   /// What a restore did.
   public struct Report: Sendable, Equatable {
     /// The snapshot of the newer state, kept before it was overwritten; nil when the database held

@@ -39,7 +39,7 @@ public struct SnapshotStore: Sendable {
       progress("digest", 0, 1)
       let size = FileSystem.facts(partial)?.size ?? 0
       let document = SnapshotDocument(
-        id: id, createdAt: Timestamp.now(), databasePath: live.fileName,
+        id: id, createdAt: try nextTime(), databasePath: live.fileName,
         version: version?.description, sha256: try FileSystem.sha256(of: partial, stop: stop),
         sizeBytes: size, fingerprint: copied.fingerprint,
         journalMode: copied.journalMode, reason: reason, run: run, pinned: false,
@@ -122,6 +122,16 @@ public struct SnapshotStore: Sendable {
     }
   }
 
+  /// Now, but never before the newest snapshot: without a clock that runs on battery a device starts in
+  /// the past, and the newest must stay the newest.
+  private func nextTime() throws(Failure) -> String {
+    let now = Timestamp.now()
+    guard let newest = try list().first?.createdAt, newest >= now,
+      let date = Timestamp.date(newest)
+    else { return now }
+    return Timestamp.text(date.addingTimeInterval(0.001))
+  }
+
   /// The id says when and which version; the random end keeps two of one second apart.
   private func newID(version: SchemaVersion?) -> String {
     let stamp = Timestamp.now().prefix(19).filter { $0 != "-" && $0 != ":" }
@@ -194,10 +204,20 @@ public struct SnapshotStore: Sendable {
         howToClear: "Use another snapshot: `chock snapshots list`.")
     }
     try Database.check(try Database.open(path), file: path, failingAs: .snapshotDamaged)
+    // Read again: it may have been pinned meanwhile.
+    document = try find(id).document
     document.sha256 = digest
     document.verifiedAt = Timestamp.now()
     try write(document)
     return document
+  }
+
+  /// - Throws: `.snapshotDamaged` when somebody has removed it since it was taken.
+  public func checkPresence(of snapshot: Snapshot) throws(Failure) {
+    guard FileSystem.facts(snapshot.path)?.size == snapshot.document.sizeBytes else {
+      throw Failure(
+        .snapshotDamaged, "The snapshot of this run is no longer there.", file: snapshot.path)
+    }
   }
 
   /// - Throws: `.notFound`.
@@ -245,16 +265,20 @@ public struct SnapshotStore: Sendable {
   /// Removes what retention no longer wants; never the newest good snapshot, a pinned one, or `inUse`.
   ///
   /// - Returns: the ids that were removed.
-  public func prune(_ retention: Retention, inUse: Set<String>, now: String = Timestamp.now())
-    throws(Failure) -> [String]
-  {
-    var kept = try list()
+  public func prune(
+    _ retention: Retention, of database: String, inUse: Set<String>, now: String = Timestamp.now()
+  ) throws(Failure) -> [String] {
+    // Those of another database, or without a description, are nobody's to remove.
+    var kept = try list().filter {
+      !$0.databasePath.isEmpty && (try? $0.checkBelongs(to: database)) != nil
+    }
     var removed: [String] = []
-    let whole = kept.filter { FileSystem.facts(path($0.id))?.size == $0.sizeBytes }
-    // A file that lost its description has no size to be compared with.
-    let newestGood = (whole.first { $0.sha256 != nil } ?? whole.first)?.id
+    var newestGood: String?
     func isProtected(_ document: SnapshotDocument) -> Bool {
-      document.pinned || document.id == newestGood || inUse.contains(document.id)
+      if document.pinned || inUse.contains(document.id) { return true }
+      // Looked for by its digest, and only when something is about to go.
+      newestGood = newestGood ?? kept.first { isWhole($0) }?.id
+      return newestGood == nil || document.id == newestGood
     }
     let oldest = Timestamp.date(now)?.addingTimeInterval(-86_400 * Double(retention.days))
     for (index, document) in kept.enumerated().reversed() where index >= retention.keepAtLeast {
@@ -274,6 +298,11 @@ public struct SnapshotStore: Sendable {
       kept.remove(at: index)
     }
     return removed
+  }
+
+  private func isWhole(_ document: SnapshotDocument) -> Bool {
+    guard let sha256 = document.sha256 else { return false }
+    return (try? FileSystem.sha256(of: path(document.id), stop: StopSignal())) == sha256
   }
 
   /// Removes what an interrupted run left: temporary files, and descriptions without their snapshot.

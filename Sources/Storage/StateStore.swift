@@ -58,7 +58,19 @@ public struct StateStore: Sendable {
     }
   }
 
+  /// A damaged file is kept aside and a new history begun: no snapshot and no run depends on it.
   private func open() throws(Failure) -> Connection {
+    do throws(Failure) {
+      return try opened()
+    } catch {
+      guard [.notADatabase, .databaseCorrupt].contains(error.code) else { throw error }
+      for suffix in ["-wal", "-shm", "-journal"] { try FileSystem.remove(path + suffix) }
+      try FileSystem.rename(path, to: path + ".damaged")
+      return try opened()
+    }
+  }
+
+  private func opened() throws(Failure) -> Connection {
     try FileSystem.makeFolder(FileSystem.parent(path))
     let connection = try Database.catching(path) { () throws(SQLiteError) in
       let connection = try Connection(path: path, mode: .create)
@@ -73,7 +85,7 @@ public struct StateStore: Sendable {
       ])
     guard let ledger = try LedgerTable.read(connection) else {
       throw Failure(
-        .databaseCorrupt, "\(path) is not chock's own state.", file: path,
+        .notAllowed, "\(path) is not chock's own state.", file: path,
         howToClear: "Move it away; chock starts a new history. Snapshots are not affected.")
     }
     let plan = try Plan(catalog: catalog, ledger: ledger, target: nil)

@@ -95,6 +95,9 @@ public final class Transaction {
       connection.interrupt { stop.requested != nil || deadline.map { .now > $0 } == true }
       defer { connection.interrupt(when: nil) }
       try Verifier(connection: connection, plan: plan, report: report, before: before).verify()
+      guard try LedgerTable.read(connection)?.current == plan.to else {
+        throw Failure(.integrity, "The ledger does not say version \(plan.to) after the update.")
+      }
       return report
     } catch {
       rollBack()

@@ -101,7 +101,8 @@ struct Verifier {
     var failure = failure
     let names = [table, other].flatMap { [$0, report.renames[$0] ?? $0] }
     let place = names.lazy.compactMap { report.removals[$0] }.first
-    failure.file = place?.file ?? plan.steps.last?.path
+    // A wrong file is worse than none.
+    failure.file = place?.file ?? (plan.steps.count == 1 ? plan.steps.last?.path : nil)
     failure.line = place?.line
     failure.statement = place?.statement
     return failure

@@ -14,7 +14,7 @@ struct DatabaseState: Sendable {
   /// Reads both; never throws, so that a status can always be given.
   init(_ settings: UpdateSettings, target: SchemaVersion? = nil) {
     do throws(Failure) {
-      let connection = try Database.open(settings.databasePath, busyTimeout: 250)
+      let connection = try Database.open(settings.databasePath, busyTimeout: 20)
       bytes = try Database.bytes(connection)
       let ledger = try LedgerTable.read(connection)
       adopted = ledger != nil

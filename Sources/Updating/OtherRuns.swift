@@ -60,9 +60,13 @@ struct RestoreRun {
       context.setRestore(snapshot, from: version)
       try context.enter(.safety)
       _ = try context.link.permit()
-      // The newer state is copied beside it, and both may have to fit into the log.
+      // The newer state is kept as a snapshot; what is put back goes through the log.
+      let size = FileSystem.target(context.settings.databasePath)?.size ?? 0
       try Space.check(
-        snapshot.sizeBytes * 2 + UpdateSettings.reserveBytes, at: context.settings.stateDirectory,
+        size + UpdateSettings.reserveBytes, at: context.settings.stateDirectory,
+        for: "the copy of the newer state")
+      try Space.check(
+        snapshot.sizeBytes + UpdateSettings.reserveBytes, at: context.settings.databasePath,
         for: "the restore")
     } catch {
       return context.end(.refused, error)
@@ -70,8 +74,7 @@ struct RestoreRun {
     return restore()
   }
 
-  /// Also what recovery does after a restore was interrupted.
-  func restore() -> RunDocument {
+  private func restore() -> RunDocument {
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
@@ -87,7 +90,7 @@ struct RestoreRun {
       return context.end(.restored)
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
-      // commit on the journal stays, so that the next start does it again.
+      // commit on the database is what recovery says.
       let hasBegun = context.document.phase == .commit
       return context.end(hasBegun ? .needsRecovery : .refused, error)
     }

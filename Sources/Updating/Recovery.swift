@@ -33,6 +33,7 @@ struct RecoveryRun {
           howToClear: "`chock doctor` says what is wrong; `chock recover --retry` tries again.")
       }
       journal.recoveries += 1
+      context.resume(journal)
       try journalFile.write(journal)
       return try recover(journal)
     } catch {
@@ -43,8 +44,7 @@ struct RecoveryRun {
   /// Decides by the journaled phase; from apply on, by what the database itself says.
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
     switch journal.run.kind {
-    case .restore where [.restore, .commit].contains(journal.phase):
-      return RestoreRun(context: context).restore()
+    case .restore where journal.phase == .commit: return try byMark(journal)
     case .update: break
     default:
       return context.end(.refused, interruption(journal, "nothing had been changed"))
@@ -55,6 +55,23 @@ struct RecoveryRun {
     case .apply, .verify, .commit, .done, .restore:
       return try byLedger(journal)
     }
+  }
+
+  /// A restore is committed or not; it is never begun again, since the application may have written
+  /// and the coach may be driving.
+  private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
+    let live = try? Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
+    guard Restorer.Mark(of: journal.databasePath) != journal.restoreMark else {
+      return context.end(.refused, interruption(journal, "nothing had been changed"))
+    }
+    guard let live else {
+      throw Failure(
+        .needsPerson, "After the interrupted restore the database cannot be opened.",
+        file: journal.databasePath,
+        howToClear: "`chock recover --discard`, then restore a snapshot again.")
+    }
+    try Database.checkAfterInterruption(live)
+    return context.end(.restored)
   }
 
   /// SQLite has rolled the transaction back, or it was committed with its ledger rows: never in between.

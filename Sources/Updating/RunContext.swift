@@ -13,6 +13,7 @@ final class RunContext {
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
   private var restoreSnapshot: String?
+  private var restoreMark: Restorer.Mark?
   private var recoveries = 0
 
   var settings: UpdateSettings { order.settings }
@@ -40,7 +41,7 @@ final class RunContext {
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        restoreSnapshot: restoreSnapshot, recoveries: recoveries))
+        restoreSnapshot: restoreSnapshot, restoreMark: restoreMark, recoveries: recoveries))
     link.send(.phase(phase))
   }
 
@@ -66,6 +67,7 @@ final class RunContext {
   /// Notes which snapshot a restore puts back, for the journal.
   func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
     restoreSnapshot = snapshot.id
+    restoreMark = Restorer.Mark(of: settings.databasePath)
     document.snapshotId = snapshot.id
     document.fromVersion = version?.description
     document.toVersion = snapshot.version
@@ -123,9 +125,15 @@ final class RunContext {
     do throws(Failure) {
       try history.save(
         run: document.id, startedAt: document.startedAt, document: try JSON.text(document))
-      if outcome != .needsRecovery { try journalFile.remove() }
     } catch {
-      link.send(.log("The end of the run could not be written down: \(error.message)"))
+      link.send(.log("The run could not be written into the history: \(error.message)"))
+    }
+    // Also when the history is lost: a journal that stays would be recovered again and again.
+    guard outcome != .needsRecovery else { return document }
+    do throws(Failure) {
+      try journalFile.remove()
+    } catch {
+      link.send(.log("The journal could not be removed: \(error.message)"))
     }
     return document
   }
@@ -149,6 +157,7 @@ final class RunContext {
   func resume(_ journal: Journal) {
     document = journal.run
     restoreSnapshot = journal.restoreSnapshot
+    restoreMark = journal.restoreMark
     recoveries = journal.recoveries
   }
 
@@ -156,7 +165,9 @@ final class RunContext {
   func prune() {
     do throws(Failure) {
       let inUse = Set([document.snapshotId, document.rescueCopy].compactMap { $0 })
-      for id in try snapshots.prune(settings.retention, inUse: inUse) {
+      for id in try snapshots.prune(
+        settings.retention, of: settings.databasePath, inUse: inUse)
+      {
         link.send(.log("Snapshot \(id) was removed: retention."))
       }
     } catch {

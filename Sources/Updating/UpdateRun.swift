@@ -110,6 +110,7 @@ struct UpdateRun {
           try context.enter(.verify)
           context.progress("check", "Checking the new state")
         })
+      if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
       try context.enter(.commit)
       try transaction.commit()
     } catch {

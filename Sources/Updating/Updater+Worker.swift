@@ -51,6 +51,7 @@ extension Updater {
   func run(_ order: WorkOrder) async -> RunDocument {
     let process = WorkerProcess(order, executable: executable)
     worker = process
+    limitSilence(of: process)
     let end = await process.run { [weak self] message in await self?.receive(message, process) }
     if let result = end.result { return result }
     logger.error("The worker ended without a result: \(end.words)")
@@ -79,8 +80,15 @@ extension Updater {
 
   private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
     switch message {
-    case .phase(let phase): enter(phase, process)
-    case .progress(let progress): show(progress)
+    case .phase(let phase):
+      limitSilence(of: process)
+      enter(phase, process)
+    case .progress(let progress):
+      // The statements of a run have one limit for all of them, however much they report.
+      if ![.rehearse, .apply, .verify, .commit].contains(current?.phase) {
+        limitSilence(of: process)
+      }
+      show(progress)
     case .log(let text):
       logger.warning("\(text)")
       events.publish(.log) { $0.message = text }
@@ -106,14 +114,16 @@ extension Updater {
       $0.phase = phase
       $0.fraction = document.fraction
     }
-    // The statements stop by themselves at the limit; this is for a step that does not.
-    if [.rehearse, .apply].contains(phase) {
-      process.limit(
-        to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
-        because: Failure(
-          .timeout, "The run did not end within update.migration_timeout_seconds.",
-          howToClear: "Raise update.migration_timeout_seconds in the config."))
-    }
+  }
+
+  /// Kills a worker from which nothing has come for the time limit and the grace. The statements stop
+  /// by themselves at the limit; this is for a step that does not, and for a worker that hangs.
+  private func limitSilence(of process: WorkerProcess) {
+    process.limit(
+      to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
+      because: Failure(
+        .timeout, "The run did not end within update.migration_timeout_seconds.",
+        howToClear: "Raise update.migration_timeout_seconds in the config."))
   }
 
   private func show(_ progress: WorkerProgress) {

@@ -185,10 +185,10 @@ public actor Updater {
     recoveryMode = nil
   }
 
-  /// What the files say; while a run keeps the database locked, what they said before.
+  /// What the files say; while somebody keeps the database locked, what they said before.
   private func state() -> DatabaseState {
     let state = DatabaseState(settings)
-    if current != nil, state.problem?.code == .databaseLocked, let lastState { return lastState }
+    if state.problem?.code == .databaseLocked, let lastState { return lastState }
     lastState = state
     return state
   }
@@ -281,7 +281,9 @@ public actor Updater {
 
   /// - Returns: the ids that retention removed.
   public func prune() throws(Failure) -> [String] {
-    try betweenRuns { () throws(Failure) in try store.prune(settings.retention, inUse: []) }
+    try betweenRuns { () throws(Failure) in
+      try store.prune(settings.retention, of: settings.databasePath, inUse: [])
+    }
   }
 
   /// Does something that no run of any process may see half done.

@@ -81,7 +81,9 @@ struct Config {
       .flatMap(Environment.init(rawValue:)) ?? .production
     settings = UpdateSettings(
       environment: environment,
-      databasePath: try reader.path(.databasePath) ?? "/var/lib/coachiq/database/coachiq.db",
+      // Links are followed here, once: the files beside the database lie beside its target.
+      databasePath: FileSystem.canonical(
+        try reader.path(.databasePath) ?? "/var/lib/coachiq/database/coachiq.db"),
       migrationsDirectory: try reader.path(.migrationsDirectory) ?? "/usr/share/coachiq/migrations",
       stateDirectory: try reader.path(.stateDirectory) ?? "/var/lib/chock")
     server = ServerConfiguration(

@@ -57,6 +57,8 @@ struct Output: Sendable {
   // MARK: Progress
 
   func progress(_ event: Event) {
+    // A warning is no progress: it is said in any case.
+    if event.type == .log { return complain(event.message ?? "") }
     guard showsProgress else { return }
     switch event.type {
     case .phase where !isTerminal:
@@ -68,8 +70,6 @@ struct Output: Sendable {
       let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 24 - filled)
       let words = event.message ?? event.phase?.rawValue ?? ""
       write("\r\u{1B}[K[\(bar)] \(percent)  \(words.prefix(60))")
-    case .log:
-      complain(event.message ?? "")
     default: break
     }
   }

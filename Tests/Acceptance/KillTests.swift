@@ -63,7 +63,7 @@ struct KillTests {
 
   @Test(
     "A restore that is killed is finished, or has changed nothing", .serialized,
-    .timeLimit(.minutes(5)), arguments: [Phase.plan, .safety, .restore], Victim.allCases)
+    .timeLimit(.minutes(5)), arguments: [Phase.plan, .safety, .restore, .commit], Victim.allCases)
   func restore(phase: Phase, victim: Victim) async throws {
     let coach = try Sample.coach()
     let daemon = try await coach.serve()

@@ -89,8 +89,8 @@ struct RecoveryFailureTests {
     let run: RunDocument = try answer.document()
     #expect(run.kind == .restore)
     #expect(run.outcome == .refused, "\(answer)")
-    #expect(run.error?.code == .snapshotDamaged)
-    #expect(answer.code == 65)
+    #expect(run.error?.code == .interrupted)
+    #expect(answer.code == 1)
     #expect(try coach.fingerprint() == Sample.prints.get().new)
     #expect(try coach.ledgerVersion() == "2")
   }

@@ -43,7 +43,7 @@ struct RestoreStopTests {
     let (coach, daemon, call, frozen) = try await restoring(.restore)
     let snapshots = try coach.names(in: "state/snapshots").sorted()
     try stop.ask(daemon)
-    try await waitUntil("the worker is told to stop") { frozen.isTold }
+    try await waitUntil("the worker is told to stop") { frozen.isTold || !frozen.isRunning }
     frozen.letGo()
     let answer = await call.answer()
     let run: RunDocument = try answer.document()

@@ -56,7 +56,7 @@ struct RunSnapshotTests {
     let frozen = try #require(try await watch.freeze(phase, workerOf: daemon.process.pid))
     #expect(frozen.phase == phase)
     try daemon.put("parking_brake", "\"released\"")
-    try await waitUntil("the worker is told to stop") { frozen.isTold }
+    try await waitUntil("the worker is told to stop") { frozen.isTold || !frozen.isRunning }
     frozen.letGo()
     let run = try await daemon.ended(id)
     #expect(run.outcome == .refused, "\(run)")

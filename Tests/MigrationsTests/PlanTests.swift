@@ -116,11 +116,10 @@ import Testing
     #expect(error.message.contains("version 9") && error.message.contains("The nearest is 4."))
   }
 
-  @Test("A target behind the database points at the ways back") func backwards() {
+  @Test("A target behind the database points at the way back") func backwards() {
     for target in ["1", "0"] {
       let error = failure { try plan(["1", "2"], to: target) }
       #expect(error.code == .usage)
-      #expect(error.howToClear?.contains("chock rollback --to \(target)") == true)
       #expect(error.howToClear?.contains("chock restore") == true)
     }
   }

@@ -36,8 +36,9 @@ import Testing
       """)
     var found: [String] = []
     while let statement = try connection.prepareNext(&script) {
+      let lines = script.linesBefore(statement.start)
       found.append(
-        "\(script.linesBefore(statement.start)): "
+        "\(lines): "
           + script.text(from: statement.start, to: statement.start + 9))
     }
     #expect(found == ["1: SELECT ';", "3: CREATE TR", "4: SELECT 3 "])

@@ -28,8 +28,8 @@ import Testing
     days: Int = 7, keepAtLeast: Int = 0, maxTotalBytes: Int64 = 0, inUse: Set<String> = []
   ) throws -> [String] {
     try workshop.store.prune(
-      .init(days: days, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes), inUse: inUse,
-      now: now)
+      .init(days: days, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes),
+      of: workshop.database, inUse: inUse, now: now)
   }
 
   private func left() throws -> [String] { try workshop.store.list().map(\.id) }
@@ -70,6 +70,38 @@ import Testing
     try workshop.folder.write("SQLite format 3", to: "state/snapshots/short.sqlite")
     #expect(try prune(days: 0, maxTotalBytes: 1) == ["short"])
     #expect(try left() == ["good"])
+  }
+
+  @Test("A newer snapshot that is damaged inside does not count as good") func damaged() throws {
+    try add("good", daysOld: 20)
+    try add("damaged", daysOld: 10)
+    let path = workshop.folder("state/snapshots/damaged.sqlite")
+    var bytes = try #require(try FileSystem.read(path))
+    bytes[bytes.count / 2] ^= 1
+    try FileSystem.replace(path, with: bytes)
+    #expect(try prune(days: 0, maxTotalBytes: 1) == ["damaged"])
+    #expect(try left() == ["good"])
+  }
+
+  @Test("Snapshots of another database in the same folder are not touched") func another() throws {
+    try add("a", daysOld: 20)
+    let removed = try workshop.store.prune(
+      .init(days: 0, keepAtLeast: 0, maxTotalBytes: 1), of: workshop.folder("other.db"), inUse: [],
+      now: now)
+    #expect(removed == [])
+    #expect(try left() == ["a"])
+  }
+
+  @Test("With a clock that went back, the newest snapshot is still the newest") func clock() throws
+  {
+    try add("future", daysOld: 0)
+    let path = workshop.folder("state/snapshots/future.json")
+    let text = String(decoding: try #require(try FileSystem.read(path)), as: UTF8.self)
+    try workshop.folder.write(
+      text.split(separator: "2025-06-30T12", omittingEmptySubsequences: false)
+        .joined(separator: "2199-06-30T12"), to: "state/snapshots/future.json")
+    let made = try workshop.snapshot().document
+    #expect(try left() == [made.id, "future"])
   }
 
   @Test("A newer file that nothing vouches for does not count as good either")

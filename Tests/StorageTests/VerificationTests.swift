@@ -230,4 +230,15 @@ import Testing
     #expect(failure.code == .migrationOrder)
     #expect(failure.file == "migrations/0002_change.sql")
   }
+
+  @Test(
+    "Rows of a virtual table are counted like others",
+    arguments: ["DELETE FROM notes;", "DROP TABLE notes;"])
+  func virtualTable(sql: String) throws {
+    let workshop = try Workshop()
+    try Connection(path: workshop.database, mode: .readWrite).execute(
+      "CREATE VIRTUAL TABLE notes USING fts5(a); INSERT INTO notes VALUES ('x');")
+    let failure = try workshop.failure(of: sql)
+    #expect(failure.code == .rowsLost)
+  }
 }
