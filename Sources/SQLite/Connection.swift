@@ -42,10 +42,10 @@ public final class Connection {
   }
 
   /// The version of the library in use, such as `3.40.1`.
-  public static var libraryVersion: String { String(cString: sqlite3_libversion()) }
+  public static var sqliteVersion: String { String(cString: sqlite3_libversion()) }
 
   /// The same as a number, such as 3040001.
-  public static var libraryVersionNumber: Int { Int(sqlite3_libversion_number()) }
+  public static var sqliteVersionNumber: Int { Int(sqlite3_libversion_number()) }
 
   // MARK: Running SQL
 

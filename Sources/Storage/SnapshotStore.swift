@@ -43,7 +43,7 @@ public struct SnapshotStore: Sendable {
         version: version?.description, sha256: try FileSystem.sha256(of: partial, stop: stop),
         sizeBytes: size, fingerprint: copied.fingerprint,
         journalMode: copied.journalMode, reason: reason, run: run, pinned: false,
-        verifiedAt: Timestamp.now(), sqliteVersion: Connection.libraryVersion,
+        verifiedAt: Timestamp.now(), sqliteVersion: Connection.sqliteVersion,
         chockVersion: chockVersion)
       try FileSystem.sync(partial)
       try write(document)

@@ -7,8 +7,6 @@ struct Journal: Codable, Sendable, Equatable {
   var run: RunDocument
   var phase: Phase
   var databasePath: String
-  /// The snapshot that a restore puts back.
-  var restoreSnapshot: String?
   /// What tells, after a kill, whether the restore was committed.
   var restoreMark: Restorer.Mark?
   /// How often recovery has begun; three failures end in recovery mode.

@@ -12,7 +12,6 @@ final class RunContext {
   private let clock = ContinuousClock()
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
-  private var restoreSnapshot: String?
   private var restoreMark: Restorer.Mark?
   private var recoveries = 0
 
@@ -41,7 +40,7 @@ final class RunContext {
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        restoreSnapshot: restoreSnapshot, restoreMark: restoreMark, recoveries: recoveries))
+        restoreMark: restoreMark, recoveries: recoveries))
     link.send(.phase(phase))
   }
 
@@ -64,9 +63,8 @@ final class RunContext {
 
   func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
 
-  /// Notes which snapshot a restore puts back, for the journal.
+  /// Notes what a restore puts back, and what tells later whether it did.
   func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
-    restoreSnapshot = snapshot.id
     restoreMark = Restorer.Mark(of: settings.databasePath)
     document.snapshotId = snapshot.id
     document.fromVersion = version?.description
@@ -156,7 +154,6 @@ final class RunContext {
   /// Continues the document of an interrupted run.
   func resume(_ journal: Journal) {
     document = journal.run
-    restoreSnapshot = journal.restoreSnapshot
     restoreMark = journal.restoreMark
     recoveries = journal.recoveries
   }

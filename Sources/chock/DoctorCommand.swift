@@ -68,10 +68,10 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private var sqlite: Finding {
-    let isFixed = Connection.libraryVersionNumber >= 3_051_003
+    let isFixed = Connection.sqliteVersionNumber >= 3_051_003
     return Finding(
       subject: "SQLite", isGood: nil,
-      found: "version \(Connection.libraryVersion)"
+      found: "version \(Connection.sqliteVersion)"
         + (isFixed
           ? ""
           : ": has the WAL-reset bug (two programs that checkpoint at the same moment); chock does not checkpoint while another program has the database open")

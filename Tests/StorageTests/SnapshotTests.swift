@@ -127,7 +127,7 @@ import Testing
     #expect(document.sizeBytes == FileSystem.facts(snapshot.path)?.size)
     #expect(document.journalMode == "wal")
     #expect(document.reason == .manual && document.run == "run-1" && !document.pinned)
-    #expect(document.sqliteVersion == Connection.libraryVersion)
+    #expect(document.sqliteVersion == Connection.sqliteVersion)
     #expect(document.chockVersion == "0.1.0")
     #expect(Timestamp.date(document.createdAt) != nil && document.verifiedAt != nil)
     #expect(try workshop.store.verify(document.id).sha256 == document.sha256)
