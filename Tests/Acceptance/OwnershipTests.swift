@@ -53,4 +53,22 @@ struct OwnershipTests {
     // Still a link, to the same file.
     #expect(FileSystem.facts(name)?.isRegular == false)
   }
+
+  @Test("A damaged database behind a link is replaced where it lies", .timeLimit(.minutes(1)))
+  func damagedBehindLink() async throws {
+    let real = try Sample.coach()
+    let name = real.folder("link.db")
+    #expect(symlink(real.database, name) == 0)
+    let linked = try TestCoach(
+      database: name, state: real.state, migrationsDirectory: real.migrations)
+    let id = try await snapshot(of: linked)
+    try FileSystem.replace(real.database, with: Array(repeating: 0x78, count: 8192))
+
+    let answer = try await linked.run("restore", id, "--offline", "--yes", "--json")
+    let run: RunDocument = try answer.document()
+    #expect(run.outcome == .restored, "\(answer)")
+    #expect(run.setAside != nil)
+    #expect(FileSystem.facts(name)?.isRegular == false)
+    #expect(try real.fingerprint() == Sample.prints.get().old)
+  }
 }
