@@ -99,7 +99,7 @@ struct RestoreRun {
 
 extension RunContext {
   func wantedSnapshot() throws(Failure) -> String {
-    guard let id = order.snapshot ?? document.snapshotId else {
+    guard let id = order.snapshot else {
       throw Failure(.usage, "No snapshot is named.")
     }
     return id
