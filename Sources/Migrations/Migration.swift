@@ -49,6 +49,8 @@ public struct Migration: Hashable, Sendable {
   public var expectations: [RowExpectation]
   /// True with `Foreign-Keys: enforced`: the script relies on cascades.
   public var enforcesForeignKeys: Bool
+  /// False with `Transaction: none`: each statement is committed by itself (VACUUM).
+  public var runsInTransaction: Bool
   /// Queries that return problems, asked before anything is changed.
   public var preflight: [SQLSection]
   /// The change itself; never empty.
@@ -95,6 +97,7 @@ public struct Migration: Hashable, Sendable {
     timeout = headers.timeout
     expectations = headers.expectations
     enforcesForeignKeys = headers.enforcesForeignKeys
+    runsInTransaction = headers.runsInTransaction
     preflight = found[.preflight] ?? []
     migrate = found[.migrate] ?? []
     validate = found[.validate] ?? []

@@ -1,11 +1,13 @@
 /// The `-- Key: value` lines at the top of a migration file.
 struct MigrationHeaders {
   /// The keys that this version obeys.
-  static let known = ["Description", "Requires", "Timeout", "Expect", "Foreign-Keys"]
+  static let known = [
+    "Description", "Requires", "Timeout", "Expect", "Foreign-Keys", "Transaction",
+  ]
   /// The keys that the format has and this version does not obey: to ignore one would break its
   /// promise.
   static let unsupported = [
-    "Phase", "Estimated-Time", "Transaction", "Destructive", "Technician", "Restart", "Input",
+    "Phase", "Estimated-Time", "Destructive", "Technician", "Restart", "Input",
     "Purpose",
   ]
 
@@ -15,6 +17,7 @@ struct MigrationHeaders {
   var timeout: Duration?
   var expectations: [RowExpectation] = []
   var enforcesForeignKeys = false
+  var runsInTransaction = true
   private var seen: Set<String> = []
 
   /// Takes in a comment line of the file's top, when it looks like a header.
@@ -70,6 +73,13 @@ struct MigrationHeaders {
         )
       }
       expectations.append(expectation)
+    case "Transaction":
+      guard value == "none" else {
+        throw source.failure(
+          "Transaction: \(value) is not understood.", line: line,
+          howToClear: "Write none, or remove the line for the usual way: one transaction.")
+      }
+      runsInTransaction = false
     default:  // Foreign-Keys
       guard value == "enforced" else {
         throw source.failure(

@@ -41,6 +41,33 @@ public struct Plan: Sendable, Hashable {
     hash = sha256(Array(text.utf8))
   }
 
+  /// The plan in parts that are committed one after the other: one, unless a migration runs without a
+  /// transaction. When a part fails, what was committed before it is undone by restoring the snapshot.
+  public var segments: [Plan] {
+    var segments: [Plan] = []
+    for step in steps {
+      if let last = segments.last, last.isTransaction, step.runsInTransaction {
+        segments[segments.count - 1] = Plan(from: last.from, steps: last.steps + [step], hash: hash)
+      } else {
+        segments.append(Plan(from: segments.last?.to ?? from, steps: [step], hash: hash))
+      }
+    }
+    return segments
+  }
+
+  /// True when a part of it can be committed without the rest.
+  public var isSegmented: Bool { !isTransaction }
+
+  /// False for a segment that runs without a transaction around it.
+  public var isTransaction: Bool { steps.allSatisfy(\.runsInTransaction) }
+
+  private init(from: SchemaVersion, steps: [Migration], hash: String) {
+    self.from = from
+    self.steps = steps
+    self.hash = hash
+    to = steps.last?.version ?? from
+  }
+
   private static func checkApplied(_ catalog: MigrationCatalog, _ ledger: Ledger) throws(Failure) {
     // Version 0 is what an adoption "at 0" may leave behind: it stands for no file.
     for entry in ledger.entries where entry.version != .zero {

@@ -4,7 +4,12 @@ internal import CSQLite
 ///
 /// It never creates a file unless asked to: a wrong path must not turn into an empty database.
 public final class Connection {
-  public enum Mode: Sendable { case readOnly, readWrite, create }
+  public enum Mode: Sendable {
+    case readOnly, readWrite, create
+    /// The file is only read; what is written stays in a write-ahead log beside it, which is never
+    /// moved into the file. The log is the caller's to remove.
+    case rehearsal
+  }
 
   let handle: OpaquePointer
   private var progressCheck: (() -> Bool)?
@@ -19,12 +24,19 @@ public final class Connection {
     let flags =
       switch mode {
       case .readOnly: SQLITE_OPEN_READONLY
-      case .readWrite: SQLITE_OPEN_READWRITE
+      case .readWrite, .rehearsal: SQLITE_OPEN_READWRITE
       case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
       }
+    if mode == .rehearsal {
+      let code = chock_register_rehearsal_vfs()
+      guard code == SQLITE_OK else {
+        throw SQLiteError(code: code, message: String(cString: sqlite3_errstr(code)))
+      }
+    }
     var opened: OpaquePointer?
     let code = sqlite3_open_v2(
-      path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
+      path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+      mode == .rehearsal ? chock_rehearsal_vfs : nil)
     guard let opened else {
       throw SQLiteError(code: SQLITE_NOMEM, message: "out of memory")
     }
@@ -128,6 +140,36 @@ public final class Connection {
   public func keepLogOnClose() {
     _ = chock_db_config_set(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
   }
+
+  /// The longest text, blob or row in bytes, and the longest statement
+  /// (<https://sqlite.org/limits.html>); nil: SQLite's own limits.
+  public func limit(bytes: Int32?) {
+    sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, bytes ?? Int32.max)
+    sqlite3_limit(handle, SQLITE_LIMIT_SQL_LENGTH, bytes ?? Int32.max)
+  }
+
+  /// The pages that the open write transaction has changed; nil where that cannot be known, without a
+  /// write-ahead log. No statement may be in the middle of its rows.
+  public func changedPages() throws(SQLiteError) -> Set<UInt32>? {
+    guard try text("PRAGMA journal_mode") == "wal" else { return nil }
+    var pages: Set<UInt32> = []
+    let code = withUnsafeMutablePointer(to: &pages) { pages in
+      chock_changed_pages(
+        handle,
+        { context, page in
+          context?.assumingMemoryBound(to: Set<UInt32>.self).pointee.insert(page)
+        }, pages)
+    }
+    switch code {
+    case SQLITE_OK: return pages
+    case SQLITE_NOTFOUND: return nil
+    default: throw lastError(code)
+    }
+  }
+
+  /// The most bytes that temporary files of `.rehearsal` connections of this thread took at one time
+  /// since this was last asked.
+  public static func takeTemporaryPeak() -> Int64 { chock_take_temporary_peak() }
 
   /// True when the file, its folder or its file system cannot be written.
   public var isReadOnly: Bool { sqlite3_db_readonly(handle, "main") == 1 }

@@ -28,12 +28,13 @@ public struct SQLiteError: Error, Sendable, Equatable {
     case SQLITE_READONLY: .readOnly
     case SQLITE_CANTOPEN: .cannotOpen
     case SQLITE_PERM: .cannotOpen
+    case SQLITE_TOOBIG: .tooBig
     default: .other
     }
   }
 
   public enum Kind: Sendable {
     case busy, interrupted, denied, full, inputOutput, corrupt, notADatabase, readOnly, cannotOpen
-    case other
+    case tooBig, other
   }
 }

@@ -14,6 +14,29 @@ public struct ApplyProgress: Sendable {
   public var running: Duration
 }
 
+/// What applying a plan goes by, besides the plan.
+public struct ApplyOrder {
+  /// The id of the run.
+  public var run: String
+  public var chockVersion: String
+  public var stop: StopSignal
+  /// When statements and checks must be over; nil: no limit.
+  public var deadline: ContinuousClock.Instant?
+  /// Told at least five times a second, as far as SQLite lets us.
+  public var progress: (ApplyProgress) -> Void
+
+  public init(
+    run: String, chockVersion: String, stop: StopSignal = StopSignal(),
+    deadline: ContinuousClock.Instant? = nil, progress: @escaping (ApplyProgress) -> Void = { _ in }
+  ) {
+    self.run = run
+    self.chockVersion = chockVersion
+    self.stop = stop
+    self.deadline = deadline
+    self.progress = progress
+  }
+}
+
 /// What the statements of a plan did, before it is committed.
 public struct ApplyReport: Sendable {
   public struct Place: Sendable, Equatable {
@@ -24,40 +47,46 @@ public struct ApplyReport: Sendable {
 
   /// How long each statement took, in the order of the plan.
   public var statementSeconds: [Double] = []
-  /// Tables written, altered, created or dropped, in lower case.
-  public var touchedTables: Set<String> = []
-  /// The first statement that deleted rows of a table (in lower case) or dropped it.
-  public var removals: [String: Place] = [:]
-  /// What a table of before is called now, both in lower case.
-  var renames: [String: String] = [:]
-  /// In lower case.
-  var droppedTables: Set<String> = []
+  /// How long each migration took.
+  var seconds: [Double] = []
+  /// Tables written, altered, created or dropped.
+  var touchedTables: Set<TableKey> = []
+  /// The first statement that deleted rows of a table or dropped it.
+  var removals: [TableKey: Place] = [:]
+  /// What a table of before is called now.
+  var renames: [TableKey: TableKey] = [:]
+  var droppedTables: Set<TableKey> = []
+  /// True when any table was altered: RENAME rewrites what refers to it.
+  var hasAlterations = false
 }
 
-/// Runs the statements of a plan inside the transaction that its caller has opened.
+/// Runs the statements of a plan: inside the transaction that its caller has opened, or one by one.
 struct Applier {
   let connection: Connection
-  let stop: StopSignal
-  /// When the whole run must be over.
-  let deadline: ContinuousClock.Instant?
-  let run: String
-  let chockVersion: String
-  let report: (ApplyProgress) -> Void
+  let order: ApplyOrder
 
-  /// Runs every section of every step, and writes the ledger rows.
+  /// The longest value, row and statement that a migration may make, in bytes: one call such as
+  /// `zeroblob(1e9)` is not interrupted, and the worker has to stay small.
+  static let longestValue: Int32 = 64 << 20
+
+  /// Runs every section of every step, and writes the ledger rows, but for a migration that runs without a
+  /// transaction: its row is written when its result is verified.
   ///
   /// - Throws: a failure that names file, line and statement. The transaction is then to be rolled back.
   func apply(_ plan: Plan) throws(Failure) -> ApplyReport {
     var result = ApplyReport()
     let guardian = MigrationGuard()
+    guardian.isInTransaction = plan.isTransaction
+    connection.limit(bytes: Self.longestValue)
     defer {
       connection.authorize(nil)
       connection.interrupt(when: nil)
+      connection.limit(bytes: nil)
     }
     for (index, migration) in plan.steps.enumerated() {
       let started = ContinuousClock.now
       let limit = Limit(
-        stop: stop, runDeadline: deadline, timeout: migration.timeout, started: started)
+        stop: order.stop, runDeadline: order.deadline, timeout: migration.timeout, started: started)
       var context = Context(
         migration: migration, number: index + 1, limit: limit, guardian: guardian, result: result)
       connection.authorize { guardian.allow($0) }
@@ -67,17 +96,24 @@ struct Applier {
       connection.authorize(nil)
       connection.interrupt(when: nil)
       result = context.result
-      try Database.catching(connection.fileName) { () throws(SQLiteError) in
-        try LedgerTable.insert(
-          LedgerEntry(
-            version: migration.version, name: migration.name, checksum: migration.checksum,
-            appliedAt: Timestamp.now(), durationMs: (ContinuousClock.now - started).milliseconds,
-            run: run, chockVersion: chockVersion, kind: .applied), connection)
-      }
+      result.seconds.append((ContinuousClock.now - started).seconds)
+      if plan.isTransaction { try noteApplied(migration, seconds: result.seconds[index]) }
     }
     result.touchedTables = guardian.touchedTables
     result.droppedTables = guardian.droppedTables
+    result.hasAlterations = guardian.hasAlterations
     return result
+  }
+
+  /// Writes the ledger row of a migration.
+  func noteApplied(_ migration: Migration, seconds: Double) throws(Failure) {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try LedgerTable.insert(
+        LedgerEntry(
+          version: migration.version, name: migration.name, checksum: migration.checksum,
+          appliedAt: Timestamp.now(), durationMs: Int64(seconds * 1000), run: order.run,
+          chockVersion: order.chockVersion, kind: .applied), connection)
+    }
   }
 
   /// What the work on one migration carries along.
@@ -104,9 +140,7 @@ struct Applier {
           howToClear: "Make the statement faster, or raise the file's Timeout header.")
       }
       if let runDeadline, now > runDeadline {
-        return Failure(
-          .timeout, "The run took longer than update.migration_timeout_seconds allows.",
-          howToClear: "Raise update.migration_timeout_seconds in the config.")
+        return Failure.runTimeout
       }
       return nil
     }
@@ -149,8 +183,8 @@ struct Applier {
       let statement = try connection.prepare(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = ?1")
       try statement.bind(page, at: 1)
-      let old = table.lowercased()
-      guard try statement.step(), let new = statement.text(0)?.lowercased(), new != old else {
+      let old = TableKey(table)
+      guard try statement.step(), let new = statement.text(0).map(TableKey.init), new != old else {
         continue
       }
       let original = result.renames.first { $0.value == old }?.key ?? old
@@ -197,7 +231,7 @@ struct Applier {
       let started = ContinuousClock.now
       var place = ApplyReport.Place(file: migration.path, line: section.firstLine, statement: "")
       func tick() {
-        report(
+        order.progress(
           ApplyProgress(
             migration: migration, number: number, statement: index, line: place.line,
             running: ContinuousClock.now - started))
@@ -209,8 +243,9 @@ struct Applier {
         place.line = section.firstLine + script.linesBefore(statement.start)
         place.statement = shortened(script.text(from: statement.start, to: statement.end))
         if place.statement.prefix(6).lowercased() == "vacuum" {
-          guardian.refuseVacuum()
-          throw SQLiteError(code: 23, message: "not authorized")
+          guard guardian.startVacuum() else {
+            throw SQLiteError(code: 23, message: "not authorized")
+          }
         }
         tick()
         var lastTick = started
@@ -249,6 +284,11 @@ struct Applier {
       switch error.kind {
       case .full, .inputOutput, .corrupt, .readOnly, .busy:
         failure = Database.failure(error, connection.fileName)
+      case .tooBig:
+        failure = Failure(
+          .statement,
+          "The statement makes a value of more than \(ByteCount.text(Int64(Self.longestValue))).",
+          howToClear: "Keep such data in a file beside the database, or write it in parts.")
       default:
         failure = Failure(.statement, "SQLite refused the statement: \(error.message).")
       }
@@ -278,5 +318,14 @@ extension Duration {
   /// In whole milliseconds.
   public var milliseconds: Int64 {
     components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+  }
+}
+
+extension Failure {
+  /// The statements and checks of a run have one limit together.
+  static var runTimeout: Failure {
+    Failure(
+      .timeout, "The run took longer than update.migration_timeout_seconds allows.",
+      howToClear: "Raise update.migration_timeout_seconds in the config.")
   }
 }

@@ -1,40 +1,91 @@
 import Migrations
 import SQLite
 
-/// What a database held before a run, as far as the verification compares it with what is there after.
+/// What a database held before a run: what the verification compares with what is there after.
 public struct Baseline: Sendable {
   struct Table: Sendable {
     var name: String
     var rows: Int64
+    /// What it holds; nil of a virtual table, whose content is in its shadow tables.
+    var fingerprint: Fingerprint.Table?
+    /// True of a table in which a virtual table keeps its content. How many rows it has is nobody's
+    /// business but that module's.
+    var isShadow = false
   }
 
-  /// By name in lower case; chock's ledger is left out.
-  var tables: [String: Table]
-  var violations: ForeignKeyViolations
+  /// chock's ledger is left out, and the tables of SQLite itself.
+  let tables: [TableKey: Table]
+  /// The numbers that AUTOINCREMENT has reached.
+  let sequences: [TableKey: Int64]
+  private let violationsBefore: Violations
 
-  init(_ connection: Connection) throws(SQLiteError) {
-    tables = [:]
-    for name in try Database.tables(connection) where name != LedgerTable.name {
-      let rows = try connection.integer("SELECT count(*) FROM main.\(Database.quoted(name))") ?? 0
-      tables[name.lowercased()] = Table(name: name, rows: rows)
+  private enum Violations: Sendable {
+    case known(ForeignKeyViolations)
+    /// Looked up in this file when it is known which tables matter.
+    case inSnapshot(String)
+  }
+
+  /// Of the database itself, before anything is changed: reads all of it.
+  init(_ connection: Connection, stop: StopSignal) throws(Failure) {
+    try self.init(
+      connection, try Fingerprint(connection, stop: stop),
+      .known(
+        try Database.catching(connection.fileName) { () throws(SQLiteError) in
+          try ForeignKeyViolations(connection, affectedBy: nil)
+        }))
+  }
+
+  /// Of a snapshot whose fingerprint is known.
+  ///
+  /// - Parameter path: where the snapshot can be read later.
+  init(_ snapshot: Connection, _ fingerprint: Fingerprint, path: String) throws(Failure) {
+    try self.init(snapshot, fingerprint, .inSnapshot(path))
+  }
+
+  private init(
+    _ connection: Connection, _ fingerprint: Fingerprint, _ violations: Violations
+  ) throws(Failure) {
+    violationsBefore = violations
+    (tables, sequences) = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      let ordinary = Set(try Database.tables(connection).map(TableKey.init))
+      var tables: [TableKey: Table] = [:]
+      for table in fingerprint.tables {
+        let key = TableKey(table.name)
+        guard key != .ledger, !table.name.hasPrefix("sqlite_") else { continue }
+        tables[key] = Table(
+          name: table.name, rows: table.rows, fingerprint: table, isShadow: !ordinary.contains(key))
+      }
+      // One whose module is missing here cannot be counted.
+      for name in try Database.tables(connection, type: "virtual") {
+        if let rows = try? Database.count(name, connection) {
+          tables[TableKey(name)] = Table(name: name, rows: rows)
+        }
+      }
+      return (tables, try Database.sequences(connection))
     }
-    // One whose module is missing here cannot be counted.
-    for name in try Database.tables(connection, type: "virtual") {
-      if let rows = try? connection.integer("SELECT count(*) FROM main.\(Database.quoted(name))") {
-        tables[name.lowercased()] = Table(name: name, rows: rows)
+  }
+
+  /// The foreign keys that led nowhere before, where a change of these tables matters.
+  func violations(affectedBy changed: Set<TableKey>) throws(Failure) -> ForeignKeyViolations {
+    switch violationsBefore {
+    case .known(let all): return all
+    case .inSnapshot(let path):
+      let snapshot = try Database.open(path)
+      return try Database.catching(path) { () throws(SQLiteError) in
+        try ForeignKeyViolations(snapshot, affectedBy: changed)
       }
     }
-    violations = try ForeignKeyViolations(connection)
   }
 }
 
 /// Rows whose foreign key leads nowhere, as SQLite's `foreign_key_check` lists them.
 struct ForeignKeyViolations: Sendable {
   struct Row: Hashable, Sendable {
-    var table: String
+    var table: TableKey
     /// Nil in a WITHOUT ROWID table.
     var rowid: Int64?
-    var parent: String
+    /// Nil when the table's keys do not fit their parents, so that no row can be checked.
+    var parent: TableKey?
   }
 
   /// Beyond this many the rows are only counted, so that memory stays small.
@@ -43,17 +94,53 @@ struct ForeignKeyViolations: Sendable {
   private(set) var rows: [Row: Int] = [:]
   private(set) var count = 0
 
-  init(_ connection: Connection) throws(SQLiteError) {
-    let statement = try connection.prepare("PRAGMA foreign_key_check")
-    while try statement.step() {
-      count += 1
-      guard count <= Self.limit else { continue }
-      let row = Row(
-        table: statement.text(0)?.lowercased() ?? "",
-        rowid: statement.type(1) == .null ? nil : statement.integer(1),
-        parent: statement.text(2)?.lowercased() ?? "")
-      rows[row, default: 0] += 1
+  /// - Parameter changed: only tables that are among these, or refer to one of them, are looked at: in
+  ///   no other can a foreign key have come to lead nowhere. Nil: all.
+  init(_ connection: Connection, affectedBy changed: Set<TableKey>?) throws(SQLiteError) {
+    for table in try Self.tables(affectedBy: changed, connection) {
+      do throws(SQLiteError) {
+        try add(
+          try connection.prepare("PRAGMA foreign_key_check(\(Database.quoted(table)))"))
+      } catch {
+        guard error.kind == .other else { throw error }
+        // A key that does not fit its parent cannot be checked. That may have been so for years.
+        add(Row(table: TableKey(table), rowid: nil, parent: nil))
+      }
     }
+  }
+
+  private static func tables(
+    affectedBy changed: Set<TableKey>?, _ connection: Connection
+  ) throws(SQLiteError) -> [String] {
+    let keys = try connection.prepare(
+      """
+      SELECT child.name, key."table" FROM pragma_table_list AS child,
+        pragma_foreign_key_list(child.name) AS key
+      WHERE child.schema = 'main' AND child.type = 'table' ORDER BY child.name
+      """)
+    var found: [String] = []
+    while try keys.step() {
+      guard let child = keys.text(0), let parent = keys.text(1) else { continue }
+      let isAffected =
+        changed.map { $0.contains(TableKey(child)) || $0.contains(TableKey(parent)) } ?? true
+      if isAffected, found.last != child { found.append(child) }
+    }
+    return found
+  }
+
+  private mutating func add(_ statement: Statement) throws(SQLiteError) {
+    while try statement.step() {
+      add(
+        Row(
+          table: TableKey(statement.text(0) ?? ""),
+          rowid: statement.type(1) == .null ? nil : statement.integer(1),
+          parent: TableKey(statement.text(2) ?? "")))
+    }
+  }
+
+  private mutating func add(_ row: Row) {
+    count += 1
+    if count <= Self.limit { rows[row, default: 0] += 1 }
   }
 
   /// Violations that were not there before. With more than 100,000 before, only a higher count tells.
@@ -63,17 +150,17 @@ struct ForeignKeyViolations: Sendable {
   ///   - rebuilt: whether a table of now was made anew, so that its rowids may be others: there too
   ///     only a higher count tells.
   func new(
-    since before: ForeignKeyViolations, name: (String) -> String, rebuilt: (String) -> Bool
+    since before: ForeignKeyViolations, name: (TableKey) -> TableKey, rebuilt: (TableKey) -> Bool
   ) -> [Row] {
     guard before.count <= Self.limit else {
       return count > before.count ? Array(rows.keys.prefix(1)) : []
     }
-    func comparable(_ table: String, _ rowid: Int64?, _ parent: String) -> Row {
+    func comparable(_ table: TableKey, _ rowid: Int64?, _ parent: TableKey?) -> Row {
       Row(table: table, rowid: rebuilt(table) ? nil : rowid, parent: parent)
     }
     var known: [Row: Int] = [:]
     for (row, times) in before.rows {
-      known[comparable(name(row.table), row.rowid, name(row.parent)), default: 0] += times
+      known[comparable(name(row.table), row.rowid, row.parent.map(name)), default: 0] += times
     }
     var found: [Row] = []
     let sorted = rows.sorted {

@@ -67,9 +67,9 @@ public enum Creation {
       }
       connection.setDefensive()
       let transaction = try Transaction.begin(connection, plan: plan)
-      _ = try transaction.apply(
-        plan, baseline: nil, stop: stop, deadline: nil, run: run, chockVersion: chockVersion,
-        progress: { _ in }, verifying: {})
+      try transaction.apply(
+        plan, ApplyOrder(run: run, chockVersion: chockVersion, stop: stop), baseline: nil,
+        rehearsal: nil, .asRun)
       try transaction.commit()
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = WAL")

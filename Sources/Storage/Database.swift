@@ -103,21 +103,38 @@ public enum Database {
       return Failure(
         .inputOutput, "\(path) could not be read or written: \(words).", file: path,
         howToClear: "Check its permissions and the storage device.")
-    case .denied, .other:
+    case .denied, .tooBig, .other:
       return Failure(.inputOutput, "\(path): \(words).", file: path)
     }
   }
 
-  /// `quick_check` over the whole database (<https://sqlite.org/pragma.html#pragma_quick_check>).
-  ///
+  /// How much of a database is looked at.
+  public enum Check: Sendable {
+    /// The structure and the constraints of the whole database, but not what its indexes hold
+    /// (<https://sqlite.org/pragma.html#pragma_quick_check>).
+    case quick
+    /// The same of one table.
+    case quickTable(String)
+    /// Everything; takes ten times as long (<https://sqlite.org/pragma.html#pragma_integrity_check>).
+    case full
+
+    fileprivate var sql: String {
+      switch self {
+      case .quick: "PRAGMA quick_check(5)"
+      case .quickTable(let name): "PRAGMA quick_check(\(Database.quoted(name)))"
+      case .full: "PRAGMA integrity_check(5)"
+      }
+    }
+  }
+
   /// - Throws: `code`, with the first problems.
-  static func check(
-    _ connection: Connection, file: String, failingAs code: Failure.Code
+  public static func check(
+    _ connection: Connection, _ check: Check = .quick, file: String, failingAs code: Failure.Code
   ) throws(Failure) {
     let problems = try catching(file) { () throws(SQLiteError) in
-      let statement = try connection.prepare("PRAGMA quick_check(5)")
+      let statement = try connection.prepare(check.sql)
       var rows: [String] = []
-      while try statement.step() { rows.append(statement.text(0) ?? "") }
+      while rows.count < 5, try statement.step() { rows.append(statement.text(0) ?? "") }
       return rows == ["ok"] ? [] : rows
     }
     guard problems.isEmpty else {
@@ -125,13 +142,6 @@ public enum Database {
         code, "The database failed its check: \(problems.joined(separator: "; "))", file: file,
         howToClear: "Restore a snapshot: `chock snapshots list`, then `chock restore ID`.")
     }
-  }
-
-  /// The check after a run was interrupted.
-  ///
-  /// - Throws: `.needsPerson` when the database is damaged.
-  public static func checkAfterInterruption(_ connection: Connection) throws(Failure) {
-    try check(connection, file: connection.fileName, failingAs: .needsPerson)
   }
 
   /// The bytes that the database takes: pages times page size, without the write-ahead log.
@@ -157,6 +167,23 @@ public enum Database {
     var names: [String] = []
     while try statement.step() { if let name = statement.text(0) { names.append(name) } }
     return names
+  }
+
+  /// How many rows a table has.
+  static func count(_ table: String, _ connection: Connection) throws(SQLiteError) -> Int64 {
+    try connection.integer("SELECT count(*) FROM main.\(quoted(table))") ?? 0
+  }
+
+  /// The numbers that AUTOINCREMENT has reached, by table.
+  static func sequences(_ connection: Connection) throws(SQLiteError) -> [TableKey: Int64] {
+    guard
+      try connection.integer("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+        == 1
+    else { return [:] }
+    let statement = try connection.prepare("SELECT name, seq FROM main.sqlite_sequence")
+    var found: [TableKey: Int64] = [:]
+    while try statement.step() { found[TableKey(statement.text(0) ?? "")] = statement.integer(1) }
+    return found
   }
 
   /// A name as an SQL identifier.

@@ -55,6 +55,16 @@ public enum FileSystem {
     return Int64(info.f_bavail) * Int64(info.f_frsize)
   }
 
+  /// The number of the file system that holds `path`, or its nearest folder that exists.
+  public static func device(of path: String) -> UInt64 {
+    var folder = path
+    while folder != "/", folder != "." {
+      if let facts = target(folder) { return facts.device }
+      folder = parent(folder)
+    }
+    return target(folder)?.device ?? 0
+  }
+
   /// The path without links, as SQLite names a file; its end need not exist.
   public static func canonical(_ path: String) -> String {
     func resolved(_ path: String) -> String? {

@@ -22,6 +22,13 @@ public struct Fingerprint: Codable, Sendable, Equatable {
     public var digest: String
     /// Of the CREATE statements of the table, its indexes and its triggers.
     public var schemaDigest: String
+
+    /// Reads every row of one table.
+    init(_ name: String, _ connection: Connection) throws(SQLiteError) {
+      self.name = name
+      (rows, digest) = try Fingerprint.content(name, connection)
+      schemaDigest = try Fingerprint.schemaDigest(name, connection)
+    }
   }
 
   /// Reads every row of every table.
@@ -41,11 +48,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
         """)
       while try list.step() {
         guard let name = list.text(0) else { continue }
-        let (rows, digest) = try Self.content(name, connection)
-        found.append(
-          Table(
-            name: name, rows: rows, digest: digest,
-            schemaDigest: try Self.schemaDigest(name, connection)))
+        found.append(try Table(name, connection))
       }
       tables = found
       let others = try Self.schemaDigest(nil, connection)
@@ -65,7 +68,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
     }
   }
 
-  private static func content(
+  static func content(
     _ table: String, _ connection: Connection
   ) throws(SQLiteError) -> (Int64, String) {
     let content = try connection.prepare("SELECT * FROM main.\(Database.quoted(table))").hashRows()
@@ -77,7 +80,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
 
   /// The digest of the CREATE statements that belong to a table; nil: of those that belong to none
   /// that has rows of its own (views, virtual tables).
-  private static func schemaDigest(
+  static func schemaDigest(
     _ table: String?, _ connection: Connection
   ) throws(SQLiteError) -> String {
     let statement =
@@ -101,6 +104,21 @@ public struct Fingerprint: Codable, Sendable, Equatable {
           ORDER BY type, name
           """)
       }
+    return try digest(statement)
+  }
+
+  /// The digest of all CREATE statements of a database, but for chock's ledger: equal exactly when
+  /// the schemas are.
+  static func schema(_ connection: Connection) throws(SQLiteError) -> String {
+    try digest(
+      try connection.prepare(
+        """
+        SELECT type, name, sql FROM sqlite_schema
+        WHERE sql IS NOT NULL AND tbl_name <> '\(LedgerTable.name)' ORDER BY type, name
+        """))
+  }
+
+  private static func digest(_ statement: Statement) throws(SQLiteError) -> String {
     var hash = SHA256()
     while try statement.step() {
       for column: Int32 in 0..<3 {
@@ -124,11 +142,16 @@ public struct Fingerprint: Codable, Sendable, Equatable {
 }
 
 extension FileSystem {
-  /// The SHA-256 of a file that no connection of this process has open, in lower-case hex.
-  static func sha256(of path: String, stop: StopSignal) throws(Failure) -> String {
+  /// The SHA-256 of a file in lower-case hex. Never of a database that others may have open:
+  /// see `forEachChunk`.
+  ///
+  /// - Parameter check: called again and again; what it throws ends the work.
+  static func sha256(of path: String, checking check: () throws(Failure) -> Void) throws(Failure)
+    -> String
+  {
     var hash = SHA256()
     try forEachChunk(of: path) { (chunk: UnsafeRawBufferPointer) throws(Failure) in
-      try stop.check()
+      try check()
       hash.update(bufferPointer: chunk)
     }
     return Fingerprint.hex(hash.finalize())

@@ -8,14 +8,20 @@ import SQLite
 final class MigrationGuard {
   /// Why the last statement was refused, and what to do instead.
   private(set) var refusal: (message: String, howToClear: String)?
-  /// Tables that statements write to, alter, create or drop, in lower case.
-  private(set) var touchedTables: Set<String> = []
-  /// Tables that the statement being compiled deletes from or drops, in lower case.
-  private(set) var removals: Set<String> = []
+  /// Tables that statements write to, alter, create or drop.
+  private(set) var touchedTables: Set<TableKey> = []
+  /// Tables that the statement being compiled deletes from or drops.
+  private(set) var removals: Set<TableKey> = []
   /// Tables that the statement being compiled alters, as it spells them.
   private(set) var alterations: Set<String> = []
-  /// Tables that any statement dropped, in lower case.
-  private(set) var droppedTables: Set<String> = []
+  /// True when any statement altered a table: RENAME rewrites what refers to it.
+  private(set) var hasAlterations = false
+  /// Tables that any statement dropped.
+  private(set) var droppedTables: Set<TableKey> = []
+  /// False in a migration that runs without a transaction, statement by statement.
+  var isInTransaction = true
+  /// While VACUUM runs: it copies every table, the ledger included, and holds no SQL of the migration.
+  private var isVacuum = false
 
   /// Pragmas that only read.
   private static let readingPragmas: Set<String> = [
@@ -27,18 +33,34 @@ final class MigrationGuard {
   /// Two numbers in the header that chock leaves to the application; they change with the transaction.
   private static let pragmasOfTheApplication: Set<String> = ["user_version", "application_id"]
 
+  /// What belongs to VACUUM: it needs the space of the whole database once more.
+  private static let pragmasOfVacuum: Set<String> = ["auto_vacuum", "incremental_vacuum"]
+
   func startStatement() {
     refusal = nil
     removals = []
     alterations = []
+    isVacuum = false
   }
 
-  /// The authorizer does not hear of VACUUM.
-  func refuseVacuum() {
-    _ = refuse("VACUUM", "Remove it: it cannot run inside the transaction of a run.")
+  /// The authorizer does not hear of VACUUM itself.
+  ///
+  /// - Returns: false when it cannot run here.
+  func startVacuum() -> Bool {
+    isVacuum = !isInTransaction
+    return isVacuum
+      || refuse(
+        "VACUUM",
+        "Put it into a migration of its own that says \"-- Transaction: none\": it cannot run inside the transaction of a run."
+      )
   }
 
   func allow(_ request: AuthorizerRequest) -> Bool {
+    if isVacuum {
+      // Its own temporary file has no name; VACUUM INTO names one.
+      guard request.action == .attach, request.first?.isEmpty == false else { return true }
+      return refuse("VACUUM INTO", "chock takes the snapshots: `chock snapshots take`.")
+    }
     switch request.action {
     case .createTable, .createIndex, .createTrigger, .createView, .createVirtualTable:
       if request.database == "temp" {
@@ -61,6 +83,7 @@ final class MigrationGuard {
         Self.readingPragmas.contains(name) || Self.pragmasOfTheApplication.contains(name)
           // FTS5 asks for the data version itself, R-Tree for the page size.
           || (request.second == nil && (name == "data_version" || name == "page_size"))
+          || (!isInTransaction && Self.pragmasOfVacuum.contains(name))
       else {
         return refuse(
           "PRAGMA \(name)",
@@ -72,13 +95,14 @@ final class MigrationGuard {
       return refuse("load_extension()", "Extensions cannot be loaded by a migration.")
     case .insert, .update, .delete, .createTable, .dropTable, .createVirtualTable,
       .dropVirtualTable:
-      if request.action == .dropTable, let table = request.first?.lowercased() {
-        droppedTables.insert(table)
+      if request.action == .dropTable, let table = request.first {
+        droppedTables.insert(TableKey(table))
       }
       return touch(
         request.first, removes: request.action == .delete || request.action == .dropTable)
     case .alterTable:
       if let table = request.second { alterations.insert(table) }
+      hasAlterations = true
       return touch(request.second, removes: false)
     case .createIndex, .dropIndex, .createTrigger, .dropTrigger:
       return touch(request.second, removes: false)
@@ -89,12 +113,14 @@ final class MigrationGuard {
   }
 
   private func touch(_ table: String?, removes: Bool) -> Bool {
-    guard let table = table?.lowercased(), !table.hasPrefix("sqlite_") else { return true }
-    guard table != LedgerTable.name else {
-      return refuse("a change of \(table)", "Remove it: chock keeps the ledger.")
+    guard let key = table.map(TableKey.init), !key.hasPrefix(TableKey("sqlite_")) else {
+      return true
     }
-    touchedTables.insert(table)
-    if removes { removals.insert(table) }
+    guard key != .ledger else {
+      return refuse("A change of \(LedgerTable.name)", "Remove it: chock keeps the ledger.")
+    }
+    touchedTables.insert(key)
+    if removes { removals.insert(key) }
     return true
   }
 

@@ -11,17 +11,28 @@ public struct Rehearsal: Sendable {
   public let seconds: Double
   /// Bytes that the apply needs beside the database at its peak: write-ahead log and growth.
   public let peakBytes: Int64
-  /// In lower case, sorted.
-  public let touchedTables: [String]
+  /// Bytes that sorting and the like took in temporary files at their peak.
+  public let temporaryBytes: Int64
+  /// What each segment did, by the version that it ends at.
+  private let parts: [SchemaVersion: Part]
+
+  /// What one segment of the plan did.
+  struct Part: Sendable {
+    /// Tables that it wrote to, altered, created or dropped, as SQLite's authorizer reported them.
+    var touched: Set<TableKey>
+    /// Of the whole schema after it.
+    var schemaDigest: String
+  }
 
   init(
     planHash: String, statementSeconds: [Double], seconds: Double, peakBytes: Int64,
-    touchedTables: [String]
+    temporaryBytes: Int64, parts: [SchemaVersion: Part]
   ) {
     self.planHash = planHash
     self.seconds = seconds
     self.peakBytes = peakBytes
-    self.touchedTables = touchedTables
+    self.temporaryBytes = temporaryBytes
+    self.parts = parts
     course = statementSeconds.reduce(into: [0]) { course, seconds in
       // Half a millisecond more for each, so that many small ones move a progress bar too.
       course.append((course.last ?? 0) + seconds + 0.0005)
@@ -29,6 +40,13 @@ public struct Rehearsal: Sendable {
   }
 
   public var statements: Int { course.count - 1 }
+
+  /// In lower case, sorted.
+  public var touchedTables: [String] {
+    parts.values.reduce(into: Set()) { $0.formUnion($1.touched) }.sorted().map(\.text)
+  }
+
+  func part(of segment: Plan) -> Part? { parts[segment.to] }
 
   /// How much of the whole is done, 0...1, if every statement takes as long as here; nil when the
   /// rehearsal had no such statement.
@@ -41,35 +59,61 @@ public struct Rehearsal: Sendable {
 }
 
 extension Snapshot {
-  /// Applies the plan to a copy in `folder`, with every check and the commit, and removes the copy.
+  /// Applies the plan with every check and the commit, in `folder`, and removes what it wrote.
   ///
+  /// Nothing is copied: the snapshot is read through a second name in `folder`, and what the plan
+  /// changes lives in a write-ahead log beside that name, which is thrown away
+  /// (docs/decisions/0023-rehearsal-in-the-log.md).
+  ///
+  /// - Parameter reserveBytes: what has to stay free on the file system of `folder`.
   /// - Throws: what the plan's own failure would be on the live database, or `.noSpace`.
   public func rehearse(
-    _ plan: Plan, in folder: String, run: String, chockVersion: String, stop: StopSignal,
-    deadline: ContinuousClock.Instant?, progress: (ApplyProgress) -> Void
+    _ plan: Plan, _ order: ApplyOrder, in folder: String, reserveBytes: Int64
   ) throws(Failure) -> Rehearsal {
     try FileSystem.makeFolder(folder)
-    let copy = "\(folder)/rehearsal-\(run).sqlite"
-    defer { Self.removeDatabase(copy) }
-    try FileSystem.copy(path, to: copy, stop: stop)
-    let started = ContinuousClock.now
-    let sizeBefore = FileSystem.facts(copy)?.size ?? 0
-    let connection = try Database.openForWriting(copy)
-    // The log is never checkpointed, so that its length at the end is the peak.
-    try Database.catching(copy) { () throws(SQLiteError) in
-      try connection.execute("PRAGMA journal_mode = WAL")
+    let name = "\(folder)/rehearsal-\(order.run).sqlite"
+    defer { Self.removeDatabase(name) }
+    if (try? FileSystem.link(path, as: name)) == nil {
+      // A file system without second names (FAT).
+      try FileSystem.copy(path, to: name, stop: order.stop)
     }
-    let transaction = try Transaction.begin(connection, plan: plan, durable: false)
-    let report = try transaction.apply(
-      plan, baseline: baseline, stop: stop, deadline: deadline, run: run,
-      chockVersion: chockVersion, progress: progress, verifying: {})
-    try transaction.commit()
-    let wal = FileSystem.facts(copy + "-wal")?.size ?? 0
-    let growth = max(0, try Database.bytes(connection) - sizeBefore)
+    let started = ContinuousClock.now
+    let connection = try Database.open(name, mode: .rehearsal)
+    connection.keepLogOnClose()
+    _ = Connection.takeTemporaryPeak()
+    let sizeBefore = try Database.bytes(connection)
+    var order = order
+    let progress = order.progress
+    order.progress = { [stop = order.stop] now in
+      // What the log takes is not known before; it must not take what the coach needs.
+      if let available = try? FileSystem.availableBytes(at: folder), available < reserveBytes {
+        stop.request(
+          FileSystem.noSpace(
+            folder, "\(ByteCount.text(reserveBytes)) have to stay free for the coach"))
+      }
+      progress(now)
+    }
+    var parts: [SchemaVersion: Rehearsal.Part] = [:]
+    var statementSeconds: [Double] = []
+    for segment in plan.segments {
+      let transaction = try Transaction.begin(connection, plan: segment, durable: false)
+      let report = try transaction.apply(
+        segment, order, baseline: parts.isEmpty ? baseline : nil, rehearsal: nil, .asRehearsal,
+        verifying: {})
+      try transaction.commit()
+      parts[segment.to] = Rehearsal.Part(
+        touched: report.touchedTables,
+        schemaDigest: try Database.catching(name) { () throws(SQLiteError) in
+          try Fingerprint.schema(connection)
+        })
+      statementSeconds += report.statementSeconds
+    }
+    let log = FileSystem.facts(name + "-wal")?.size ?? 0
     return Rehearsal(
-      planHash: plan.hash, statementSeconds: report.statementSeconds,
-      seconds: (ContinuousClock.now - started).seconds, peakBytes: wal + growth,
-      touchedTables: report.touchedTables.sorted())
+      planHash: plan.hash, statementSeconds: statementSeconds,
+      seconds: (ContinuousClock.now - started).seconds,
+      peakBytes: log + max(0, try Database.bytes(connection) - sizeBefore),
+      temporaryBytes: Connection.takeTemporaryPeak(), parts: parts)
   }
 
   static func removeDatabase(_ path: String) {

@@ -52,9 +52,8 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
 public struct Snapshot: Sendable {
   public let document: SnapshotDocument
   public let path: String
-  /// What the copy holds, to compare with what is there after the change; of a snapshot before an
-  /// update only.
-  public let baseline: Baseline?
+  /// What the copy holds, to compare with what is there after the change.
+  public let baseline: Baseline
   /// `PRAGMA data_version` of the connection that the copy was made from: as long as that connection
   /// still says the same, nobody has committed since.
   let dataVersion: Int64

@@ -17,8 +17,8 @@ public struct SnapshotStore: Sendable {
 
   // MARK: Taking one
 
-  /// Copies the database as `live` sees it now: backup API into a temporary file, check, fingerprint,
-  /// digest, fsync, rename, fsync of the folder.
+  /// Copies the database as `live` sees it now: backup API into a temporary file, fsync, check,
+  /// fingerprint and digest, rename, fsync of the folder.
   ///
   /// A read transaction is held on `live` meanwhile, so that writes of others never restart the copy.
   /// It must not be inside a write transaction: the backup API then answers BUSY. While one is open, a
@@ -34,23 +34,22 @@ public struct SnapshotStore: Sendable {
     let id = newID(version: version)
     let partial = "\(folder)/\(id).sqlite.partial"
     do throws(Failure) {
-      let copied = try copy(
-        of: live, to: partial, comparing: reason == .beforeUpdate, stop: stop, progress: progress)
-      progress("digest", 0, 1)
-      let size = FileSystem.facts(partial)?.size ?? 0
+      let (dataVersion, mode) = try copy(of: live, to: partial, stop: stop, progress: progress)
+      // What is wrong with the copy is wrong with the database that it was made from.
+      let checked = try check(partial, of: live.fileName, stop: stop, progress: progress)
       let document = SnapshotDocument(
         id: id, createdAt: try nextTime(), databasePath: live.fileName,
-        version: version?.description, sha256: try FileSystem.sha256(of: partial, stop: stop),
-        sizeBytes: size, fingerprint: copied.fingerprint,
-        journalMode: copied.journalMode, reason: reason, run: run, pinned: false,
+        version: version?.description, sha256: checked.digest,
+        sizeBytes: FileSystem.facts(partial)?.size ?? 0, fingerprint: checked.fingerprint.total,
+        journalMode: mode, reason: reason, run: run, pinned: false,
         verifiedAt: Timestamp.now(), sqliteVersion: Connection.sqliteVersion,
         chockVersion: chockVersion)
-      try FileSystem.sync(partial)
       try write(document)
       try FileSystem.rename(partial, to: path(id))
       return Snapshot(
-        document: document, path: path(id), baseline: copied.baseline,
-        dataVersion: copied.dataVersion)
+        document: document, path: path(id),
+        baseline: try Baseline(try Database.open(path(id)), checked.fingerprint, path: path(id)),
+        dataVersion: dataVersion)
     } catch {
       Snapshot.removeDatabase(partial)
       try? FileSystem.remove("\(folder)/\(id).json")
@@ -58,17 +57,10 @@ public struct SnapshotStore: Sendable {
     }
   }
 
-  private struct Copied {
-    var baseline: Baseline?
-    var fingerprint: String
-    var dataVersion: Int64 = 0
-    var journalMode: String?
-  }
-
   private func copy(
-    of live: Connection, to partial: String, comparing: Bool, stop: StopSignal,
+    of live: Connection, to partial: String, stop: StopSignal,
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
-  ) throws(Failure) -> Copied {
+  ) throws(Failure) -> (dataVersion: Int64, journalMode: String?) {
     let source = live.fileName
     let copy = try Database.catching(partial) { () throws(SQLiteError) in
       try Connection(path: partial, mode: .create)
@@ -81,23 +73,12 @@ public struct SnapshotStore: Sendable {
       try live.execute("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")
     }
     defer { try? live.execute("ROLLBACK") }
-    let (dataVersion, mode) = try Database.catching(source) { () throws(SQLiteError) in
+    let facts = try Database.catching(source) { () throws(SQLiteError) in
       (try live.dataVersion(), try live.text("PRAGMA journal_mode"))
     }
     try backUp(from: live, to: copy, source: source, destination: partial, stop: stop) {
       progress("copy", $0, $1)
     }
-    var copied = try checked(
-      copy, of: source, comparing: comparing, stop: stop, progress: progress)
-    copied.dataVersion = dataVersion
-    copied.journalMode = mode
-    return copied
-  }
-
-  private func checked(
-    _ copy: Connection, of source: String, comparing: Bool, stop: StopSignal,
-    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
-  ) throws(Failure) -> Copied {
     // The copy of a WAL database is in WAL mode itself; a snapshot is to be one file.
     let mode = try Database.catching(source) { () throws(SQLiteError) in
       try copy.text("PRAGMA journal_mode = DELETE")
@@ -105,19 +86,36 @@ public struct SnapshotStore: Sendable {
     guard mode == "delete" else {
       throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: source)
     }
-    copy.interrupt { stop.requested != nil }
-    defer { copy.interrupt(when: nil) }
-    do throws(Failure) {
-      progress("check", 0, 1)
-      // What is wrong with the copy is wrong with the database that it was made from.
-      try Database.check(copy, file: source, failingAs: .databaseCorrupt)
-      let baseline = try Database.catching(source) { () throws(SQLiteError) in
-        try comparing ? Baseline(copy) : nil
+    return facts
+  }
+
+  /// Syncs the copy and reads it twice at the same time: as a file, for its digest, and as a database.
+  private func check(
+    _ partial: String, of source: String, stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+  ) throws(Failure) -> (fingerprint: Fingerprint, digest: String) {
+    let ended = StopSignal()
+    let digest = Background { () throws(Failure) in
+      try FileSystem.sync(partial)
+      return try FileSystem.sha256(of: partial) { () throws(Failure) in
+        try stop.check()
+        try ended.check()
       }
+    }
+    do throws(Failure) {
+      let copy = try Database.open(partial)
+      copy.interrupt { stop.requested != nil }
+      progress("check", 0, 1)
+      try Database.check(copy, file: source, failingAs: .databaseCorrupt)
       progress("fingerprint", 0, 1)
       let fingerprint = try Fingerprint(copy, stop: stop)
-      return Copied(baseline: baseline, fingerprint: fingerprint.total)
+      progress("digest", 0, 1)
+      let value = try digest.value()
+      try stop.check()
+      return (fingerprint, value)
     } catch {
+      ended.request(error)
+      _ = try? digest.value()
       throw stop.requested ?? error
     }
   }
@@ -190,20 +188,24 @@ public struct SnapshotStore: Sendable {
       sqliteVersion: nil, chockVersion: nil)
   }
 
-  /// Reads the whole snapshot and compares it with its digest; then SQLite's own check.
+  /// Reads the whole snapshot and compares it with its digest; where its description is lost, SQLite
+  /// checks it instead.
   ///
-  /// - Throws: `.snapshotDamaged` when they differ.
+  /// - Throws: `.snapshotDamaged` when it is not what was written.
   public func verify(_ id: String, stop: StopSignal = StopSignal()) throws(Failure)
     -> SnapshotDocument
   {
     var (path, document) = try find(id)
-    let digest = try FileSystem.sha256(of: path, stop: stop)
+    let digest = try FileSystem.sha256(of: path, checking: stop.check)
     guard digest == document.sha256 ?? digest else {
       throw Failure(
         .snapshotDamaged, "Snapshot \(id) is not what was written: its digest differs.", file: path,
         howToClear: "Use another snapshot: `chock snapshots list`.")
     }
-    try Database.check(try Database.open(path), file: path, failingAs: .snapshotDamaged)
+    // The same bytes as when they were checked; without a digest to compare with, checked now.
+    if document.sha256 == nil {
+      try Database.check(try Database.open(path), file: path, failingAs: .snapshotDamaged)
+    }
     // Read again: it may have been pinned meanwhile.
     document = try find(id).document
     document.sha256 = digest
@@ -302,7 +304,7 @@ public struct SnapshotStore: Sendable {
 
   private func isWhole(_ document: SnapshotDocument) -> Bool {
     guard let sha256 = document.sha256 else { return false }
-    return (try? FileSystem.sha256(of: path(document.id), stop: StopSignal())) == sha256
+    return (try? FileSystem.sha256(of: path(document.id)) {}) == sha256
   }
 
   /// Removes what an interrupted run left: temporary files, and descriptions without their snapshot.

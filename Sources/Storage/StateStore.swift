@@ -92,9 +92,9 @@ public struct StateStore: Sendable {
     if !plan.steps.isEmpty {
       let transaction = try Transaction.begin(connection, plan: plan)
       if try LedgerTable.read(connection)?.current == plan.from {
-        _ = try transaction.apply(
-          plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "state",
-          chockVersion: chockVersion, progress: { _ in }, verifying: {})
+        try transaction.apply(
+          plan, ApplyOrder(run: "state", chockVersion: chockVersion), baseline: nil, rehearsal: nil,
+          .asRun)
         try transaction.commit()
       }
     }

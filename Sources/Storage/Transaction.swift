@@ -6,7 +6,7 @@ public import SQLite
 /// It ends with `commit()`; in every other case it is rolled back.
 public final class Transaction {
   private let connection: Connection
-  private var isOpen = true
+  private var isOpen = false
 
   private init(_ connection: Connection) {
     self.connection = connection
@@ -35,7 +35,8 @@ public final class Transaction {
         howToClear:
           "Update in steps: chock update --to VERSION, up to and then including \(first.version).")
     }
-    return try Database.catching(connection.fileName) { () throws(SQLiteError) in
+    let transaction = Transaction(connection)
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
       // SQLite's default; said here because a commit that a power cut undoes would be reported as done.
       // The log grows until the application's own checkpoint: two checkpointing processes can hit
@@ -45,9 +46,9 @@ public final class Transaction {
       // Sorting and statement journals go to files beside the database, not to memory: the worker
       // has to stay small however large the table is.
       try connection.execute("PRAGMA temp_store = FILE; PRAGMA cache_size = -8000")
-      try connection.execute("BEGIN IMMEDIATE")
-      return Transaction(connection)
     }
+    try transaction.lock()
+    return transaction
   }
 
   /// Whether nobody has committed to the database since the snapshot was taken from this connection.
@@ -57,16 +58,28 @@ public final class Transaction {
     }
   }
 
-  /// Runs the plan and its verification; nothing is committed yet.
+  /// How much the result is looked at.
+  public enum Thoroughness: Sendable {
+    /// A rehearsal: what was touched, and that it is sound.
+    case asRehearsal
+    /// A run: the whole database, and that nothing else was touched.
+    case asRun
+    /// The same, and what the indexes hold: `PRAGMA integrity_check`, which takes long.
+    case full
+  }
+
+  /// Runs the plan and its verification; nothing is committed yet, unless the plan runs without a
+  /// transaction: then all but the ledger's row is.
   ///
   /// - Parameters:
   ///   - baseline: what the database held before; nil to read it here, under the lock.
+  ///   - rehearsal: what the plan did to a copy; the same has to come out.
   ///   - verifying: called between the statements and the checks.
   /// - Throws: why the plan cannot be committed. The transaction is rolled back then.
+  @discardableResult
   public func apply(
-    _ plan: Plan, baseline: Baseline?, stop: StopSignal, deadline: ContinuousClock.Instant?,
-    run: String, chockVersion: String, progress: (ApplyProgress) -> Void,
-    verifying: () throws(Failure) -> Void
+    _ plan: Plan, _ order: ApplyOrder, baseline: Baseline?, rehearsal: Rehearsal?,
+    _ thoroughness: Thoroughness, verifying: () throws(Failure) -> Void = {}
   ) throws(Failure) -> ApplyReport {
     do throws(Failure) {
       guard try LedgerTable.read(connection)?.current == plan.from else {
@@ -75,34 +88,47 @@ public final class Transaction {
           howToClear: "Look at the new plan and confirm it.")
       }
       let before =
-        if let baseline {
-          baseline
-        } else {
-          try Database.catching(connection.fileName) { () throws(SQLiteError) in
-            try Baseline(connection)
-          }
-        }
+        if let baseline { baseline } else { try Baseline(connection, stop: order.stop) }
       try Database.catching(connection.fileName) { () throws(SQLiteError) in
         try LedgerTable.create(connection)
       }
-      let report = try withoutActuallyEscaping(progress) { progress throws(Failure) in
-        try Applier(
-          connection: connection, stop: stop, deadline: deadline, run: run,
-          chockVersion: chockVersion, report: progress
-        ).apply(plan)
-      }
+      let applier = Applier(connection: connection, order: order)
+      if !plan.isTransaction { try commit() }
+      let report = try applier.apply(plan)
+      if !plan.isTransaction { try lock() }
       try verifying()
-      connection.interrupt { stop.requested != nil || deadline.map { .now > $0 } == true }
+      connection.interrupt {
+        order.stop.requested != nil || order.deadline.map { .now > $0 } == true
+      }
       defer { connection.interrupt(when: nil) }
-      try Verifier(connection: connection, plan: plan, report: report, before: before).verify()
+      try Verifier(
+        connection: connection, plan: plan, report: report, before: before,
+        thoroughness: thoroughness, rehearsal: rehearsal
+      ).verify()
+      if !plan.isTransaction {
+        for (step, seconds) in zip(plan.steps, report.seconds) {
+          try applier.noteApplied(step, seconds: seconds)
+        }
+      }
       guard try LedgerTable.read(connection)?.current == plan.to else {
         throw Failure(.integrity, "The ledger does not say version \(plan.to) after the update.")
       }
       return report
     } catch {
       rollBack()
-      throw stop.requested ?? error
+      if let requested = order.stop.requested { throw requested }
+      if let deadline = order.deadline, error.code == .stopped, .now > deadline {
+        throw Failure.runTimeout
+      }
+      throw error
     }
+  }
+
+  private func lock() throws(Failure) {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try connection.execute("BEGIN IMMEDIATE")
+    }
+    isOpen = true
   }
 
   /// Makes it durable. The progress handler is disarmed: an interrupted COMMIT leaves the
@@ -111,6 +137,12 @@ public final class Transaction {
   /// - Throws: when SQLite could not commit; the transaction is rolled back then.
   public func commit() throws(Failure) {
     connection.interrupt(when: nil)
+    // An interrupted statement can end the whole transaction: what ran after it would be half a plan.
+    guard !connection.isAutocommit else {
+      isOpen = false
+      throw Failure(
+        .integrity, "SQLite has ended the transaction by itself; nothing was committed.")
+    }
     do throws(SQLiteError) {
       try connection.execute("COMMIT")
       isOpen = false

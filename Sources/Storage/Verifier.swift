@@ -7,64 +7,103 @@ struct Verifier {
   let plan: Plan
   let report: ApplyReport
   let before: Baseline
+  let thoroughness: Transaction.Thoroughness
+  /// What the plan did to the copy, if it was rehearsed.
+  let rehearsal: Rehearsal?
 
   /// - Throws: `.rowsLost`, `.expectation`, `.foreignKeys` or `.integrity`, naming the statement
   ///   that did it where one can be named. The transaction is then to be rolled back.
   func verify() throws(Failure) {
-    let after = try Database.catching(connection.fileName) { () throws(SQLiteError) in
-      try Baseline(connection)
-    }
-    try checkForeignKeys(after)
-    try checkRows(after)
-    try Database.check(connection, file: connection.fileName, failingAs: .integrity)
+    try checkForeignKeys()
+    try checkRows()
+    try checkSchema()
+    try checkUntouched()
+    try checkIntegrity()
   }
 
-  /// Old violations are reported elsewhere and never stop a run; new ones do.
-  private func checkForeignKeys(_ after: Baseline) throws(Failure) {
-    let new = after.violations.new(since: before.violations) { table in
-      after.tables[table] == nil ? report.renames[table] ?? table : table
+  // MARK: Foreign keys
+
+  /// Old violations never stop a run; new ones do.
+  private func checkForeignKeys() throws(Failure) {
+    let changed = report.touchedTables.union(report.renames.values)
+    let after = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try ForeignKeyViolations(connection, affectedBy: changed)
+    }
+    guard after.count > 0 else { return }
+    let tables = try names()
+    let new = after.new(since: try before.violations(affectedBy: changed)) { table in
+      tables[table] == nil ? report.renames[table] ?? table : table
     } rebuilt: { table in
       report.droppedTables.contains(table)
         || report.droppedTables.contains(report.renames[table] ?? table)
     }
     guard let first = new.first else { return }
-    let row = first.rowid.map { "row \($0) of \(first.table)" } ?? "a row of \(first.table)"
+    let child = tables[first.table] ?? first.table.text
+    guard let parent = first.parent else {
+      throw located(
+        Failure(
+          .foreignKeys, "The foreign keys of \(child) would not fit the tables they refer to.",
+          howToClear:
+            "A foreign key has to refer to a primary key or to columns with a UNIQUE index."
+        ),
+        tables: [first.table])
+    }
+    let row = first.rowid.map { "row \($0) of \(child)" } ?? "a row of \(child)"
+    let target = tables[parent] ?? parent.text
     throw located(
       Failure(
         .foreignKeys,
-        "\(new.count) rows would point to nothing: \(row) refers to a row of \(first.parent) that is not there.",
+        "\(new.count) rows would point to nothing: \(row) refers to a row of \(target) that is not there.",
         howToClear:
-          "Keep the rows of \(first.parent), or remove those that refer to them and declare it with Expect."
+          "Keep the rows of \(target), or remove those that refer to them and declare it with Expect."
       ),
-      table: first.parent, orElse: first.table)
+      tables: [parent, first.table])
   }
 
-  private func checkRows(_ after: Baseline) throws(Failure) {
+  /// The tables that there are now, ordinary and virtual.
+  private func names() throws(Failure) -> [TableKey: String] {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      let all = try Database.tables(connection) + Database.tables(connection, type: "virtual")
+      return Dictionary(all.map { (TableKey($0), $0) }, uniquingKeysWith: { first, _ in first })
+    }
+  }
+
+  // MARK: Rows
+
+  private func checkRows() throws(Failure) {
+    let now = try names()
+    func rows(_ key: TableKey) throws(Failure) -> Int64? {
+      guard let name = now[key] else { return nil }
+      return try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        try Database.count(name, connection)
+      }
+    }
     let expectations = plan.steps.flatMap { step in
       step.expectations.map { (path: step.path, value: $0) }
     }
-    let declared = Dictionary(grouping: expectations) { $0.value.table.lowercased() }
-    for (key, table) in before.tables.sorted(by: { $0.key < $1.key }) where declared[key] == nil {
-      let now = rows(of: key, in: after)
-      guard now < table.rows else { continue }
+    let declared = Dictionary(grouping: expectations) { TableKey($0.value.table) }
+    for (key, table) in before.tables.sorted(by: { $0.key < $1.key })
+    where declared[key] == nil && !table.isShadow && report.touchedTables.contains(key) {
+      // Also under another name.
+      let left = try rows(now[key] == nil ? report.renames[key] ?? key : key) ?? 0
+      guard left < table.rows else { continue }
       throw located(
         Failure(
           .rowsLost,
-          "\(table.name) would lose \(table.rows - now) of its \(table.rows) rows, and no migration says so.",
+          "\(table.name) would lose \(table.rows - left) of its \(table.rows) rows, and no migration says so.",
           howToClear:
             "If that is meant, declare it: -- Expect: \(table.name) rows >= 0. If not, mend the migration."
         ),
-        table: key, orElse: key)
+        tables: [key])
     }
     for (key, list) in declared.sorted(by: { $0.key < $1.key }) {
-      try check(
-        list, key: key, had: before.tables[key]?.rows ?? 0, has: after.tables[key]?.rows ?? 0)
+      try check(list, had: before.tables[key]?.rows ?? 0, has: try rows(key) ?? 0)
     }
   }
 
   /// Several migrations may declare something for one table: their changes add up.
   private func check(
-    _ list: [(path: String, value: RowExpectation)], key: String, had: Int64, has: Int64
+    _ list: [(path: String, value: RowExpectation)], had: Int64, has: Int64
   ) throws(Failure) {
     var change: Int64? = 0
     for (path, expectation) in list {
@@ -91,15 +130,106 @@ struct Verifier {
       howToClear: "Correct the Expect header, or the migration.")
   }
 
-  /// The rows that a table of before has now, also under another name.
-  private func rows(of key: String, in after: Baseline) -> Int64 {
-    if let same = after.tables[key] { return same.rows }
-    return report.renames[key].flatMap { after.tables[$0] }?.rows ?? 0
+  // MARK: Everything else
+
+  /// What was rehearsed and what was done have to be the same.
+  private func checkSchema() throws(Failure) {
+    guard let rehearsal else { return }
+    let digest = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try Fingerprint.schema(connection)
+    }
+    guard digest == rehearsal.part(of: plan)?.schemaDigest else {
+      throw Failure(
+        .integrity, "The schema would not be the one that the rehearsal gave.",
+        howToClear: "Rehearse again; the migration has to do the same each time.")
+    }
   }
 
-  private func located(_ failure: Failure, table: String, orElse other: String) -> Failure {
+  /// No table may have changed that no statement writes to, as far as SQLite's authorizer knows.
+  private func checkUntouched() throws(Failure) {
+    // The rehearsal finds out what is touched.
+    guard thoroughness != .asRehearsal else { return }
+    let touched = rehearsal?.part(of: plan)?.touched ?? report.touchedTables
+    let others = before.tables.filter { key, table in
+      table.fingerprint != nil && !touched.contains(key)
+        // A virtual table writes to its own.
+        && !(table.isShadow && touched.contains { key.isShadow(of: $0) })
+    }
+    let isProven = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      // Without a transaction around it all, nobody knows which pages were written.
+      plan.isTransaction ? try onlyWrote(to: touched) : false
+    }
+    for (_, table) in others.sorted(by: { $0.key < $1.key }) {
+      guard let expected = table.fingerprint else { continue }
+      let isSame = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        // RENAME rewrites the foreign keys, triggers and views of others.
+        let schema = try Fingerprint.schemaDigest(table.name, connection)
+        guard schema == expected.schemaDigest || report.hasAlterations else { return false }
+        if isProven { return true }
+        let (rows, digest) = try Fingerprint.content(table.name, connection)
+        return rows == expected.rows && digest == expected.digest
+      }
+      guard isSame else {
+        throw Failure(
+          .integrity, "\(table.name) would be changed, although no statement writes to it.",
+          howToClear: "Restore a snapshot if the database is damaged: `chock doctor`.")
+      }
+    }
+    let sequences = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try Database.sequences(connection)
+    }
+    for (key, number) in before.sequences where others[key] != nil && sequences[key] != number {
+      throw Failure(
+        .integrity,
+        "The AUTOINCREMENT number of \(others[key]?.name ?? key.text) would be changed, although no statement writes to it."
+      )
+    }
+  }
+
+  /// True when every page that the transaction wrote belongs to the schema, the ledger or one of the
+  /// tables that were touched. Then the pages of all others are those of before: a page that had been
+  /// taken from one of them would be in two trees, which `quick_check` finds.
+  func onlyWrote(to touched: Set<TableKey>) throws(SQLiteError) -> Bool {
+    guard var pages = try connection.changedPages() else { return false }
+    // `dbstat` is an option of SQLite's; without it every row is read.
+    guard let trees = try? connection.prepare("SELECT pageno FROM dbstat WHERE name = ?1") else {
+      return false
+    }
+    func explain(_ tree: String) throws(SQLiteError) {
+      guard !pages.isEmpty else { return }
+      try trees.bind(tree, at: 1)
+      while try trees.step() { pages.remove(UInt32(truncatingIfNeeded: trees.integer(0))) }
+      trees.reset()
+    }
+    let list = try connection.prepare(
+      "SELECT name, tbl_name FROM sqlite_schema WHERE rootpage > 0")
+    var names: [String] = []
+    while try list.step() {
+      let table = TableKey(list.text(1) ?? "")
+      guard let name = list.text(0) else { continue }
+      // The ledger is written by every plan, and small.
+      if table == .ledger || table.hasPrefix(TableKey("sqlite_")) { names.insert(name, at: 0) }
+      if touched.contains(table) { names.append(name) }
+    }
+    for name in ["sqlite_schema"] + names { try explain(name) }
+    return pages.isEmpty
+  }
+
+  private func checkIntegrity() throws(Failure) {
+    let file = connection.fileName
+    guard thoroughness == .asRehearsal else {
+      return try Database.check(
+        connection, thoroughness == .full ? .full : .quick, file: file, failingAs: .integrity)
+    }
+    let touched = report.touchedTables.union(report.renames.values)
+    for (key, name) in try names() where touched.contains(key) {
+      try Database.check(connection, .quickTable(name), file: file, failingAs: .integrity)
+    }
+  }
+
+  private func located(_ failure: Failure, tables: [TableKey]) -> Failure {
     var failure = failure
-    let names = [table, other].flatMap { [$0, report.renames[$0] ?? $0] }
+    let names = tables.flatMap { [$0, report.renames[$0] ?? $0] }
     let place = names.lazy.compactMap { report.removals[$0] }.first
     // A wrong file is worse than none.
     failure.file = place?.file ?? (plan.steps.count == 1 ? plan.steps.last?.path : nil)

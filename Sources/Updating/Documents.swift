@@ -8,6 +8,15 @@ public import Storage
 /// What a run does.
 public enum RunKind: String, Codable, Sendable {
   case update, rehearse, snapshot, restore, recover, verify
+
+  /// Whether a run may still be stopped: not from the commit on, nor while an update is undone.
+  func isCancellable(in phase: Phase?) -> Bool {
+    switch phase {
+    case nil, .commit, .done: false
+    case .restore: self == .restore
+    default: true
+    }
+  }
 }
 
 /// The named steps of a run, in the order in which they happen.
@@ -167,15 +176,19 @@ public struct RehearsalDocument: Codable, Sendable, Equatable {
   public var statements: Int
   /// Bytes that the apply needs beside the database at its peak.
   public var peakBytes: Int64
+  /// Bytes that SQLite's temporary files took at their peak; nil in a run of an older chock.
+  public var temporaryBytes: Int64?
   public var touchedTables: [String]
 
   public init(
-    planHash: String, seconds: Double, statements: Int, peakBytes: Int64, touchedTables: [String]
+    planHash: String, seconds: Double, statements: Int, peakBytes: Int64, temporaryBytes: Int64,
+    touchedTables: [String]
   ) {
     self.planHash = planHash
     self.seconds = seconds
     self.statements = statements
     self.peakBytes = peakBytes
+    self.temporaryBytes = temporaryBytes
     self.touchedTables = touchedTables
   }
 }

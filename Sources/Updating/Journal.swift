@@ -7,6 +7,9 @@ struct Journal: Codable, Sendable, Equatable {
   var run: RunDocument
   var phase: Phase
   var databasePath: String
+  /// True when a part of the plan may be committed: then the ledger alone does not tell old from new.
+  /// Nil, in a journal of an older chock: no.
+  var isSegmented: Bool?
   /// What tells, after a kill, whether the restore was committed.
   var restoreMark: Restorer.Mark?
   /// How often recovery has begun; three failures end in recovery mode.

@@ -10,9 +10,10 @@ struct SnapshotRun {
     do throws(Failure) {
       try context.enter(.snapshot)
       let live = try Database.open(context.settings.databasePath, busyTimeout: 30_000)
-      try Space.check(
-        try Database.bytes(live) + UpdateSettings.reserveBytes,
-        at: context.settings.stateDirectory, for: "the snapshot")
+      try Space.check([
+        Space.Need(
+          try Database.bytes(live), at: context.settings.stateDirectory, for: "the snapshot")
+      ])
       let version = try LedgerTable.read(live)?.current
       context.set(
         snapshot: try context.snapshots.take(
@@ -62,12 +63,12 @@ struct RestoreRun {
       _ = try context.link.permit()
       // The newer state is kept as a snapshot; what is put back goes through the log.
       let size = FileSystem.target(context.settings.databasePath)?.size ?? 0
-      try Space.check(
-        size + UpdateSettings.reserveBytes, at: context.settings.stateDirectory,
-        for: "the copy of the newer state")
-      try Space.check(
-        snapshot.sizeBytes + UpdateSettings.reserveBytes, at: context.settings.databasePath,
-        for: "the restore")
+      try Space.check([
+        Space.Need(
+          size, at: context.settings.stateDirectory, for: "the copy of the newer state"),
+        Space.Need(
+          snapshot.sizeBytes, at: context.settings.databasePath, for: "what is put back"),
+      ])
     } catch {
       return context.end(.refused, error)
     }
@@ -78,11 +79,8 @@ struct RestoreRun {
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
-      let restorer = Restorer(
-        databasePath: context.settings.databasePath, store: context.snapshots,
-        rescueFolder: context.settings.rescueFolder, stop: context.stop,
-        progress: context.copyProgress)
-      try restorer.restore(id, run: context.document.id) { [context] report throws(Failure) in
+      try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
+        [context] report throws(Failure) in
         context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
         try context.enter(.commit)
       }
@@ -98,6 +96,25 @@ struct RestoreRun {
 }
 
 extension RunContext {
+  func restorer(stop: StopSignal) -> Restorer {
+    Restorer(
+      databasePath: settings.databasePath, store: snapshots, rescueFolder: settings.rescueFolder,
+      stop: stop, progress: copyProgress)
+  }
+
+  /// Undoes an update of which a part is committed. Nothing stops it: what is there now is neither
+  /// old nor new.
+  func putBack(_ snapshot: String) throws(Failure) {
+    // What tells later, also after a kill, whether it was done.
+    markRestore()
+    try enterRestore()
+    try restorer(stop: StopSignal()).restore(snapshot, run: document.id) {
+      [self] report throws(Failure) in
+      set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+      try enterRestore()
+    }
+  }
+
   func wantedSnapshot() throws(Failure) -> String {
     guard let id = order.snapshot else {
       throw Failure(.usage, "No snapshot is named.")

@@ -53,7 +53,7 @@ struct RecoveryRun {
     case .plan, .safety, .snapshot, .rehearse:
       return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
     case .apply, .verify, .commit, .done, .restore:
-      return try byLedger(journal)
+      return try journal.isSegmented == true ? bySnapshot(journal) : byLedger(journal)
     }
   }
 
@@ -64,13 +64,12 @@ struct RecoveryRun {
     guard Restorer.Mark(of: journal.databasePath) != journal.restoreMark else {
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
-    guard let live else {
+    guard live != nil else {
       throw Failure(
         .needsPerson, "After the interrupted restore the database cannot be opened.",
         file: journal.databasePath,
         howToClear: "`chock recover --discard`, then restore a snapshot again.")
     }
-    try Database.checkAfterInterruption(live)
     return context.end(.restored)
   }
 
@@ -78,7 +77,6 @@ struct RecoveryRun {
   private func byLedger(_ journal: Journal) throws(Failure) -> RunDocument {
     // Opened for writing, so that SQLite's own recovery (a hot journal, the log) takes place.
     let live = try Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
-    try Database.checkAfterInterruption(live)
     let current = try LedgerTable.read(live)?.current.description
     switch current {
     case journal.run.toVersion: return context.end(.committed)
@@ -93,6 +91,30 @@ struct RecoveryRun {
           "Restore the snapshot \(journal.run.snapshotId ?? "from before"), or look at the database."
       )
     }
+  }
+
+  /// The plan had several segments: the ledger's last row is written with the last of them, and without
+  /// it the snapshot is put back. Its content may be there already.
+  private func bySnapshot(_ journal: Journal) throws(Failure) -> RunDocument {
+    func current() throws(Failure) -> String? {
+      let live = try Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
+      return try LedgerTable.read(live)?.current.description
+    }
+    let isBeingPutBack = journal.phase == .restore
+    if !isBeingPutBack, try current() == journal.run.toVersion { return context.end(.committed) }
+    let undone = interruption(journal, "the snapshot from before was put back")
+    if isBeingPutBack, Restorer.Mark(of: journal.databasePath) != journal.restoreMark,
+      try current() == journal.run.fromVersion
+    {
+      return context.end(.rolledBack, undone)
+    }
+    guard let snapshot = journal.run.snapshotId else {
+      throw Failure(
+        .needsPerson, "The journal of the interrupted run names no snapshot.",
+        file: journalFile.path, howToClear: "Restore one: `chock snapshots list`.")
+    }
+    try context.putBack(snapshot)
+    return context.end(.rolledBack, undone)
   }
 
   private func interruption(_ journal: Journal, _ what: String) -> Failure {

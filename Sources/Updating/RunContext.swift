@@ -12,6 +12,7 @@ final class RunContext {
   private let clock = ContinuousClock()
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
+  private var isSegmented = false
   private var restoreMark: Restorer.Mark?
   private var recoveries = 0
 
@@ -36,11 +37,20 @@ final class RunContext {
   /// - Throws: the stop that was requested (until the commit), or why the journal cannot be written.
   func enter(_ phase: Phase) throws(Failure) {
     if phase != .done { try stop.check() }
+    try journal(phase)
+  }
+
+  /// The way back: a stop no longer matters.
+  func enterRestore() throws(Failure) {
+    try journal(.restore)
+  }
+
+  private func journal(_ phase: Phase) throws(Failure) {
     note(phase)
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        restoreMark: restoreMark, recoveries: recoveries))
+        isSegmented: isSegmented, restoreMark: restoreMark, recoveries: recoveries))
     link.send(.phase(phase))
   }
 
@@ -51,7 +61,7 @@ final class RunContext {
         RunDocument.PhaseSeconds(phase: former, seconds: (now - phaseStarted).seconds))
     }
     document.phase = phase
-    document.cancellable = phase.map { ![.commit, .done].contains($0) } ?? false
+    document.cancellable = document.kind.isCancellable(in: phase)
     phaseStarted = now
   }
 
@@ -63,9 +73,14 @@ final class RunContext {
 
   func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
 
+  /// True when a part of the plan may be committed before the whole is.
+  func set(isSegmented: Bool) { self.isSegmented = isSegmented }
+
+  func markRestore() { restoreMark = Restorer.Mark(of: settings.databasePath) }
+
   /// Notes what a restore puts back, and what tells later whether it did.
   func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
-    restoreMark = Restorer.Mark(of: settings.databasePath)
+    markRestore()
     document.snapshotId = snapshot.id
     document.fromVersion = version?.description
     document.toVersion = snapshot.version
@@ -75,6 +90,7 @@ final class RunContext {
     document.rehearsal = RehearsalDocument(
       planHash: rehearsal.planHash, seconds: rehearsal.seconds,
       statements: rehearsal.statements, peakBytes: rehearsal.peakBytes,
+      temporaryBytes: rehearsal.temporaryBytes,
       touchedTables: rehearsal.touchedTables)
   }
 
@@ -154,6 +170,7 @@ final class RunContext {
   /// Continues the document of an interrupted run.
   func resume(_ journal: Journal) {
     document = journal.run
+    isSegmented = journal.isSegmented == true
     restoreMark = journal.restoreMark
     recoveries = journal.recoveries
   }

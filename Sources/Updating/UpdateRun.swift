@@ -20,9 +20,10 @@ struct UpdateRun {
         try context.enter(.safety)
         _ = try context.link.permit()
       }
-      let snapshot =
-        try settings.backupBeforeMigrate || context.order.kind == .rehearse
-        ? takeSnapshot(live, plan) : nil
+      // A plan in several segments has nothing but the snapshot to go back to.
+      let needsSnapshot =
+        settings.backupBeforeMigrate || context.order.kind == .rehearse || plan.isSegmented
+      let snapshot = needsSnapshot ? try takeSnapshot(live, plan) : nil
       let rehearsal = try rehearse(plan, snapshot)
       if context.order.kind == .rehearse {
         context.discardSnapshot()
@@ -54,8 +55,9 @@ struct UpdateRun {
 
   private func takeSnapshot(_ live: Connection, _ plan: Plan) throws(Failure) -> Snapshot {
     try context.enter(.snapshot)
-    let needed = try Database.bytes(live) + UpdateSettings.reserveBytes
-    try Space.check(needed, at: settings.stateDirectory, for: "the snapshot")
+    try Space.check([
+      Space.Need(try Database.bytes(live), at: settings.stateDirectory, for: "the snapshot")
+    ])
     let snapshot = try context.snapshots.take(
       of: live, version: plan.from, reason: .beforeUpdate, run: context.order.run,
       stop: context.stop, progress: context.copyProgress)
@@ -66,57 +68,82 @@ struct UpdateRun {
   private func rehearse(_ plan: Plan, _ snapshot: Snapshot?) throws(Failure) -> Rehearsal? {
     guard let snapshot, settings.rehearse || context.order.kind == .rehearse else { return nil }
     try context.enter(.rehearse)
-    try Space.check(
-      snapshot.document.sizeBytes + UpdateSettings.reserveBytes, at: settings.workFolder,
-      for: "the rehearsal")
     let rehearsal = try snapshot.rehearse(
-      plan, in: settings.workFolder, run: context.order.run, chockVersion: Chock.version,
-      stop: context.stop, deadline: deadline(),
-      progress: { [context] in context.progress(of: $0, plan, expected: nil) })
+      plan, applyOrder(plan, expected: nil), in: settings.workFolder,
+      reserveBytes: UpdateSettings.reserveBytes)
     context.set(rehearsal: rehearsal)
     return rehearsal
   }
 
-  private func deadline() -> ContinuousClock.Instant {
-    .now + .seconds(settings.migrationTimeoutSeconds)
+  private func applyOrder(_ plan: Plan, expected: Rehearsal?) -> ApplyOrder {
+    ApplyOrder(
+      run: context.order.run, chockVersion: Chock.version, stop: context.stop,
+      deadline: .now + .seconds(settings.migrationTimeoutSeconds),
+      progress: { [context] in context.progress(of: $0, plan, expected: expected) })
   }
 
-  /// What the rehearsal measured has to fit beside the live database, with a reserve.
+  /// What the rehearsal measured has to fit beside the live database.
   private func checkSpace(for rehearsal: Rehearsal?) throws(Failure) {
     guard let rehearsal else { return }
-    try Space.check(
-      rehearsal.peakBytes + UpdateSettings.reserveBytes, at: settings.databasePath,
-      for: "the update")
+    try Space.check([
+      Space.Need(rehearsal.peakBytes, at: settings.databasePath, for: "the update"),
+      Space.Need(
+        rehearsal.temporaryBytes, at: settings.temporaryFolder, for: "its temporary files"),
+    ])
   }
 
-  /// From here on the old state comes back by the transaction's rollback. The permit is demanded so
-  /// that nobody gets here without having asked the coach again.
+  /// From here on the old state comes back by the transaction's rollback, and behind the first of
+  /// several segments by the snapshot. The permit is demanded so that nobody gets here without having
+  /// asked the coach again.
   private func apply(
     _ plan: Plan, to live: Connection, _ first: Snapshot?, _ rehearsal: Rehearsal?,
     _ permit: SafetyPermit
   ) -> RunDocument {
+    var snapshot = first
+    var isCommitted = false
     do throws(Failure) {
+      context.set(isSegmented: plan.isSegmented)
       try context.enter(.apply)
-      let transaction = try Transaction.begin(live, plan: plan)
-      var snapshot = first
-      if let first, try !transaction.isUnchanged(since: first) {
-        snapshot = try retake(plan)
+      let segments = plan.segments
+      var order = applyOrder(plan, expected: rehearsal)
+      for (index, segment) in segments.enumerated() {
+        let isLast = index == segments.count - 1
+        let transaction = try Transaction.begin(live, plan: segment)
+        if let taken = first, index == 0, try !transaction.isUnchanged(since: taken) {
+          snapshot = try retake(plan)
+          // That took its own time.
+          order = applyOrder(plan, expected: rehearsal)
+        }
+        // Its statements commit one by one.
+        isCommitted = isCommitted || !segment.isTransaction
+        try transaction.apply(
+          segment, order, baseline: index == 0 ? snapshot?.baseline : nil, rehearsal: rehearsal,
+          settings.integrityCheckInRun ? .full : .asRun,
+          verifying: { [context] () throws(Failure) in
+            if isLast { try context.enter(.verify) }
+            context.progress("check", "Checking the new state")
+          })
+        if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
+        if isLast { try context.enter(.commit) }
+        try transaction.commit()
+        isCommitted = true
       }
-      _ = try transaction.apply(
-        plan, baseline: snapshot?.baseline, stop: context.stop, deadline: deadline(),
-        run: context.order.run, chockVersion: Chock.version,
-        progress: { [context] in context.progress(of: $0, plan, expected: rehearsal) },
-        verifying: { [context] () throws(Failure) in
-          try context.enter(.verify)
-          context.progress("check", "Checking the new state")
-        })
-      if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
-      try context.enter(.commit)
-      try transaction.commit()
     } catch {
-      return context.end(.rolledBack, error)
+      guard isCommitted, let snapshot else { return context.end(.rolledBack, error) }
+      return undo(snapshot, error)
     }
     return finish()
+  }
+
+  /// A part of the plan is in the database: the snapshot is put back, whatever stopped the run.
+  private func undo(_ snapshot: Snapshot, _ failure: Failure) -> RunDocument {
+    do throws(Failure) {
+      try context.putBack(snapshot.document.id)
+      return context.end(.rolledBack, failure)
+    } catch {
+      context.link.send(.log("The run failed: \(failure.message)"))
+      return context.end(.needsRecovery, error)
+    }
   }
 
   /// The application has written since the snapshot: while our transaction holds the write lock, so
@@ -175,19 +202,41 @@ extension RunContext {
 
 /// Free space, asked for before it is needed.
 enum Space {
-  /// - Throws: `.noSpace` with what is needed and what there is.
-  static func check(_ needed: Int64, at path: String, for what: String) throws(Failure) {
-    let available = try FileSystem.availableBytes(at: path)
-    guard available >= needed else {
+  /// So many bytes, wherever `path` lies.
+  struct Need {
+    var bytes: Int64
+    var path: String
+    var purpose: String
+
+    init(_ bytes: Int64, at path: String, for purpose: String) {
+      self.bytes = bytes
+      self.path = path
+      self.purpose = purpose
+    }
+  }
+
+  /// Adds up what is needed on each file system, and what has to stay free there.
+  ///
+  /// - Throws: `.noSpace` with what is needed for what, and what there is.
+  static func check(_ needs: [Need]) throws(Failure) {
+    var systems: [UInt64: [Need]] = [:]
+    for need in needs { systems[FileSystem.device(of: need.path), default: []].append(need) }
+    for needs in systems.values.sorted(by: { $0[0].path < $1[0].path }) {
+      let path = needs[0].path
+      let needed = needs.reduce(UpdateSettings.reserveBytes) { $0 + $1.bytes }
+      let available = try FileSystem.availableBytes(at: path)
+      guard available < needed else { continue }
+      let list =
+        needs.map { "\(ByteCount.text($0.bytes)) for \($0.purpose)" }
+        + ["\(ByteCount.text(UpdateSettings.reserveBytes)) have to stay free"]
       throw Failure(
         .noSpace,
-        "There is too little space for \(what): \(ByteCount.text(needed)) are needed, \(ByteCount.text(available)) are free.",
+        "There is too little space: \(ByteCount.text(needed)) are needed (\(list.joined(separator: ", "))), \(ByteCount.text(available)) are free.",
         file: path,
         howToClear:
           "Free \(ByteCount.text(needed - available)) on the file system that holds \(path).")
     }
   }
-
 }
 
 extension Failure {

@@ -29,6 +29,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   /// 0: no limit.
   public var maxTotalBytes: Int64
   public var requiredGates: Set<GateID>
+  /// Check in a run also what the indexes hold.
+  public var integrityCheckInRun: Bool
 
   /// The defaults of an environment, for the four paths that have none.
   public init(
@@ -47,6 +49,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     backupRetentionDays = 7
     keepAtLeast = 3
     maxTotalBytes = 0
+    integrityCheckInRun = false
     requiredGates = environment == .testing ? [] : Set(GateID.allCases)
   }
 
@@ -63,15 +66,15 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
       days: backupRetentionDays, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes)
   }
 
-  /// Where rehearsals take place: beside the snapshots, never in a RAM disk.
+  /// Where rehearsals take place: beside the snapshots.
   var workFolder: String { stateDirectory + "/work" }
+  /// For SQLite's temporary files, which have no name: beside the database, since /tmp may be in memory.
+  var temporaryFolder: String { FileSystem.parent(databasePath) }
   var rescueFolder: String { stateDirectory + "/rescue" }
 
   /// Bytes that a run may need in the state folder, before a rehearsal has measured it: the snapshot,
-  /// its copy for the rehearsal, and the log that a rebuild of the largest table writes.
+  /// and the log that a rebuild of the largest table writes.
   public func estimatedBytes(database: Int64) -> Int64 {
-    var copies: Int64 = 1
-    if backupBeforeMigrate { copies += rehearse ? 2 : 1 }
-    return database * copies + Self.reserveBytes
+    database * (backupBeforeMigrate ? 2 : 1) + Self.reserveBytes
   }
 }

@@ -81,8 +81,14 @@ extension Updater {
   private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
     switch message {
     case .phase(let phase):
-      limitSilence(of: process)
-      enter(phase, process)
+      switch (phase, current?.kind) {
+      // The limit of apply is theirs too.
+      case (.verify, .update), (.commit, .update): break
+      // What stopped the run must not stop its way back.
+      case (.restore, .update): limitSilence(of: process, evenWhenStopped: true)
+      default: limitSilence(of: process)
+      }
+      enter(phase)
     case .progress(let progress):
       // The statements of a run have one limit for all of them, however much they report.
       if ![.rehearse, .apply, .verify, .commit].contains(current?.phase) {
@@ -99,13 +105,13 @@ extension Updater {
     }
   }
 
-  private func enter(_ phase: Phase, _ process: WorkerProcess) {
+  private func enter(_ phase: Phase) {
     guard var document = current else { return }
     document.phase = phase
     document.message = nil
     document.done = nil
     document.total = nil
-    document.cancellable = ![.commit, .done].contains(phase)
+    document.cancellable = document.kind.isCancellable(in: phase)
     document.fraction = max(document.fraction ?? 0, RunProgress.start(of: phase, document.kind))
     current = document
     logger.info("\(document.kind.rawValue) \(document.id): \(phase.rawValue)")
@@ -118,9 +124,10 @@ extension Updater {
 
   /// Kills a worker from which nothing has come for the time limit and the grace. The statements stop
   /// by themselves at the limit; this is for a step that does not, and for a worker that hangs.
-  private func limitSilence(of process: WorkerProcess) {
+  private func limitSilence(of process: WorkerProcess, evenWhenStopped: Bool = false) {
     process.limit(
       to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
+      evenWhenStopped: evenWhenStopped,
       because: Failure(
         .timeout, "The run did not end within update.migration_timeout_seconds.",
         howToClear: "Raise update.migration_timeout_seconds in the config."))

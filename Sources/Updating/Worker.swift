@@ -36,9 +36,7 @@ public enum Worker {
       return context.refuse(error)
     }
     return withExtendedLifetime(lock) {
-      // SQLite's temporary files lie beside the snapshots: /tmp may be in memory.
-      try? FileSystem.makeFolder(order.settings.workFolder)
-      setenv("SQLITE_TMPDIR", order.settings.workFolder, 1)
+      setenv("SQLITE_TMPDIR", order.settings.temporaryFolder, 1)
       if order.kind != .recover, JournalFile(stateDirectory: order.settings.stateDirectory).exists {
         return context.refuse(Failure.interruptedRun)
       }

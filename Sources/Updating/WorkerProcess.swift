@@ -43,10 +43,11 @@ final class WorkerProcess: Sendable {
     setLimit(Self.grace, because: reason)
   }
 
-  /// Kills the process when it has not ended within `duration`; replaces the limit before. A limit
-  /// that a stop has set stays.
-  func limit(to duration: Duration, because reason: Failure) {
-    guard cause.withLock({ $0 == nil }) else { return }
+  /// Kills the process when it has not ended within `duration`; replaces the limit before.
+  ///
+  /// - Parameter evenWhenStopped: also the limit that a stop has set, which stays otherwise.
+  func limit(to duration: Duration, evenWhenStopped: Bool, because reason: Failure) {
+    guard evenWhenStopped || cause.withLock({ $0 == nil }) else { return }
     setLimit(duration, because: reason)
   }
 

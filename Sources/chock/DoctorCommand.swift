@@ -82,7 +82,8 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     do throws(Failure) {
       let connection = try Database.openForWriting(settings.databasePath)
-      try Database.checkAfterInterruption(connection)
+      try Database.check(
+        connection, file: settings.databasePath, failingAs: .databaseCorrupt)
       findings.append(
         Finding(
           subject: "Database", isGood: true,

@@ -250,7 +250,7 @@ import Testing
   @Test(
     "A header that this version does not obey is refused, not ignored",
     arguments: [
-      "Phase", "Estimated-Time", "Transaction", "Destructive", "Technician", "Restart", "Input",
+      "Phase", "Estimated-Time", "Destructive", "Technician", "Restart", "Input",
       "Purpose",
     ])
   func unsupported(key: String) {

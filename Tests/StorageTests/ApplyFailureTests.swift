@@ -28,8 +28,7 @@ import Testing
       let transaction = try Transaction.begin(
         try Database.openForWriting(workshop.database), plan: plan)
       _ = try transaction.apply(
-        plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "r", chockVersion: "0",
-        progress: { _ in }, verifying: {})
+        plan, ApplyOrder(run: "r", chockVersion: "0"), baseline: nil, rehearsal: nil, .asRun)
       #expect(try workshop.fingerprint() == before)
       #expect(try workshop.value("SELECT count(*) FROM chock_migrations") == "0")
     }
@@ -186,8 +185,7 @@ import Testing
     try workshop.update("INSERT INTO trips VALUES (5, 'Ely');")
     let failure = try #require(throws: Failure.self) {
       try Transaction.begin(try Database.openForWriting(workshop.database), plan: plan).apply(
-        plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "r", chockVersion: "0",
-        progress: { _ in }, verifying: {})
+        plan, ApplyOrder(run: "r", chockVersion: "0"), baseline: nil, rehearsal: nil, .asRun)
     }
     #expect(failure.code == .planChanged)
     #expect(try workshop.value("SELECT count(*) FROM trips") == "4")
@@ -228,8 +226,7 @@ import Testing
           """))
       let transaction = try Transaction.begin(try Database.openForWriting(path), plan: plan)
       _ = try transaction.apply(
-        plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "r", chockVersion: "0",
-        progress: { _ in }, verifying: {})
+        plan, ApplyOrder(run: "r", chockVersion: "0"), baseline: nil, rehearsal: nil, .asRun)
       try transaction.commit()
     }
     #expect(failure.code == .noSpace)

@@ -8,14 +8,15 @@ import Testing
 @Suite struct RehearsalTests {
   private func rehearse(
     _ workshop: Workshop, _ catalog: MigrationCatalog, stop: StopSignal = StopSignal(),
-    progress: (ApplyProgress) -> Void = { _ in }
+    progress: @escaping (ApplyProgress) -> Void = { _ in }
   ) throws -> (Snapshot, Plan, Result<Rehearsal, Failure>) {
     let snapshot = try workshop.snapshot()
     let plan = try workshop.plan(catalog)
     do throws(Failure) {
       let rehearsal = try snapshot.rehearse(
-        plan, in: workshop.folder("work"), run: "run-1", chockVersion: "0.1.0", stop: stop,
-        deadline: nil, progress: progress)
+        plan,
+        ApplyOrder(run: "run-1", chockVersion: "0.1.0", stop: stop, progress: progress),
+        in: workshop.folder("work"), reserveBytes: 0)
       return (snapshot, plan, .success(rehearsal))
     } catch {
       return (snapshot, plan, .failure(error))
@@ -42,7 +43,8 @@ import Testing
   @Test("The progress that follows a rehearsal never goes back and never leaves 0 to 1")
   func course() throws {
     let rehearsal = Rehearsal(
-      planHash: "", statementSeconds: [0, 2, 0.1], seconds: 2.1, peakBytes: 0, touchedTables: [])
+      planHash: "", statementSeconds: [0, 2, 0.1], seconds: 2.1, peakBytes: 0,
+      temporaryBytes: 0, parts: [:])
     let migration = try Migration(fileName: "0001_a.sql", path: "0001_a.sql", text: "SELECT 1;")
     var last = -1.0
     for statement in 0..<3 {
@@ -104,8 +106,7 @@ import Testing
     let connection = try Database.openForWriting(workshop.database)
     let transaction = try Transaction.begin(connection, plan: plan)
     _ = try transaction.apply(
-      plan, baseline: nil, stop: StopSignal(), deadline: nil, run: "r", chockVersion: "0",
-      progress: { _ in }, verifying: {})
+      plan, ApplyOrder(run: "r", chockVersion: "0"), baseline: nil, rehearsal: nil, .asRun)
     try transaction.commit()
     let log = try #require(FileSystem.facts(workshop.database + "-wal")).size
     #expect(log > before)
@@ -126,10 +127,70 @@ import Testing
     let plan = try workshop.plan(try workshop.catalog("UPDATE readings SET value = zeroblob(800);"))
     let failure = try #require(throws: Failure.self) {
       try snapshot.rehearse(
-        plan, in: small.path, run: "r", chockVersion: "0", stop: StopSignal(), deadline: nil,
-        progress: { _ in })
+        plan, ApplyOrder(run: "r", chockVersion: "0"), in: small.path, reserveBytes: 0)
     }
     #expect(failure.code == .noSpace)
     #expect(try FileSystem.names(in: small.path) == [])
+  }
+
+  @Test("A rehearsal copies nothing and cannot write to the snapshot, whose digest stays")
+  func noCopy() throws {
+    let workshop = try Workshop(Workshop.manyPages)
+    var largest: Int64 = 0
+    let (snapshot, _, result) = try rehearse(
+      workshop, try workshop.catalog("INSERT INTO marks VALUES (1, 1); SELECT 1;"),
+      progress: { _ in
+        let kept = (try? FileSystem.names(in: workshop.store.folder)) ?? []
+        let known = kept.map { FileSystem.facts("\(workshop.store.folder)/\($0)")?.inode }
+        let work = workshop.folder("work")
+        for name in (try? FileSystem.names(in: work)) ?? [] where !name.hasSuffix("-shm") {
+          guard let facts = FileSystem.facts("\(work)/\(name)") else { continue }
+          if !known.contains(facts.inode) { largest = max(largest, facts.size) }
+        }
+      })
+    _ = try result.get()
+    #expect(largest < 100_000)
+    _ = try workshop.store.verify(snapshot.document.id)
+
+    let direct = try Database.open(snapshot.path, mode: .rehearsal)
+    defer { Snapshot.removeDatabase(snapshot.path + "-wal") }
+    direct.keepLogOnClose()
+    try direct.execute("DELETE FROM marks; INSERT INTO marks VALUES (3, 3)")
+    #expect(throws: SQLiteError.self) { try direct.execute("PRAGMA journal_mode = DELETE") }
+    _ = try? direct.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    #expect(
+      try FileSystem.sha256(of: snapshot.path) {} == snapshot.document.sha256)
+    for suffix in ["-wal", "-shm"] { try FileSystem.remove(snapshot.path + suffix) }
+  }
+
+  @Test("Temporary files are counted too") func temporary() throws {
+    let workshop = try Workshop(
+      """
+      CREATE TABLE words (word TEXT);
+      WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 40000)
+      INSERT INTO words SELECT hex(randomblob(150)) FROM c;
+      """)
+    let (_, _, result) = try rehearse(
+      workshop, try workshop.catalog("CREATE INDEX words_by_word ON words (word);"))
+    // SQLite sorts 12 MB in runs of what the cache holds.
+    #expect(try result.get().temporaryBytes > 10_000_000)
+    let (_, _, small) = try rehearse(workshop, try workshop.catalog("SELECT 1;"))
+    #expect(try small.get().temporaryBytes == 0)
+  }
+
+  @Test("The schema has to be the one that was rehearsed") func schema() throws {
+    let workshop = try Workshop()
+    let catalog = try workshop.catalog("CREATE TABLE notes (a);")
+    let (snapshot, plan, result) = try rehearse(workshop, catalog)
+    let rehearsal = try result.get()
+    let connection = try Database.openForWriting(workshop.database)
+    let transaction = try Transaction.begin(connection, plan: plan)
+    try connection.execute("CREATE VIEW extra AS SELECT 1")
+    let failure = try #require(throws: Failure.self) {
+      try transaction.apply(
+        plan, ApplyOrder(run: "r", chockVersion: "0"), baseline: snapshot.baseline,
+        rehearsal: rehearsal, .asRun)
+    }
+    #expect(failure.message.contains("schema would not be the one"))
   }
 }

@@ -129,4 +129,54 @@ import Testing
     let failure = try Workshop().failure(of: text)
     #expect(failure.statement?.count == 300)
   }
+
+  @Test(
+    "A value that is too long is refused, with the line",
+    arguments: [
+      "SELECT length(zeroblob(1000000000));", "UPDATE trips SET name = hex(zeroblob(40000000));",
+      "SELECT replace(hex(zeroblob(20000000)), '0', 'xx');",
+    ])
+  func tooLong(sql: String) throws {
+    let failure = try Workshop().failure(of: "SELECT 1;\n\(sql)")
+    #expect(failure.code == .statement)
+    #expect(failure.line == 2)
+    #expect(failure.message.contains("more than 68 MB"))
+    #expect(failure.howToClear != nil)
+  }
+
+  @Test("VACUUM says where it belongs, and its INTO is refused everywhere") func vacuum() throws {
+    let workshop = try Workshop()
+    let failure = try workshop.failure(of: "VACUUM;")
+    #expect(failure.code == .forbiddenStatement)
+    #expect(failure.howToClear?.contains("Transaction: none") == true)
+    let into = try workshop.failure(
+      of: "-- Transaction: none\nVACUUM INTO '\(workshop.folder("copy.db"))';")
+    #expect(into.code == .forbiddenStatement)
+    #expect(into.line == 2)
+    #expect(FileSystem.facts(workshop.folder("copy.db")) == nil)
+  }
+
+  @Test(
+    "Without a transaction VACUUM runs, and the rest is guarded as ever",
+    arguments: ["WAL", "DELETE"])
+  func noTransaction(mode: String) throws {
+    let workshop = try Workshop(Workshop.manyPages, journalMode: mode)
+    let sql = """
+      -- Transaction: none
+      PRAGMA auto_vacuum = FULL;
+      VACUUM;
+      """
+    let content = try workshop.value("SELECT count(*) || sum(length(value)) FROM readings")
+    try workshop.update(sql)
+    #expect(try workshop.value("PRAGMA auto_vacuum") == "1")
+    #expect(
+      try workshop.value("SELECT count(*) || sum(length(value)) FROM readings") == content)
+    #expect(try workshop.value("SELECT count(*) FROM chock_migrations") == "1")
+    for forbidden in ["BEGIN", "ATTACH 'x.db' AS x", "PRAGMA journal_mode = OFF", "SAVEPOINT a"] {
+      let failure = try #require(throws: Failure.self) {
+        try workshop.update("-- Transaction: none\nSELECT 1;\n\(forbidden);")
+      }
+      #expect([.forbiddenStatement, .drift].contains(failure.code))
+    }
+  }
 }

@@ -101,7 +101,7 @@ struct Workshop {
   @discardableResult
   func update(
     _ text: String, stop: StopSignal = StopSignal(), deadline: ContinuousClock.Instant? = nil,
-    progress: (ApplyProgress) -> Void = { _ in }
+    progress: @escaping (ApplyProgress) -> Void = { _ in }
   ) throws -> ApplyReport {
     try update(try catalog(text), stop: stop, deadline: deadline, progress: progress)
   }
@@ -109,14 +109,16 @@ struct Workshop {
   @discardableResult
   func update(
     _ catalog: MigrationCatalog, stop: StopSignal = StopSignal(),
-    deadline: ContinuousClock.Instant? = nil, progress: (ApplyProgress) -> Void = { _ in }
+    deadline: ContinuousClock.Instant? = nil, progress: @escaping (ApplyProgress) -> Void = { _ in }
   ) throws -> ApplyReport {
     let plan = try plan(catalog)
     let connection = try Database.openForWriting(database)
     let transaction = try Transaction.begin(connection, plan: plan)
     let report = try transaction.apply(
-      plan, baseline: nil, stop: stop, deadline: deadline, run: "run-1", chockVersion: "0.1.0",
-      progress: progress, verifying: {})
+      plan,
+      ApplyOrder(
+        run: "run-1", chockVersion: "0.1.0", stop: stop, deadline: deadline, progress: progress),
+      baseline: nil, rehearsal: nil, .asRun)
     try transaction.commit()
     return report
   }
@@ -124,7 +126,7 @@ struct Workshop {
   /// The failure of a migration, after a look whether it left anything behind.
   func failure(
     of text: String, stop: StopSignal = StopSignal(), deadline: ContinuousClock.Instant? = nil,
-    progress: (ApplyProgress) -> Void = { _ in },
+    progress: @escaping (ApplyProgress) -> Void = { _ in },
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> Failure {
     let before = try fingerprint()
