@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
-.PHONY: run test lint format build release bench clean deps
+.PHONY: run test torture lint format build release bench clean deps
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -30,6 +30,11 @@ test: deps
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --skip ControlServerTests
 	$(SWIFT) test --skip-build --filter ControlServerTests
+
+# For the night: a kill and a fault at every single call, hundreds of power cuts.
+torture: deps
+	$(SWIFT) build --build-tests
+	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests'
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

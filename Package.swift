@@ -10,7 +10,11 @@ let strict: [SwiftSetting] = [
 
 let package = Package(
   name: "chock",
-  products: [.executable(name: "chock", targets: ["chock"])],
+  products: [
+    .executable(name: "chock", targets: ["chock"]),
+    // A product, so that building the tests makes the library that they preload into chock.
+    .library(name: "IOShim", type: .dynamic, targets: ["IOShim"]),
+  ],
   dependencies: [
     // Why each of these: docs/decisions/.
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
@@ -80,6 +84,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     // Tests: one target beside each target, and Acceptance for the real binary.
+    .target(name: "IOShim", path: "Tests/IOShim"),
     .target(
       name: "TestSupport",
       dependencies: [

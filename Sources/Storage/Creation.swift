@@ -27,7 +27,7 @@ public enum Creation {
         howToClear: "`chock status` shows its version.")
     }
     try Database.catching(path) { () throws(SQLiteError) in
-      try connection.execute("PRAGMA synchronous = FULL; BEGIN IMMEDIATE")
+      try connection.execute("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE")
       do throws(SQLiteError) {
         try LedgerTable.create(connection)
         for migration in known {

@@ -76,8 +76,11 @@ public enum Database {
     let words = "\(error.message) (SQLite code \(error.code))"
     switch error.kind {
     case .busy:
+      let programs = Openers.programs(of: path).map(\.description).joined(separator: ", ")
       return Failure(
-        .databaseLocked, "Another program holds a lock on \(path): \(words).", file: path,
+        .databaseLocked,
+        "Another program holds a lock on \(path): \(words)."
+          + (programs.isEmpty ? "" : " It is open in \(programs)."), file: path,
         howToClear: "Wait until it has finished, or stop it, and try again.")
     case .notADatabase:
       return Failure(
@@ -117,12 +120,15 @@ public enum Database {
     case quickTable(String)
     /// Everything; takes ten times as long (<https://sqlite.org/pragma.html#pragma_integrity_check>).
     case full
+    /// The same of one table.
+    case fullTable(String)
 
     fileprivate var sql: String {
       switch self {
       case .quick: "PRAGMA quick_check(5)"
       case .quickTable(let name): "PRAGMA quick_check(\(Database.quoted(name)))"
       case .full: "PRAGMA integrity_check(5)"
+      case .fullTable(let name): "PRAGMA integrity_check(\(Database.quoted(name)))"
       }
     }
   }
@@ -141,6 +147,30 @@ public enum Database {
       throw Failure(
         code, "The database failed its check: \(problems.joined(separator: "; "))", file: file,
         howToClear: "Restore a snapshot: `chock snapshots list`, then `chock restore ID`.")
+    }
+  }
+
+  /// Compares everything with everything, the indexes too. In WAL mode the application goes on writing
+  /// meanwhile; otherwise it can between two tables.
+  ///
+  /// - Throws: `.databaseCorrupt` with the first problems; the stop that was requested.
+  public static func checkIntegrity(_ connection: Connection, stop: StopSignal) throws(Failure) {
+    connection.interrupt { stop.requested != nil }
+    defer { connection.interrupt(when: nil) }
+    let file = connection.fileName
+    do throws(Failure) {
+      let isWAL = try catching(file) { () throws(SQLiteError) in
+        try connection.text("PRAGMA journal_mode") == "wal"
+      }
+      guard !isWAL else {
+        return try check(connection, .full, file: file, failingAs: .databaseCorrupt)
+      }
+      for table in try catching(file, { () throws(SQLiteError) in try tables(connection) }) {
+        try stop.check()
+        try check(connection, .fullTable(table), file: file, failingAs: .databaseCorrupt)
+      }
+    } catch {
+      throw stop.requested ?? error
     }
   }
 

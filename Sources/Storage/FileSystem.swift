@@ -93,6 +93,9 @@ public enum FileSystem {
     let above = parent(path)
     if above != path { try makeFolder(above) }
     guard mkdir(path, 0o750) == 0 || errno == EEXIST else { throw failure("create", path) }
+    // What is kept in it is only as durable as its own name. A folder that we may not read (/run) is
+    // not for keeping things.
+    if access(above, R_OK) == 0 { try sync(above) }
   }
 
   /// The names in a folder, sorted; empty when the folder does not exist.
@@ -150,8 +153,13 @@ public enum FileSystem {
       unlink(temporary)
       throw error
     }
-    guard close(file) == 0 else { throw failure("close", temporary) }
-    try rename(temporary, to: path)
+    do throws(Failure) {
+      guard close(file) == 0 else { throw failure("close", temporary) }
+      try rename(temporary, to: path)
+    } catch {
+      unlink(temporary)
+      throw error
+    }
   }
 
   private static func writeAll(_ bytes: [UInt8], to file: Int32, named path: String) throws(Failure)

@@ -4,24 +4,71 @@
   import Musl
 #endif
 
-/// Which other processes have a file open, from /proc.
+/// A process that has a file open.
+public struct Opener: Codable, Sendable, Equatable, CustomStringConvertible {
+  /// As the kernel has it: at most 15 letters of the program's name.
+  public var name: String
+  public var pid: Int
+
+  public init(name: String, pid: Int) {
+    self.name = name
+    self.pid = pid
+  }
+
+  public var description: String { "\(name) (pid \(pid))" }
+}
+
+/// Which other processes have a database open, from /proc.
 public enum Openers {
-  /// Such as `python3 (pid 812)`; of processes of other users only what the kernel lets us see.
-  public static func of(_ path: String) -> [String] {
-    guard let wanted = FileSystem.target(path) else { return [] }
-    let own = String(getpid())
-    var found: [String] = []
-    for process in (try? FileSystem.names(in: "/proc")) ?? []
-    where process != own && process.allSatisfy(\.isNumber) {
-      let folder = "/proc/\(process)/fd"
-      let hasIt = ((try? FileSystem.names(in: folder)) ?? []).contains { descriptor in
-        guard let facts = FileSystem.target("\(folder)/\(descriptor)") else { return false }
-        return facts.inode == wanted.inode && facts.device == wanted.device
-      }
-      if hasIt {
-        let name = (try? FileSystem.read("/proc/\(process)/comm")) ?? nil
-        let words = name.map { String(decoding: $0, as: UTF8.self).filter { $0 != "\n" } }
-        found.append("\(words ?? "a program") (pid \(process))")
+  /// By their descriptors, as far as the kernel shows us those of other users, and by the locks that they
+  /// hold on the database or its shared memory, which it shows to everybody.
+  public static func of(_ path: String) -> [Opener] {
+    let files = [path, path + "-shm"].compactMap(FileSystem.target)
+    guard let database = files.first else { return [] }
+    let holders = lockHolders(files)
+    var found: [Opener] = []
+    for process in (try? FileSystem.names(in: "/proc")) ?? [] {
+      guard let pid = Int(process), pid != Int(getpid()) else { continue }
+      guard holders.contains(pid) || hasOpen(database, pid) else { continue }
+      let name = (try? FileSystem.read("/proc/\(pid)/comm")) ?? nil
+      let words = name.map { String(decoding: $0, as: UTF8.self).filter { $0 != "\n" } }
+      found.append(Opener(name: words ?? "a program", pid: pid))
+    }
+    return found
+  }
+
+  /// The same without other processes of chock: a worker, or somebody who asks for the status.
+  public static func programs(of path: String) -> [Opener] {
+    let own = ((try? FileSystem.read("/proc/self/comm")) ?? nil).map {
+      String(decoding: $0, as: UTF8.self).filter { $0 != "\n" }
+    }
+    return of(path).filter { $0.name != own }
+  }
+
+  private static func hasOpen(_ file: FileSystem.Facts, _ pid: Int) -> Bool {
+    let folder = "/proc/\(pid)/fd"
+    return ((try? FileSystem.names(in: folder)) ?? []).contains { descriptor in
+      guard let facts = FileSystem.target("\(folder)/\(descriptor)") else { return false }
+      return facts.inode == file.inode && facts.device == file.device
+    }
+  }
+
+  /// From lines such as `1: POSIX  ADVISORY  READ 812 08:02:1234 128 128` (proc_locks(5)).
+  private static func lockHolders(_ files: [FileSystem.Facts]) -> Set<Int> {
+    guard let bytes = (try? FileSystem.read("/proc/locks")) ?? nil else { return [] }
+    var found: Set<Int> = []
+    for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+      let words = line.split(separator: " ").filter { $0 != "->" }
+      guard words.count > 5, let pid = Int(words[4]) else { continue }
+      let place = words[5].split(separator: ":")
+      guard place.count == 3, let major = UInt64(place[0], radix: 16),
+        let minor = UInt64(place[1], radix: 16), let inode = UInt64(place[2])
+      else { continue }
+      if files.contains(where: {
+        $0.inode == inode && $0.device >> 8 & 0xfff == major
+          && ($0.device & 0xff | $0.device >> 12 & ~0xff) == minor
+      }) {
+        found.insert(pid)
       }
     }
     return found

@@ -42,6 +42,29 @@ public struct Restorer {
     }
   }
 
+  /// How the database at `path` keeps its journal (`wal`, `delete`); nil when it cannot be read.
+  public static func journalMode(of path: String) -> String? {
+    (try? Database.open(path)).flatMap { try? $0.text("PRAGMA journal_mode") } ?? nil
+  }
+
+  /// Brings back how the application keeps its journal: replacing the file has to leave WAL mode first.
+  ///
+  /// - Parameter mode: what `journalMode` said before; nil: nothing is known, and nothing done.
+  public static func bringBack(mode: String?, of path: String) throws(Failure) {
+    guard mode == "wal" else { return }
+    let live = try Database.openForWriting(path, busyTimeout: 30_000)
+    let now = try Database.catching(path) { () throws(SQLiteError) in
+      try live.text("PRAGMA journal_mode = WAL")
+    }
+    guard now == "wal" else {
+      throw Failure(
+        .databaseLocked, "The database could not be brought back into WAL mode.", file: path,
+        howToClear: "Stop the programs that have it open, and `chock recover`.")
+    }
+    // What leaving WAL mode may have left, and nobody reads: if it had to be played back, opening did.
+    if Openers.of(path).isEmpty { try FileSystem.remove(path + "-journal") }
+  }
+
   /// What a restore did.
   public struct Report: Sendable, Equatable {
     /// The snapshot of the newer state, kept before it was overwritten; nil when the database held
@@ -70,7 +93,6 @@ public struct Restorer {
       let live = try Database.openForWriting(databasePath, busyTimeout: 30_000)
       // If it turns out to be damaged, its files are kept as they are, the log included.
       live.keepLogOnClose()
-      try Database.check(live, file: databasePath, failingAs: .databaseCorrupt)
       if try pageSize(live) == pageSize(try Database.open(path)) {
         witness = try copyInto(live, from: path) { reader throws(Failure) in
           report.rescueCopy = try rescue(reader, unlike: document, run: run)
@@ -86,7 +108,6 @@ public struct Restorer {
           try replace(mode: mode, with: path) { () throws(Failure) in try commit(report) }
         } catch {
           try? live.execute("PRAGMA locking_mode = NORMAL")
-          try? live.execute("PRAGMA journal_mode = \(mode ?? "DELETE")")
           throw error
         }
       }
@@ -186,15 +207,17 @@ public struct Restorer {
     _ reader: Connection, unlike document: SnapshotDocument, run: String
   ) throws(Failure) -> String? {
     let version = try LedgerTable.read(reader)?.current
-    if version?.description == document.version,
-      try Fingerprint(reader, stop: stop).total == document.knownFingerprint
-    {
-      return nil
-    }
-    return try store.take(
+    // A database that is damaged fails its check here.
+    let copy = try store.take(
       of: reader, version: version, reason: .beforeRestore, run: run, stop: stop,
       progress: { step, done, total in progress("keep the newer state: \(step)", done, total) }
-    ).document.id
+    ).document
+    // The ledger is no part of the fingerprint.
+    guard copy.version == document.version, copy.fingerprint == document.knownFingerprint else {
+      return copy.id
+    }
+    try store.delete(copy.id)
+    return nil
   }
 
   // MARK: In place of the file
@@ -208,7 +231,7 @@ public struct Restorer {
     guard others.isEmpty else {
       throw Failure(
         .databaseLocked,
-        "The database file has to be replaced, and \(others.joined(separator: ", ")) has it open.",
+        "The database file has to be replaced, and \(others.map(\.description).joined(separator: ", ")) has it open.",
         file: databasePath, howToClear: "Stop that program, and try again.")
     }
   }
@@ -246,12 +269,7 @@ public struct Restorer {
     for suffix in Self.sidecars { try FileSystem.remove(databasePath + suffix) }
     try FileSystem.sync(FileSystem.parent(databasePath))
     try FileSystem.rename(temporary, to: databasePath)
-    if mode == "wal" {
-      let restored = try Database.openForWriting(databasePath)
-      try Database.catching(databasePath) { () throws(SQLiteError) in
-        try restored.execute("PRAGMA journal_mode = WAL")
-      }
-    }
+    try Self.bringBack(mode: mode, of: databasePath)
   }
 
   /// Takes all locks of a database that is not in WAL mode, and keeps them until the connection closes.

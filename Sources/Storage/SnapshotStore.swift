@@ -52,6 +52,8 @@ public struct SnapshotStore: Sendable {
         dataVersion: dataVersion)
     } catch {
       Snapshot.removeDatabase(partial)
+      // It may have its name already, when the folder could not be synced.
+      try? FileSystem.remove(path(id))
       try? FileSystem.remove("\(folder)/\(id).json")
       throw error
     }

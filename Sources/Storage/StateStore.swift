@@ -1,5 +1,28 @@
+import FoundationEssentials
 public import Migrations
 import SQLite
+
+/// What a full check of a database found.
+public struct IntegrityCheck: Codable, Sendable, Equatable {
+  public var finishedAt: String
+  public var seconds: Double
+  /// Nil: it is sound.
+  public var problem: String?
+
+  public init(finishedAt: String, seconds: Double, problem: String?) {
+    self.finishedAt = finishedAt
+    self.seconds = seconds
+    self.problem = problem
+  }
+
+  /// Nil when the clock says that it is still to come.
+  public func ageSeconds(now: String = Timestamp.now()) -> Double? {
+    guard let now = Timestamp.date(now), let then = Timestamp.date(finishedAt), then <= now else {
+      return nil
+    }
+    return now.timeIntervalSince(then)
+  }
+}
 
 /// chock's own memory, `state.db`: how every run ended. Its schema is kept by chock's own engine.
 public struct StateStore: Sendable {
@@ -11,15 +34,30 @@ public struct StateStore: Sendable {
     self.chockVersion = chockVersion
   }
 
-  private static let schema = """
-    -- Description: How every run ended
-    CREATE TABLE runs (
-      id TEXT PRIMARY KEY NOT NULL,
-      started_at TEXT NOT NULL,
-      document TEXT NOT NULL CHECK (json_valid(document))
-    ) STRICT;
-    CREATE INDEX runs_started_at ON runs (started_at);
-    """
+  private static let schema = [
+    (
+      "0001_runs.sql",
+      """
+      -- Description: How every run ended
+      CREATE TABLE runs (
+        id TEXT PRIMARY KEY NOT NULL,
+        started_at TEXT NOT NULL,
+        document TEXT NOT NULL CHECK (json_valid(document))
+      ) STRICT;
+      CREATE INDEX runs_started_at ON runs (started_at);
+      """
+    ),
+    (
+      "0002_integrity_checks.sql",
+      """
+      -- Description: What the last full check of a database found
+      CREATE TABLE integrity_checks (
+        database_path TEXT PRIMARY KEY NOT NULL,
+        document TEXT NOT NULL CHECK (json_valid(document))
+      ) STRICT;
+      """
+    ),
+  ]
 
   /// Writes how a run stands; the same run again replaces it.
   public func save(run id: String, startedAt: String, document: String) throws(Failure) {
@@ -58,6 +96,37 @@ public struct StateStore: Sendable {
     }
   }
 
+  // MARK: Full checks
+
+  /// Writes what a full check of the database at `path` found; nil forgets it: the next is then due.
+  public func save(_ check: IntegrityCheck?, of path: String) throws(Failure) {
+    guard check != nil || FileSystem.facts(self.path) != nil else { return }
+    let document = try check.map { check throws(Failure) in try JSON.text(check) }
+    let connection = try open()
+    try Database.catching(self.path) { () throws(SQLiteError) in
+      let statement = try connection.prepare(
+        document == nil
+          ? "DELETE FROM integrity_checks WHERE database_path = ?1"
+          : "INSERT OR REPLACE INTO integrity_checks VALUES (?1, ?2)")
+      try statement.bind(path, at: 1)
+      if let document { try statement.bind(document, at: 2) }
+      try statement.run()
+    }
+  }
+
+  /// Nil when there was none, or something has happened to the database since.
+  public func integrityCheck(of path: String) throws(Failure) -> IntegrityCheck? {
+    guard FileSystem.facts(self.path) != nil else { return nil }
+    let connection = try open()
+    let text = try Database.catching(self.path) { () throws(SQLiteError) in
+      let statement = try connection.prepare(
+        "SELECT document FROM integrity_checks WHERE database_path = ?1")
+      try statement.bind(path, at: 1)
+      return try statement.step() ? statement.text(0) : nil
+    }
+    return text.flatMap { try? JSON.decode(IntegrityCheck.self, from: Array($0.utf8)) }
+  }
+
   /// A damaged file is kept aside and a new history begun: no snapshot and no run depends on it.
   private func open() throws(Failure) -> Connection {
     do throws(Failure) {
@@ -74,15 +143,16 @@ public struct StateStore: Sendable {
     try FileSystem.makeFolder(FileSystem.parent(path))
     let connection = try Database.catching(path) { () throws(SQLiteError) in
       let connection = try Connection(path: path, mode: .create)
-      // FULL does not sync the folder after a rollback journal is unlinked; EXTRA does.
+      // As a run does: see Transaction.begin.
       try connection.execute("PRAGMA synchronous = EXTRA")
       return connection
     }
-    let catalog = try MigrationCatalog(
-      directory: "built in",
-      migrations: [
-        try Migration(fileName: "0001_runs.sql", path: "built in: state.db 0001", text: Self.schema)
-      ])
+    var migrations: [Migration] = []
+    for (name, text) in Self.schema {
+      migrations.append(
+        try Migration(fileName: name, path: "built in: state.db \(name)", text: text))
+    }
+    let catalog = try MigrationCatalog(directory: "built in", migrations: migrations)
     guard let ledger = try LedgerTable.read(connection) else {
       throw Failure(
         .notAllowed, "\(path) is not chock's own state.", file: path,

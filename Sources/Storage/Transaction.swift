@@ -38,10 +38,11 @@ public final class Transaction {
     let transaction = Transaction(connection)
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
-      // SQLite's default; said here because a commit that a power cut undoes would be reported as done.
+      // FULL, SQLite's default, does not sync the folder after a rollback journal is unlinked: after a power
+      // cut the journal could be there again and undo what was reported as done. EXTRA does.
       // The log grows until the application's own checkpoint: two checkpointing processes can hit
       // the WAL-reset bug of SQLite up to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
-      try connection.execute("PRAGMA synchronous = \(durable ? "FULL" : "OFF")")
+      try connection.execute("PRAGMA synchronous = \(durable ? "EXTRA" : "OFF")")
       try connection.execute("PRAGMA wal_autocheckpoint = 0")
       // Sorting and statement journals go to files beside the database, not to memory: the worker
       // has to stay small however large the table is.

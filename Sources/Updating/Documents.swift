@@ -8,6 +8,8 @@ public import Storage
 /// What a run does.
 public enum RunKind: String, Codable, Sendable {
   case update, rehearse, snapshot, restore, recover, verify
+  /// The full check of the database in idle time: it changes nothing and is no part of the history.
+  case check
 
   /// Whether a run may still be stopped: not from the commit on, nor while an update is undone.
   func isCancellable(in phase: Phase?) -> Bool {
@@ -271,6 +273,12 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   /// What keeps an update from being offered, when something does.
   public var problem: Failure?
   public var consentRequired: Bool
+  /// The last full check of the database; nil before the first, or when one is due again.
+  public var integrityCheck: IntegrityCheck?
+  /// Its age; nil when the clock says that it is still to come.
+  public var integrityCheckAgeSeconds: Double?
+  /// The programs that have the database open, as far as we may see them.
+  public var openers: [Opener]
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -279,7 +287,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     currentVersion: String?, targetVersion: String?, needsUpdate: Bool,
     pendingMigrations: [PendingMigration], isSafeToMigrate: Bool, gates: [GateDocument],
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
-    currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool
+    currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
+    integrityCheck: IntegrityCheck?, openers: [Opener]
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -299,6 +308,9 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.run = run
     self.problem = problem
     self.consentRequired = consentRequired
+    self.integrityCheck = integrityCheck
+    integrityCheckAgeSeconds = integrityCheck?.ageSeconds()
+    self.openers = openers
   }
 }
 

@@ -12,6 +12,8 @@ struct Journal: Codable, Sendable, Equatable {
   var isSegmented: Bool?
   /// What tells, after a kill, whether the restore was committed.
   var restoreMark: Restorer.Mark?
+  /// How the application kept its journal before the restore.
+  var journalMode: String?
   /// How often recovery has begun; three failures end in recovery mode.
   var recoveries = 0
 

@@ -2,6 +2,12 @@ import Migrations
 import SQLite
 import Storage
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// A snapshot on demand.
 struct SnapshotRun {
   let context: RunContext
@@ -24,6 +30,36 @@ struct SnapshotRun {
       return context.end(.finished)
     } catch {
       return context.end(.refused, error)
+    }
+  }
+}
+
+/// The full check of the database, at the lowest priority.
+struct CheckRun {
+  let context: RunContext
+
+  func callAsFunction() -> RunDocument {
+    // The disk's priority follows from it.
+    _ = nice(19)
+    let started = ContinuousClock.now
+    func save(_ problem: String?) throws(Failure) {
+      try context.history.save(
+        IntegrityCheck(
+          finishedAt: Timestamp.now(), seconds: (ContinuousClock.now - started).seconds,
+          problem: problem), of: context.settings.databasePath)
+    }
+    do throws(Failure) {
+      let live = try Database.open(context.settings.databasePath, busyTimeout: 1000)
+      do throws(Failure) {
+        try Database.checkIntegrity(live, stop: context.stop)
+      } catch {
+        if error.code == .databaseCorrupt { try save(error.message) }
+        throw error
+      }
+      try save(nil)
+      return context.answer(.finished)
+    } catch {
+      return context.answer(.refused, error)
     }
   }
 }
@@ -84,13 +120,18 @@ struct RestoreRun {
         context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
         try context.enter(.commit)
       }
+      context.forgetIntegrityCheck()
       context.prune()
       return context.end(.restored)
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
       // commit on the database is what recovery says.
-      let hasBegun = context.document.phase == .commit
-      return context.end(hasBegun ? .needsRecovery : .refused, error)
+      guard context.document.phase != .commit, (try? context.bringBackJournalMode()) != nil else {
+        return context.end(.needsRecovery, error)
+      }
+      context.set(rescueCopy: nil, setAside: nil)
+      context.removeSnapshots(takenFor: context.document)
+      return context.end(.refused, error)
     }
   }
 }

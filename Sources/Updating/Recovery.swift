@@ -32,6 +32,7 @@ struct RecoveryRun {
           file: journal.databasePath,
           howToClear: "`chock doctor` says what is wrong; `chock recover --retry` tries again.")
       }
+      context.forgetIntegrityCheck()
       journal.recoveries += 1
       context.resume(journal)
       try journalFile.write(journal)
@@ -44,15 +45,19 @@ struct RecoveryRun {
   /// Decides by the journaled phase; from apply on, by what the database itself says.
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
     switch journal.run.kind {
-    case .restore where journal.phase == .commit: return try byMark(journal)
+    case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
     case .update: break
     default:
+      context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
     switch journal.phase {
     case .plan, .safety, .snapshot, .rehearse:
+      context.removeSnapshots(takenFor: journal.run)
       return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
     case .apply, .verify, .commit, .done, .restore:
+      // One that was taken again, and not named yet.
+      context.removeSnapshots(takenFor: journal.run, but: journal.run.snapshotId)
       return try journal.isSegmented == true ? bySnapshot(journal) : byLedger(journal)
     }
   }
@@ -60,11 +65,16 @@ struct RecoveryRun {
   /// A restore is committed or not; it is never begun again, since the application may have written
   /// and the coach may be driving.
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
-    let live = try? Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
-    guard Restorer.Mark(of: journal.databasePath) != journal.restoreMark else {
+    let isReadable = (try? Database.openForWriting(journal.databasePath)) != nil
+    if isReadable { try context.bringBackJournalMode() }
+    guard journal.phase == .commit,
+      Restorer.Mark(of: journal.databasePath) != journal.restoreMark
+    else {
+      context.set(rescueCopy: nil, setAside: nil)
+      context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
-    guard live != nil else {
+    guard isReadable else {
       throw Failure(
         .needsPerson, "After the interrupted restore the database cannot be opened.",
         file: journal.databasePath,
@@ -106,6 +116,7 @@ struct RecoveryRun {
     if isBeingPutBack, Restorer.Mark(of: journal.databasePath) != journal.restoreMark,
       try current() == journal.run.fromVersion
     {
+      try context.bringBackJournalMode()
       return context.end(.rolledBack, undone)
     }
     guard let snapshot = journal.run.snapshotId else {
@@ -134,5 +145,6 @@ struct RecoveryRun {
       try FileSystem.remove("\(context.settings.workFolder)/\(name)")
     }
     try FileSystem.remove(context.settings.databasePath + ".chock-restore")
+    try FileSystem.remove(journalFile.path + ".partial")
   }
 }

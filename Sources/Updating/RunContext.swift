@@ -14,6 +14,7 @@ final class RunContext {
   private(set) var document: RunDocument
   private var isSegmented = false
   private var restoreMark: Restorer.Mark?
+  private var journalMode: String?
   private var recoveries = 0
 
   var settings: UpdateSettings { order.settings }
@@ -50,7 +51,8 @@ final class RunContext {
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        isSegmented: isSegmented, restoreMark: restoreMark, recoveries: recoveries))
+        isSegmented: isSegmented, restoreMark: restoreMark, journalMode: journalMode,
+        recoveries: recoveries))
     link.send(.phase(phase))
   }
 
@@ -76,7 +78,15 @@ final class RunContext {
   /// True when a part of the plan may be committed before the whole is.
   func set(isSegmented: Bool) { self.isSegmented = isSegmented }
 
-  func markRestore() { restoreMark = Restorer.Mark(of: settings.databasePath) }
+  func markRestore() {
+    restoreMark = Restorer.Mark(of: settings.databasePath)
+    journalMode = Restorer.journalMode(of: settings.databasePath) ?? journalMode
+  }
+
+  /// After a restore that failed or was interrupted.
+  func bringBackJournalMode() throws(Failure) {
+    try Restorer.bringBack(mode: journalMode, of: settings.databasePath)
+  }
 
   /// Notes what a restore puts back, and what tells later whether it did.
   func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
@@ -152,19 +162,22 @@ final class RunContext {
     return document
   }
 
-  /// The answer when nothing was begun, and so nothing is journaled or remembered.
-  func refuse(_ failure: Failure) -> RunDocument {
-    document.outcome = .refused
+  /// The answer of a run that is neither journaled nor remembered: it was not begun, or changes nothing.
+  func answer(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
+    document.outcome = outcome
     document.cancellable = false
     document.error = failure
     document.endedAt = Timestamp.now()
     return document
   }
 
-  func nothingToRecover() -> RunDocument {
-    document.outcome = .nothingToDo
-    document.endedAt = Timestamp.now()
-    return document
+  /// Something has happened to the database: what a full check found is no longer true.
+  func forgetIntegrityCheck() {
+    do throws(Failure) {
+      try history.save(nil, of: settings.databasePath)
+    } catch {
+      link.send(.log("The full check could not be forgotten: \(error.message)"))
+    }
   }
 
   /// Continues the document of an interrupted run.
@@ -172,6 +185,7 @@ final class RunContext {
     document = journal.run
     isSegmented = journal.isSegmented == true
     restoreMark = journal.restoreMark
+    journalMode = journal.journalMode
     recoveries = journal.recoveries
   }
 

@@ -185,6 +185,19 @@ extension RunContext {
     }
   }
 
+  /// Removes the snapshots and rescue copies of a run that has changed nothing; a failure is only logged.
+  func removeSnapshots(takenFor run: RunDocument, but kept: String? = nil) {
+    do throws(Failure) {
+      for snapshot in try snapshots.list()
+      where snapshot.run == run.id && snapshot.reason != .manual && snapshot.id != kept {
+        try snapshots.delete(snapshot.id)
+        if document.snapshotId == snapshot.id { set(snapshot: nil) }
+      }
+    } catch {
+      link.send(.log("A snapshot could not be removed: \(error.message)"))
+    }
+  }
+
   /// How far the statements are, weighed by what each took in the rehearsal.
   func progress(of now: ApplyProgress, _ plan: Plan, expected: Rehearsal?) {
     // Without measured times each migration counts the same, and its bar slows down as it runs.

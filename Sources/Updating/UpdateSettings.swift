@@ -31,6 +31,10 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   public var requiredGates: Set<GateID>
   /// Check in a run also what the indexes hold.
   public var integrityCheckInRun: Bool
+  /// How often the daemon does so when it has nothing else to do; 0: never.
+  public var integrityCheckDays: Int
+  /// How long it must have had nothing to do.
+  public var integrityCheckIdleMinutes: Int
 
   /// The defaults of an environment, for the four paths that have none.
   public init(
@@ -50,6 +54,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     keepAtLeast = 3
     maxTotalBytes = 0
     integrityCheckInRun = false
+    integrityCheckDays = 7
+    integrityCheckIdleMinutes = 10
     requiredGates = environment == .testing ? [] : Set(GateID.allCases)
   }
 

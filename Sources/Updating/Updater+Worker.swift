@@ -18,6 +18,8 @@ extension Updater {
     let document = RunDocument(
       id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
     current = document
+    idleCheck?.cancel()
+    checker?.stop(Failure(.stopped, "Another run begins."))
     Task { await supervise(order) }
     return document
   }
@@ -28,6 +30,7 @@ extension Updater {
     current = nil
     worker = nil
     if document.outcome == .needsRecovery { recoveryMode = document.error }
+    scheduleIdleCheck()
     for continuation in waiting.removeValue(forKey: order.run) ?? [] {
       continuation.resume(returning: document)
     }
@@ -69,6 +72,8 @@ extension Updater {
         recovered.kind = order.kind
       }
       if recovered.outcome != .nothingToDo { return recovered }
+      // It had ended, and died before it could say so.
+      if let text = (try? history.run(order.run)) ?? nil, let ended = decode(text) { return ended }
     }
     var document = RunDocument(
       id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)

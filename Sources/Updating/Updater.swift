@@ -53,6 +53,10 @@ public actor Updater {
   private var isRecoveryWanted = false
   private var isAutoMigrationDue = false
   private var lastState: DatabaseState?
+  /// The full check in idle time: when it is due, and the worker that does it.
+  var idleCheck: Task<Void, Never>?
+  var checker: WorkerProcess?
+  var checksWhenIdle = false
 
   /// - Parameter executable: the path of the chock binary, which is started again as the worker.
   public init(settings: UpdateSettings, executable: String, logger: Logger) {
@@ -124,6 +128,7 @@ public actor Updater {
   public func shutDown() async {
     expiry?.cancel()
     gateEvent?.cancel()
+    await endIdleCheck()
     guard let current, let worker else { return }
     worker.stop(
       Failure(
@@ -159,7 +164,8 @@ public actor Updater {
       interrupted = error
     }
     let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
-    let problem = recoveryMode ?? interrupted ?? state.problem
+    let check = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
+    let problem = recoveryMode ?? interrupted ?? state.problem ?? check?.failure(settings)
     return StatusDocument(
       chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
       environment: settings.environment.rawValue, databasePath: settings.databasePath,
@@ -176,7 +182,8 @@ public actor Updater {
         (try? $0.checkBelongs(to: settings.databasePath)) != nil
       }, migrationInProgress: active != nil,
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
-      consentRequired: settings.requireExplicitConsent)
+      consentRequired: settings.requireExplicitConsent, integrityCheck: check,
+      openers: Openers.programs(of: settings.databasePath))
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -263,7 +270,7 @@ public actor Updater {
     try history.runs(limit: limit).compactMap(decode)
   }
 
-  private nonisolated func decode(_ text: String) -> RunDocument? {
+  nonisolated func decode(_ text: String) -> RunDocument? {
     try? JSON.decode(RunDocument.self, from: Array(text.utf8))
   }
 

@@ -28,24 +28,27 @@ public enum Worker {
 
   private static func result(of order: WorkOrder, _ link: WorkerLink) -> RunDocument {
     let context = RunContext(order, link)
-    // Held until the process ends.
-    let lock: RunLock
+    // Held until the process ends. The full check only reads, and ends as soon as another run begins.
+    let lock: RunLock?
     do throws(Failure) {
-      lock = try acquireLock(order, link)
+      lock = order.kind == .check ? nil : try acquireLock(order, link)
     } catch {
-      return context.refuse(error)
+      return context.answer(.refused, error)
     }
     return withExtendedLifetime(lock) {
       setenv("SQLITE_TMPDIR", order.settings.temporaryFolder, 1)
-      if order.kind != .recover, JournalFile(stateDirectory: order.settings.stateDirectory).exists {
-        return context.refuse(Failure.interruptedRun)
+      if ![.recover, .check].contains(order.kind),
+        JournalFile(stateDirectory: order.settings.stateDirectory).exists
+      {
+        return context.answer(.refused, Failure.interruptedRun)
       }
       return switch order.kind {
       case .update, .rehearse: UpdateRun(context: context)()
       case .snapshot: SnapshotRun(context: context)()
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()
-      case .recover: RecoveryRun(context)() ?? context.nothingToRecover()
+      case .check: CheckRun(context: context)()
+      case .recover: RecoveryRun(context)() ?? context.answer(.nothingToDo)
       }
     }
   }

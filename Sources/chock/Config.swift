@@ -28,6 +28,9 @@ struct Config {
     case backupRetentionDays = "snapshots.backup_retention_days"
     case keepAtLeast = "snapshots.keep_at_least"
     case maxTotalBytes = "snapshots.max_total_bytes"
+    case integrityDays = "integrity.every_days"
+    case integrityIdleMinutes = "integrity.idle_minutes"
+    case integrityInRun = "integrity.in_run"
     case listen = "server.listen"
     case socket = "server.socket"
     case allowedHosts = "server.allowed_hosts"
@@ -99,6 +102,9 @@ struct Config {
     var maxTotalBytes = Int(settings.maxTotalBytes)
     try reader.number(.maxTotalBytes, 0...Int.max, into: &maxTotalBytes)
     settings.maxTotalBytes = Int64(maxTotalBytes)
+    try reader.number(.integrityDays, 0...3650, into: &settings.integrityCheckDays)
+    try reader.number(.integrityIdleMinutes, 0...10_080, into: &settings.integrityCheckIdleMinutes)
+    try reader.flag(.integrityInRun, into: &settings.integrityCheckInRun)
     if let path = try reader.path(.socket) { server.socketPath = path }
     if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
     try readListen(reader)

@@ -10,6 +10,7 @@ struct DoctorCommand: AsyncParsableCommand {
     commandName: "doctor", abstract: "Checks chock's surroundings and says what it found.")
 
   @OptionGroup var globals: Globals
+  @Flag(help: "Compare the whole database with its indexes; takes long.") var integrity = false
 
   /// One thing that was looked at.
   struct Finding: Encodable {
@@ -51,9 +52,10 @@ struct DoctorCommand: AsyncParsableCommand {
       sqlite,
     ]
     findings += database(settings)
+    findings.append(fullCheck(settings))
     findings.append(folder("State folder", settings.stateDirectory))
     findings.append(space(settings))
-    let users = Openers.of(settings.databasePath)
+    let users = Openers.programs(of: settings.databasePath).map(\.description)
     findings.append(
       Finding(
         subject: "In use by", isGood: nil,
@@ -112,6 +114,40 @@ struct DoctorCommand: AsyncParsableCommand {
           howToClear: error.howToClear))
     }
     return findings
+  }
+
+  /// The last full check, or one made now.
+  private func fullCheck(_ settings: UpdateSettings) -> Finding {
+    let history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+    do throws(Failure) {
+      if integrity {
+        let started = ContinuousClock.now
+        var problem: String?
+        do throws(Failure) {
+          try Database.checkIntegrity(
+            try Database.open(settings.databasePath), stop: StopSignal())
+        } catch {
+          guard error.code == .databaseCorrupt else { throw error }
+          problem = error.message
+        }
+        try history.save(
+          IntegrityCheck(
+            finishedAt: Timestamp.now(), seconds: (ContinuousClock.now - started).seconds,
+            problem: problem), of: settings.databasePath)
+      }
+      guard let check = try history.integrityCheck(of: settings.databasePath) else {
+        return Finding(
+          subject: "Full check", isGood: nil,
+          found: "none yet, or something has happened since; `chock doctor --integrity` does one")
+      }
+      return Finding(
+        subject: "Full check", isGood: check.problem == nil,
+        found: "\(check.finishedAt): \(check.problem ?? "sound")",
+        howToClear: check.failure(settings)?.howToClear)
+    } catch {
+      return Finding(
+        subject: "Full check", isGood: false, found: error.message, howToClear: error.howToClear)
+    }
   }
 
   private func folder(_ subject: String, _ path: String) -> Finding {

@@ -52,6 +52,16 @@ struct StatusCommand: AsyncParsableCommand {
     } else {
       lines.append("Snapshot   none yet")
     }
+    if let check = status.integrityCheck {
+      let age = status.integrityCheckAgeSeconds.map { "\(Int($0 / 86_400)) days ago" }
+      lines.append(
+        "Checked    \(age ?? check.finishedAt): \(check.problem == nil ? "sound" : "damaged")")
+    } else {
+      lines.append("Checked    not in full yet, or something has happened since")
+    }
+    if !status.openers.isEmpty {
+      lines.append("In use by  \(status.openers.map(\.description).joined(separator: ", "))")
+    }
     return lines
   }
 }

@@ -36,6 +36,7 @@ struct ServeCommand: AsyncParsableCommand {
     let updater = Updater(
       settings: session.config.settings, executable: Session.executable, logger: logger)
     try await updater.start(recovery: recovery)
+    if !recovery { await updater.startIdleChecks() }
     let server = ControlServer(
       updater: updater, configuration: session.config.server, logger: serverLogger
     ) { port in

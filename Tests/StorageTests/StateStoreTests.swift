@@ -40,7 +40,7 @@ import Testing
     #expect(
       try SampleDatabase.value(
         path, "SELECT group_concat(version || name || run) FROM chock_migrations")
-        == "1runsstate")
+        == "1runsstate,2integrity_checksstate")
     #expect(try FileSystem.names(in: folder("state")) == ["state.db"])
   }
 

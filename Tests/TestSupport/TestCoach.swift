@@ -1,6 +1,6 @@
 import Glibc
 public import Migrations
-import Storage
+public import Storage
 public import Updating
 
 /// A coach of a test's own: database, migrations, state and config in one temporary folder, and the
@@ -48,14 +48,74 @@ public final class TestCoach: Sendable {
   }
 
   /// The binary that is tested: beside the test program, or $CHOCK_TEST_BINARY.
-  public static let binary: String = {
-    if let path = getenv("CHOCK_TEST_BINARY") { return String(cString: path) }
+  public static let binary = beside("chock", unless: "CHOCK_TEST_BINARY")
+
+  /// The library of Tests/IOShim, which is preloaded: beside the test program, or $CHOCK_IO_SHIM.
+  public static let shim = beside("libIOShim.so", unless: "CHOCK_IO_SHIM")
+
+  private static func beside(_ name: String, unless variable: String) -> String {
+    if let path = getenv(variable) { return String(cString: path) }
     var buffer = [CChar](repeating: 0, count: 4096)
     let count = readlink("/proc/self/exe", &buffer, buffer.count)
     let own = String(
       decoding: buffer.prefix(max(0, count)).map(UInt8.init(bitPattern:)), as: UTF8.self)
-    return FileSystem.parent(own) + "/chock"
-  }()
+    return "\(FileSystem.parent(own))/\(name)"
+  }
+
+  // MARK: Copying
+
+  /// All files of a coach that nothing runs on, from which copies are made.
+  public struct Image: Sendable {
+    let path: String
+    /// By name; nil is a folder, which comes before what lies in it.
+    var files: [(name: String, bytes: [UInt8]?)] = []
+  }
+
+  public func image() throws(Failure) -> Image {
+    var image = Image(path: folder.path)
+    for (name, facts) in try files() {
+      image.files.append((name, facts.isDirectory ? nil : try FileSystem.read(folder(name)) ?? []))
+    }
+    return image
+  }
+
+  /// What lies in the folder, but for what the calls of the command line have printed.
+  public func files(below name: String = "") throws(Failure) -> [(String, FileSystem.Facts)] {
+    var found: [(String, FileSystem.Facts)] = []
+    for entry in try FileSystem.names(in: folder(name)) {
+      let path = name.isEmpty ? entry : "\(name)/\(entry)"
+      guard !entry.hasPrefix("out-"), !entry.hasPrefix("err-"),
+        let facts = FileSystem.facts(folder(path)), facts.isDirectory || facts.isRegular
+      else { continue }
+      found.append((path, facts))
+      if facts.isDirectory { found += try files(below: path) }
+    }
+    return found
+  }
+
+  /// A coach of its own that is like the one of the image.
+  public init(_ image: Image) throws(Failure) {
+    folder = try TemporaryFolder()
+    database = folder("coach.db")
+    state = folder("state")
+    migrations = folder("migrations")
+    for (name, bytes) in image.files {
+      guard var bytes else {
+        try FileSystem.makeFolder(folder(name))
+        continue
+      }
+      if name.hasSuffix(".toml") || name.hasSuffix(".json") {
+        let text = String(decoding: bytes, as: UTF8.self)
+        bytes = Array(text.split(separator: image.path).joined(separator: folder.path).utf8)
+      }
+      // Not synced: most of the time of a copy would be that.
+      let file = open(folder(name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+      defer { close(file) }
+      guard file >= 0, write(file, bytes, bytes.count) == bytes.count else {
+        throw Failure(.inputOutput, "The copy could not be written.", file: folder(name))
+      }
+    }
+  }
 
   // MARK: Running
 

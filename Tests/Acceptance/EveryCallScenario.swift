@@ -1,0 +1,264 @@
+import Migrations
+import SQLite
+import Storage
+import TestSupport
+import Updating
+
+/// What is done with a small coach while calls fail or kill: each of chock's verbs that change files,
+/// in the journal modes that an application may have chosen.
+enum Scenario: String, CaseIterable, Sendable {
+  case update
+  case updateDelete = "update-delete"
+  case updateInUse = "update-in-use"
+  /// A statement fails in the live database, and everything before it is taken back.
+  case rollBack = "roll-back"
+  case restore
+  case restoreDelete = "restore-delete"
+  case restoreInUse = "restore-in-use"
+  /// The page size has changed since the snapshot, so the file is replaced.
+  case restoreReplace = "restore-replace"
+  case take, prune
+  /// Recovery of an update that died in the middle of its commit, and of one that died behind it.
+  case recover
+  case recoverDelete = "recover-delete"
+  case recoverDone = "recover-done"
+
+  var journalMode: String {
+    [.updateDelete, .restoreDelete, .recoverDelete].contains(self) ? "DELETE" : "WAL"
+  }
+
+  /// An application is connected all the time.
+  var isInUse: Bool { [.updateInUse, .restoreInUse].contains(self) }
+
+  fileprivate static let base = """
+    CREATE TABLE item (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+    """
+
+  fileprivate static let rows = """
+    INSERT INTO item (body)
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)
+    SELECT printf('%d ', i) || hex(zeroblob(500)) FROM n;
+    """
+
+  /// Makes the coach on which the verb is then run over and over, and finds out what an undisturbed run
+  /// makes of it.
+  func prepared() async throws -> Prepared {
+    let coach = try TestCoach(
+      migrations: ["0001_items.sql": Self.base, "0002_change.sql": Sample.update])
+    try SampleDatabase.make(
+      coach.database, Self.base + Self.rows, journalMode: journalMode)
+    try Creation.adopt(
+      coach.database, at: SchemaVersion("1") ?? .zero,
+      catalog: try MigrationCatalog(directory: coach.migrations), run: "test",
+      chockVersion: "test")
+    let (image, arguments) = try await lead(coach)
+
+    let start = try TestCoach(image)
+    // What an interrupted update left is no state to come back to.
+    let before = arguments == ["recover"] ? nil : try State(of: start)
+    let undisturbed = try TestCoach(image)
+    let shim = Shim()
+    let answer: TestCoach.Answer
+    do {
+      let application = isInUse ? try ConnectedApplication(undisturbed) : nil
+      defer { withExtendedLifetime(application) {} }
+      answer = try await undisturbed.run(
+        arguments + ["--json"], environment: shim.environment(of: undisturbed))
+    }
+    let calls = shim.calls(of: undisturbed)
+    let isUndone = [Scenario.rollBack, .recover, .recoverDelete].contains(self)
+    guard calls > 0, answer.code == (isUndone ? 1 : 0) else {
+      throw Failure(.inputOutput, "\(rawValue): \(calls) calls, \(answer)")
+    }
+    let after = try State(of: undisturbed)
+    return Prepared(
+      scenario: self, image: image, arguments: arguments, before: before ?? after, after: after,
+      calls: calls, lastRun: start.lastRun?.id)
+  }
+
+  /// Brings the coach to where the verb begins.
+  ///
+  /// - Returns: the coach, and the verb.
+  private func lead(_ coach: TestCoach) async throws -> (TestCoach.Image, [String]) {
+    let arguments: [String]
+    switch self {
+    case .update, .updateDelete, .updateInUse: arguments = ["update", "--offline"]
+    case .rollBack:
+      let config = TestCoach.text(coach.configFile)
+      try coach.folder.write("\(config)\n[update]\nrehearse = false\n", to: "chock.toml")
+      try coach.folder.write(
+        "\(Sample.update)\nINSERT INTO item (body) VALUES (NULL);",
+        to: "migrations/0002_change.sql")
+      arguments = ["update", "--offline"]
+    case .take: arguments = ["snapshots", "take", "--offline"]
+    case .prune:
+      for _ in 1...4 {
+        _ = try await coach.run("snapshots", "take", "--offline")
+      }
+      let config = TestCoach.text(coach.configFile)
+      try coach.folder.write("\(config)\n[snapshots]\nmax_total_bytes = 1\n", to: "chock.toml")
+      arguments = ["snapshots", "prune"]
+    case .restore, .restoreDelete, .restoreInUse, .restoreReplace:
+      let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+      // Newer than what any snapshot holds.
+      try SampleDatabase.change(
+        coach.database, "INSERT INTO note (item_id, text) VALUES (1, 'recorded since')")
+      if self == .restoreReplace {
+        try SampleDatabase.change(
+          coach.database,
+          "PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM; PRAGMA journal_mode = WAL"
+        )
+      }
+      arguments = ["restore", updated.snapshotId ?? "", "--offline", "--yes"]
+    case .recover, .recoverDelete, .recoverDone: return (try await interrupted(coach), ["recover"])
+    }
+    return (try coach.image(), arguments)
+  }
+
+  /// An update that died, and its supervisor with it, when the change was half written, or was
+  /// committed and not yet reported.
+  private func interrupted(_ coach: TestCoach) async throws -> TestCoach.Image {
+    let image = try coach.image()
+    let counter = Shim(phase: .commit)
+    _ = try await coach.run("update", "--offline", environment: counter.environment(of: coach))
+    let calls = counter.calls(of: coach)
+    var last: TestCoach.Image?
+    for number in 1...max(1, calls) {
+      let trial = try TestCoach(image)
+      // Every process dies, so that nobody recovers it.
+      let kill = Shim(.kill, at: [number], isSticky: true, phase: .commit)
+      _ = try await trial.run("update", "--offline", environment: kill.environment(of: trial))
+      try FileSystem.remove(trial.folder(Shim.counter))
+      let interrupted = try trial.image()
+      guard try trial.names(in: "state").contains("run.json") else { break }
+      let isDone = try State(of: trial).version == "2"
+      if isDone, self == .recoverDone { return interrupted }
+      if isDone { break }
+      // Right before the call that makes it new, and all before that call is there.
+      last = interrupted
+    }
+    if let last, self != .recoverDone { return last }
+    throw Failure(.inputOutput, "\(rawValue): no such interruption was found.")
+  }
+}
+
+extension TestCoach {
+  /// The newest run in the history.
+  var lastRun: RunDocument? {
+    (try? StateStore(stateFolder: state, chockVersion: "test").runs(limit: 1))?.first
+      .flatMap { try? JSON.decode(RunDocument.self, from: Array($0.utf8)) }
+  }
+}
+
+/// An application that has the database open.
+struct ConnectedApplication {
+  let connection: Connection
+
+  init(_ coach: TestCoach) throws {
+    connection = try Connection(path: coach.database, mode: .readWrite)
+    try connection.execute("SELECT count(*) FROM item")
+  }
+}
+
+/// A coach as it is when everything has come to rest, and what may lie in its folder then.
+struct State: Sendable, Equatable {
+  var print: String
+  var version: String?
+  var journalMode: String?
+  var snapshots: Int
+  /// Of all files but chock's history, which grows with every run, and the snapshots.
+  var bytes: Int64
+
+  /// Opens, writes and closes the database as its application would: SQLite empties its log then, and
+  /// deletes the journal of a transaction that had changed nothing yet.
+  init(of coach: TestCoach) throws {
+    do {
+      let application = try ConnectedApplication(coach)
+      journalMode = try application.connection.text("PRAGMA journal_mode")
+      print = try coach.fingerprint()
+      version = try coach.ledgerVersion()
+      // What the database itself says stays as it is.
+      try application.connection.execute("PRAGMA user_version = 0")
+    }
+    let files = try coach.files().filter { $1.isRegular && $0 != Shim.counter }
+    snapshots = files.count { $0.0.hasPrefix("state/snapshots/") && $0.0.hasSuffix(".sqlite") }
+    bytes = files.filter { !$0.0.hasPrefix("state/state.db") && !$0.0.contains("/snapshots/") }
+      .reduce(0) { $0 + $1.1.size }
+  }
+}
+
+/// A coach to copy, a verb, and what an undisturbed run of it does.
+struct Prepared: Sendable {
+  let scenario: Scenario
+  let image: TestCoach.Image
+  let arguments: [String]
+  let before: State
+  let after: State
+  /// How many calls an undisturbed run makes.
+  let calls: Int
+  /// With which run the history ends before.
+  let lastRun: String?
+
+  /// What the database must hold when a run says that it ended so; nil when it must not say so.
+  func state(saidBy outcome: Outcome) -> State? {
+    switch (outcome, scenario) {
+    case (.finished, .take), (.refused, _), (.rolledBack, _): before
+    case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
+      (.committed, .recoverDone):
+      after
+    case (.restored, .restore), (.restored, .restoreDelete), (.restored, .restoreInUse),
+      (.restored, .restoreReplace):
+      after
+    default: nil
+    }
+  }
+}
+
+/// How Tests/IOShim is told what to do.
+struct Shim: Sendable {
+  enum Deed: String, Sendable { case kill, eio, enospc }
+
+  static let counter = "calls"
+  var deed: Deed?
+  var points: [Int]
+  var isSticky: Bool
+  var phase: Phase?
+
+  init(_ deed: Deed? = nil, at points: [Int] = [], isSticky: Bool = false, phase: Phase? = nil) {
+    self.deed = deed
+    self.points = points
+    self.isSticky = isSticky
+    self.phase = phase
+  }
+
+  func environment(of coach: TestCoach) -> [String: String] {
+    var variables = [
+      "LD_PRELOAD": TestCoach.shim, "IO_SHIM_UNDER": coach.folder.path,
+      "IO_SHIM_COUNTER": coach.folder(Self.counter),
+    ]
+    variables["IO_SHIM_DO"] = deed?.rawValue
+    if !points.isEmpty { variables["IO_SHIM_AT"] = points.map(String.init).joined(separator: ",") }
+    if isSticky { variables["IO_SHIM_FROM"] = "1" }
+    variables["IO_SHIM_PHASE"] = phase?.rawValue
+    return variables
+  }
+
+  private func number(_ index: Int, of coach: TestCoach) -> Int {
+    let bytes = ((try? FileSystem.read(coach.folder(Self.counter))) ?? nil) ?? []
+    guard bytes.count >= 24 else { return 0 }
+    return bytes[(8 * index)..<(8 * index + 8)].reversed().reduce(0) { $0 << 8 | Int($1) }
+  }
+
+  /// How many calls all processes together have made.
+  func calls(of coach: TestCoach) -> Int { number(0, of: coach) }
+
+  /// At how many calls something was done.
+  func faults(of coach: TestCoach) -> Int { number(2, of: coach) }
+
+  /// The last call at which something was done, such as `write /.../coach.db`.
+  func last(of coach: TestCoach) -> String {
+    let bytes = ((try? FileSystem.read(coach.folder(Self.counter))) ?? nil) ?? []
+    return String(decoding: bytes.dropFirst(24).prefix { $0 != 0 }, as: UTF8.self)
+      .split(separator: coach.folder.path).joined()
+  }
+}

@@ -1,0 +1,180 @@
+import Glibc
+import Migrations
+import Storage
+import Synchronization
+import TestSupport
+import Testing
+import Updating
+
+/// One copy of a coach on which the verb is run once with something done to it, recovered, and judged.
+struct Trial {
+  /// What the run was.
+  struct Result {
+    /// How many calls all processes made, the supervisor's recovery included.
+    var calls: Int
+  }
+
+  private let prepared: Prepared
+  private let shim: Shim
+  /// Such as `update/kill/17`.
+  private let name: String
+  private let coach: TestCoach
+
+  init(_ prepared: Prepared, _ shim: Shim, _ name: String) throws {
+    self.prepared = prepared
+    self.shim = shim
+    self.name = "\(prepared.scenario.rawValue)/\(name)"
+    coach = try TestCoach(prepared.image)
+  }
+
+  func run() async throws -> Result {
+    var application = prepared.scenario.isInUse ? try ConnectedApplication(coach) : nil
+    let call = try coach.start(
+      prepared.arguments + ["--json"], environment: shim.environment(of: coach))
+    let limit = Task {
+      do { try await Task.sleep(for: .seconds(60)) } catch { return false }
+      call.process.signal(SIGKILL)
+      return true
+    }
+    let answer = await call.answer()
+    limit.cancel()
+    let hangs = await limit.value
+    let result = Result(calls: shim.calls(of: coach))
+    let done = shim.faults(of: coach)
+    guard done > 0 else { return result }
+    let isKill = shim.deed == .kill
+    let place = shim.last(of: coach)
+
+    var problems = hangs ? ["it hangs"] : []
+    if isKill {
+      if ![.exited(0), .exited(1), .exited(2), .signalled(SIGKILL)].contains(answer.end) {
+        problems.append("it ended so: \(answer.end)")
+      }
+    } else {
+      if case .signalled = answer.end { problems.append("it crashed") }
+      if answer.error.contains("ended without a result") { problems.append("its worker crashed") }
+    }
+    problems += try await judge(answer, &application)
+    let bad = problems
+    Figures.numbers.withLock {
+      if isKill { $0.kills += done } else { $0.faults += 1 }
+      if !bad.isEmpty { $0.bad += 1 }
+    }
+    if !bad.isEmpty {
+      Issue.record(
+        """
+        CHOCK_TORTURE=\(name) (\(place)): \(bad.joined(separator: "; "))
+        chock \(prepared.arguments.joined(separator: " ")): \(answer)
+        """)
+    }
+    return result
+  }
+
+  /// What is wrong with how it ended.
+  private func judge(
+    _ answer: TestCoach.Answer, _ application: inout ConnectedApplication?
+  ) async throws -> [String] {
+    var problems: [String] = []
+    let first = try? answer.document(RunDocument.self)
+    let recovered = try await coach.run("recover", "--json")
+    let second = try? recovered.document(RunDocument.self)
+    let files = try sizes()
+    let nothing = try await coach.run("recover", "--json")
+    if (try? nothing.document(RunDocument.self))?.outcome != .nothingToDo || nothing.code != 0 {
+      problems.append("a second recovery did something: \(nothing)")
+    }
+    if try sizes() != files { problems.append("a second recovery changed files") }
+    withExtendedLifetime(application) {}
+    application = nil
+
+    guard let state = try? State(of: coach) else {
+      return problems + ["the database cannot be read: \(recovered)"]
+    }
+    let expected = [prepared.before, prepared.after].filter { $0.print == state.print }
+    if expected.isEmpty { problems.append("the database is neither old nor new") }
+    if !expected.isEmpty, !expected.contains(where: { $0.version == state.version }) {
+      problems.append("the ledger says \(state.version ?? "nothing")")
+    }
+    if state.journalMode != prepared.before.journalMode {
+      problems.append("the journal mode is \(state.journalMode ?? "unknown")")
+    }
+    if let most = expected.map(\.bytes).max(), state.bytes > most {
+      problems.append("\(state.bytes - most) bytes are lost")
+    }
+    let counts = [prepared.before.snapshots, prepared.after.snapshots].sorted()
+    if !(counts[0]...counts[1]).contains(state.snapshots) {
+      problems.append("\(state.snapshots) snapshots")
+    }
+
+    // What it said itself, what recovery said, and what the history says.
+    let history = coach.lastRun.flatMap { $0.id == prepared.lastRun ? nil : $0 }
+    // A full or broken disk may keep no history; a kill has no such excuse.
+    if shim.deed == .kill, state.print != prepared.before.print, history == nil {
+      problems.append("the history does not know of it")
+    }
+    for (who, document) in [("it", first), ("recovery", second), ("history", history)] {
+      guard let document, let outcome = document.outcome else { continue }
+      // Says that something is left to do, or that nothing is.
+      if outcome == .needsRecovery, who == "it" { continue }
+      if outcome == .nothingToDo, who == "recovery" || prepared.arguments == ["recover"] {
+        continue
+      }
+      guard let said = prepared.state(saidBy: outcome) else {
+        problems.append("\(who) says \(outcome.rawValue)")
+        continue
+      }
+      if said.print != state.print { problems.append("\(who) says \(outcome.rawValue), falsely") }
+      if [.committed, .finished, .restored].contains(outcome), who != "history",
+        state.snapshots != prepared.after.snapshots
+      {
+        problems.append("\(who) says \(outcome.rawValue), and its snapshot is not there")
+      }
+      if outcome == .restored { problems += rescueProblems(document, who) }
+    }
+    return try problems + tidiness()
+  }
+
+  private func sizes() throws -> [String: Int64] {
+    Dictionary(
+      uniqueKeysWithValues: try coach.files().filter { $1.isRegular }.map { ($0, $1.size) })
+  }
+
+  /// What a restore has overwritten was newer than the snapshot.
+  private func rescueProblems(_ document: RunDocument, _ who: String) -> [String] {
+    guard let rescue = document.rescueCopy else { return ["\(who) names no rescue copy"] }
+    let print = try? SampleDatabase.fingerprint("\(coach.state)/snapshots/\(rescue).sqlite")
+    return print == prepared.before.print ? [] : ["the rescue copy does not hold what there was"]
+  }
+
+  /// What lies about.
+  private func tidiness() throws -> [String] {
+    var problems: [String] = []
+    let names = Set(try coach.files().filter { $1.isRegular }.map(\.0))
+    for name in names {
+      let isKnown =
+        [
+          "chock.toml", "coach.db", "state/lock", "state/state.db", Shim.counter,
+        ].contains(name)
+        || name.hasPrefix("migrations/") || name.hasPrefix("state/snapshots/")
+      if !isKnown { problems.append("\(name) is left") }
+      guard name.hasPrefix("state/snapshots/") else { continue }
+      if name.hasSuffix(".sqlite") {
+        if !names.contains(name.dropLast(".sqlite".count) + ".json") {
+          problems.append("\(name) is not described")
+        }
+      } else if !name.hasSuffix(".json")
+        || !names.contains(name.dropLast(".json".count) + ".sqlite")
+      {
+        problems.append("\(name) is left")
+      }
+    }
+    let store = SnapshotStore(stateFolder: coach.state, chockVersion: "test")
+    for document in try store.list()
+    where try SampleDatabase.fingerprint("\(store.folder)/\(document.id).sqlite")
+      != document.fingerprint
+    {
+      problems.append("snapshot \(document.id) is not what it says")
+    }
+    return problems
+  }
+}

@@ -1,0 +1,94 @@
+import Glibc
+import Migrations
+import SQLite
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("The full check is done in idle time, and what it finds is told", .serialized)
+struct IdleCheckTests {
+  private static let config = """
+    \(TestCoach.development)
+    [integrity]
+    idle_minutes = 0
+    """
+
+  /// Takes a row out of the index that it belongs in, as a program with a bug could.
+  private func damageIndex(_ database: String) throws {
+    let connection = try Connection(path: database, mode: .readWrite)
+    try connection.execute("CREATE INDEX item_by_body ON item (body)")
+    let root = try #require(
+      try connection.integer("SELECT rootpage FROM sqlite_schema WHERE name = 'item_by_body'"))
+    try connection.execute(
+      "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'item_by_body'")
+    let without = try Connection(path: database, mode: .readWrite)
+    try without.execute("INSERT INTO item (body) VALUES ('not in the index')")
+    try without.execute(
+      """
+      PRAGMA writable_schema = ON;
+      INSERT INTO sqlite_schema VALUES
+        ('index', 'item_by_body', 'item', \(root), 'CREATE INDEX item_by_body ON item (body)')
+      """)
+  }
+
+  @Test("A sound database is checked once, and its age is shown", .timeLimit(.minutes(1)))
+  func sound() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let daemon = try await coach.serve()
+    try await waitUntil("the check has ended") { try daemon.status().integrityCheck != nil }
+    let status = try daemon.status()
+    #expect(status.integrityCheck?.problem == nil)
+    #expect(try #require(status.integrityCheckAgeSeconds) < 60)
+    #expect(status.problem == nil)
+    // It is no run: nothing of it is in the history, and an update may begin.
+    let history: HistoryAnswer = try await coach.run("history", "--json").document()
+    #expect(history.runs.isEmpty)
+    #expect(try await daemon.ended(try daemon.startUpdate()).outcome == .committed)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try await coach.run("status").output.contains("Checked    0 days ago: sound"))
+  }
+
+  @Test(
+    "An index that disagrees with its table is found, and keeps updates away",
+    .timeLimit(.minutes(1)))
+  func damaged() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    try damageIndex(coach.database)
+    let daemon = try await coach.serve()
+    try await waitUntil("the check has ended") { try daemon.status().integrityCheck != nil }
+    let status = try daemon.status()
+    #expect(status.integrityCheck?.problem?.contains("missing from index") == true)
+    #expect(status.problem?.code == .databaseCorrupt)
+    #expect(status.problem?.howToClear?.contains("REINDEX") == true)
+    #expect(!status.isSafeToMigrate)
+    #expect(await daemon.stop() == .exited(0))
+
+    try Connection(path: coach.database, mode: .readWrite).execute("REINDEX")
+    let doctor = try await coach.run("doctor", "--integrity")
+    #expect(doctor.output.contains("sound"), "\(doctor)")
+    #expect(try await coach.run("status").output.contains("Checked    0 days ago: sound"))
+  }
+
+  @Test("A config can demand it in every run", .timeLimit(.minutes(1))) func inRun() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[integrity]\nin_run = true\n[update]\nrehearse = false")
+    try damageIndex(coach.database)
+    let before = try coach.fingerprint()
+    let answer = try await coach.run("update", "--offline", "--json")
+    let run: RunDocument = try answer.document()
+    #expect(run.outcome == .rolledBack, "\(answer)")
+    #expect(run.error?.message.contains("missing from index") == true)
+    #expect(try coach.fingerprint() == before)
+  }
+
+  @Test("Programs that have the database open are named", .timeLimit(.minutes(1)))
+  func openers() async throws {
+    let coach = try Sample.coach(config: TestCoach.development)
+    let holder = try Connection(path: coach.database, mode: .readWrite)
+    try holder.execute("BEGIN IMMEDIATE")
+    let status: StatusDocument = try await coach.run("status", "--json").document()
+    #expect(status.openers.map(\.pid) == [Int(getpid())])
+    try holder.execute("ROLLBACK")
+  }
+}

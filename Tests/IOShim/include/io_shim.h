@@ -1,0 +1,1 @@
+// Nothing to call: the library works by being preloaded. SwiftPM wants a header of every C target.
