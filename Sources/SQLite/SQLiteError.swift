@@ -17,7 +17,9 @@ public struct SQLiteError: Error, Sendable, Equatable {
 
   /// What kind of trouble it is; what callers decide by.
   public var kind: Kind {
-    switch code & 0xff {
+    // SQLITE_CONSTRAINT_FOREIGNKEY, a macro that Swift does not import.
+    if code == SQLITE_CONSTRAINT | 3 << 8 { return .foreignKey }
+    return switch code & 0xff {
     case SQLITE_BUSY, SQLITE_LOCKED: .busy
     case SQLITE_INTERRUPT: .interrupted
     case SQLITE_AUTH: .denied
@@ -35,6 +37,6 @@ public struct SQLiteError: Error, Sendable, Equatable {
 
   public enum Kind: Sendable {
     case busy, interrupted, denied, full, inputOutput, corrupt, notADatabase, readOnly, cannotOpen
-    case tooBig, other
+    case tooBig, foreignKey, other
   }
 }

@@ -153,7 +153,7 @@ struct Applier {
         for table in context.guardian.removals where context.result.removals[table] == nil {
           context.result.removals[table] = place
         }
-        let altered = try rootPages(of: context.guardian.alterations)
+        let altered = try schemaRows(of: context.guardian.alterations)
         let started = ContinuousClock.now
         try statement.run()
         try noteRenames(altered, &context.result)
@@ -162,33 +162,32 @@ struct Applier {
     }
   }
 
-  /// RENAME keeps the root page of a table. Asked around each statement: once a table is dropped, its
-  /// root page may be that of another.
-  private func rootPages(of tables: Set<String>) throws(SQLiteError) -> [String: Int64] {
-    var pages: [String: Int64] = [:]
+  /// RENAME keeps the row of a table, or virtual table, in the schema. Asked around each statement: once a
+  /// table is dropped, its row may be that of another.
+  private func schemaRows(of tables: Set<String>) throws(SQLiteError) -> [String: Int64] {
+    var rows: [String: Int64] = [:]
     for table in tables {
       let statement = try connection.prepare(
-        "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
+        "SELECT rowid FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
       try statement.bind(table, at: 1)
-      // 0 in a virtual table.
-      if try statement.step(), statement.integer(0) > 0 { pages[table] = statement.integer(0) }
+      if try statement.step() { rows[table] = statement.integer(0) }
     }
-    return pages
+    return rows
   }
 
   private func noteRenames(
     _ altered: [String: Int64], _ result: inout ApplyReport
   ) throws(SQLiteError) {
-    for (table, page) in altered {
-      let statement = try connection.prepare(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = ?1")
-      try statement.bind(page, at: 1)
+    for (table, row) in altered {
+      let statement = try connection.prepare("SELECT name FROM sqlite_schema WHERE rowid = ?1")
+      try statement.bind(row, at: 1)
       let old = TableKey(table)
       guard try statement.step(), let new = statement.text(0).map(TableKey.init), new != old else {
         continue
       }
-      let original = result.renames.first { $0.value == old }?.key ?? old
-      result.renames[original] = new
+      // Also of what had got that name before, and of the table of before that was rebuilt under it.
+      for (first, last) in result.renames where last == old { result.renames[first] = new }
+      result.renames[old] = new
     }
   }
 

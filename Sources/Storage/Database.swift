@@ -57,6 +57,12 @@ public enum Database {
         .databaseReadOnly, "\(path) cannot be written.", file: path,
         howToClear: "Check its permissions and whether its file system is mounted read-only.")
     }
+    // The log grows until the application's own checkpoint: two checkpointing processes can hit the
+    // WAL-reset bug of SQLite up to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>). Closing the last
+    // connection still empties it: then nobody else is there.
+    try catching(path) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA wal_autocheckpoint = 0")
+    }
     return connection
   }
 
@@ -106,6 +112,10 @@ public enum Database {
       return Failure(
         .inputOutput, "\(path) could not be read or written: \(words).", file: path,
         howToClear: "Check its permissions and the storage device.")
+    case .foreignKey:
+      return Failure(
+        .foreignKeys, "Rows of \(path) would point to nothing: \(words).", file: path,
+        howToClear: "Keep the rows that others refer to, or remove those too.")
     case .denied, .tooBig, .other:
       return Failure(.inputOutput, "\(path): \(words).", file: path)
     }

@@ -80,6 +80,10 @@ extension Snapshot {
     let started = ContinuousClock.now
     let connection = try Database.open(name, mode: .rehearsal)
     connection.keepLogOnClose()
+    // A checkpoint could only fail.
+    try Database.catching(name) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA wal_autocheckpoint = 0")
+    }
     _ = Connection.takeTemporaryPeak()
     let sizeBefore = try Database.bytes(connection)
     var order = order

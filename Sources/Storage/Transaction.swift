@@ -40,10 +40,7 @@ public final class Transaction {
       try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
       // FULL, SQLite's default, does not sync the folder after a rollback journal is unlinked: after a power
       // cut the journal could be there again and undo what was reported as done. EXTRA does.
-      // The log grows until the application's own checkpoint: two checkpointing processes can hit
-      // the WAL-reset bug of SQLite up to 3.51.2 (<https://sqlite.org/wal.html#walresetbug>).
       try connection.execute("PRAGMA synchronous = \(durable ? "EXTRA" : "OFF")")
-      try connection.execute("PRAGMA wal_autocheckpoint = 0")
       // Sorting and statement journals go to files beside the database, not to memory: the worker
       // has to stay small however large the table is.
       try connection.execute("PRAGMA temp_store = FILE; PRAGMA cache_size = -8000")

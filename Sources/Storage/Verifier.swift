@@ -84,8 +84,9 @@ struct Verifier {
     let declared = Dictionary(grouping: expectations) { TableKey($0.value.table) }
     for (key, table) in before.tables.sorted(by: { $0.key < $1.key })
     where declared[key] == nil && !table.isShadow && report.touchedTables.contains(key) {
-      // Also under another name.
-      let left = try rows(now[key] == nil ? report.renames[key] ?? key : key) ?? 0
+      // Under the name that it has now.
+      let renamed = report.renames[key].flatMap { now[$0] == nil ? nil : $0 }
+      let left = try rows(renamed ?? key) ?? 0
       guard left < table.rows else { continue }
       throw located(
         Failure(

@@ -11,6 +11,7 @@
 //   IO_SHIM_DO=kill|stop|eio|enospc
 //   IO_SHIM_FROM=1          not only at N, but at every call from N on
 //   IO_SHIM_PHASE=apply     count only after run.json came to be in this phase
+//   IO_SHIM_ONLY=run.json   count only what is done to files of this name
 //   IO_SHIM_LOG=/file       one record a call that succeeded, in the order in which they took effect
 //
 // Only descriptors that name a regular file or folder below IO_SHIM_UNDER count, and of those not 0, 1
@@ -43,7 +44,7 @@ struct counter {
 };
 
 static bool active, sticky;
-static const char *under, *phase;
+static const char *under, *phase, *only;
 static struct counter own, *counter = &own;
 static uint64_t at[16];
 static int at_count, log_file = -1;
@@ -65,6 +66,7 @@ __attribute__((constructor)) static void start(int argc, char **argv) {
            : !strcmp(text, "eio") ? FAIL_EIO : !strcmp(text, "enospc") ? FAIL_ENOSPC : NOTHING;
   sticky = getenv("IO_SHIM_FROM") != NULL;
   phase = getenv("IO_SHIM_PHASE");
+  only = getenv("IO_SHIM_ONLY");
   if ((text = getenv("IO_SHIM_COUNTER"))) {
     int file = syscall(SYS_openat, AT_FDCWD, text, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file < 0 || syscall(SYS_ftruncate, file, sizeof *counter)) abort();
@@ -100,11 +102,16 @@ static bool is_due(uint64_t call) {
   return false;
 }
 
-// Counts a call. Returns its number (0 while not armed), or -1 with errno when it is to fail. `grows`:
+static bool has_name(const char *path, const char *name) {
+  const char *last = strrchr(path, '/');
+  return last && !strcmp(last + 1, name);
+}
+
+// Counts a call. Returns its number (0 when it does not count), or -1 with errno when it is to fail. `grows`:
 // a full disk refuses it; a full disk still lets files be removed, renamed, emptied and synced.
 static int64_t begin(const char *name, const char *path, bool grows) {
   lock();
-  if (!counter->armed) return 0;
+  if (!counter->armed || (only && !has_name(path, only))) return 0;
   uint64_t call = atomic_fetch_add(&counter->calls, 1) + 1;
   if (!is_due(call) || action == NOTHING || (action == FAIL_ENOSPC && !grows)) return call;
   atomic_fetch_add(&counter->faults, 1);
@@ -347,8 +354,7 @@ int renameat(int old_folder, const char *old, int folder, const char *new) {
   int result = (int)syscall(SYS_renameat2, old_folder, old, folder, new, 0);
   if (result == 0) {
     record("rename", call, &info, "%s\t%s", from, to);
-    const char *name = strrchr(to, '/');
-    if (phase && !counter->armed && name && !strcmp(name, "/run.json") && journal_is_in(phase, to))
+    if (phase && !counter->armed && has_name(to, "run.json") && journal_is_in(phase, to))
       counter->armed = 1;
   }
   return (int)end(result);
