@@ -80,10 +80,14 @@ function renderCurrent() {
   const words = texts.current;
   text(byId("current-lead"), words.lead(status.current_version));
   const newest = status.latest_backup;
+  const check = status.integrity_check;
   facts(byId("current-facts"), [
     newest
       ? { label: words.snapshot, value: capital(moment(newest.created_at)), sub: words.size(newest) }
       : { label: words.snapshot, value: words.snapshotNone },
+    check
+      ? { label: words.check, value: capital(moment(check.finished_at)), sub: check.problem ? words.checkBad : words.checkGood }
+      : { label: words.check, value: words.checkNone },
   ]);
 }
 

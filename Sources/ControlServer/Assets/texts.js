@@ -290,6 +290,10 @@ export const texts = {
       version ? `Your database is at version ${version}. There is nothing to do.` : "There is nothing to do.",
     snapshot: "Newest snapshot",
     snapshotNone: "None yet",
+    check: "Full check",
+    checkNone: "Not done yet; chock does it when it has nothing else to do",
+    checkGood: "sound",
+    checkBad: "damaged",
     size: (snapshot) => [bytes(snapshot.size_bytes), snapshot.verified_at ? "verified" : null]
       .filter(Boolean).join(", "),
   },
