@@ -185,10 +185,17 @@ struct Applier {
       guard try statement.step(), let new = statement.text(0).map(TableKey.init), new != old else {
         continue
       }
-      // Also of what had got that name before, and of the table of before that was rebuilt under it.
       for (first, last) in result.renames where last == old { result.renames[first] = new }
+      // The table of before that has this name, or was rebuilt under it; not one that took the name of a
+      // table that lives on under another.
+      if let elsewhere = result.renames[old], elsewhere != new, try exists(elsewhere) { continue }
       result.renames[old] = new
     }
+  }
+
+  private func exists(_ table: TableKey) throws(SQLiteError) -> Bool {
+    let all = try Database.tables(connection) + Database.tables(connection, type: "virtual")
+    return all.contains { TableKey($0) == table }
   }
 
   /// Runs queries that return problems: no row is a pass.

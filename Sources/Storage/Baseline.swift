@@ -123,7 +123,7 @@ struct ForeignKeyViolations: Sendable {
       guard let child = keys.text(0), let parent = keys.text(1) else { continue }
       let isAffected =
         changed.map { $0.contains(TableKey(child)) || $0.contains(TableKey(parent)) } ?? true
-      if isAffected, found.last != child { found.append(child) }
+      if isAffected, found.last.map(TableKey.init) != TableKey(child) { found.append(child) }
     }
     return found
   }

@@ -7,9 +7,8 @@ struct Journal: Codable, Sendable, Equatable {
   var run: RunDocument
   var phase: Phase
   var databasePath: String
-  /// True when a part of the plan may be committed: then the ledger alone does not tell old from new.
-  /// Nil, in a journal of an older chock: no.
-  var isSegmented: Bool?
+  /// How a part of the plan may have been committed before the whole is; nil: it cannot have been.
+  var partialCommit: PartialCommit?
   /// What tells, after a kill, whether the restore was committed.
   var restoreMark: Restorer.Mark?
   /// How the application kept its journal before the restore.
@@ -18,6 +17,14 @@ struct Journal: Codable, Sendable, Equatable {
   var recoveries = 0
 
   static let attempts = 3
+}
+
+/// What of a plan in several segments may be in the database.
+enum PartialCommit: String, Codable, Sendable {
+  /// Whole segments, each with its ledger rows.
+  case transactions
+  /// Also single statements of a migration that the ledger does not know yet.
+  case statements
 }
 
 /// `run.json`: there is one exactly while a run has not ended.

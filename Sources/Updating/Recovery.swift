@@ -58,7 +58,7 @@ struct RecoveryRun {
     case .apply, .verify, .commit, .done, .restore:
       // One that was taken again, and not named yet.
       context.removeSnapshots(takenFor: journal.run, but: journal.run.snapshotId)
-      return try journal.isSegmented == true ? bySnapshot(journal) : byLedger(journal)
+      return try journal.partialCommit == nil ? byLedger(journal) : bySnapshot(journal)
     }
   }
 
@@ -103,7 +103,7 @@ struct RecoveryRun {
     }
   }
 
-  /// The plan had several segments: the ledger's last row is written with the last of them, and without
+  /// A part of the plan may be committed: the ledger's last row is written with the last of them, and without
   /// it the snapshot is put back. Its content may be there already.
   private func bySnapshot(_ journal: Journal) throws(Failure) -> RunDocument {
     func current() throws(Failure) -> String? {
@@ -111,7 +111,15 @@ struct RecoveryRun {
       return try LedgerTable.read(live)?.current.description
     }
     let isBeingPutBack = journal.phase == .restore
-    if !isBeingPutBack, try current() == journal.run.toVersion { return context.end(.committed) }
+    if !isBeingPutBack {
+      switch (try current(), journal.partialCommit) {
+      case (journal.run.toVersion, _): return context.end(.committed)
+      // The first segment was not committed: SQLite has rolled it back.
+      case (journal.run.fromVersion, .transactions):
+        return context.end(.rolledBack, interruption(journal, "the change was rolled back"))
+      default: break
+      }
+    }
     let undone = interruption(journal, "the snapshot from before was put back")
     if isBeingPutBack, Restorer.Mark(of: journal.databasePath) != journal.restoreMark,
       try current() == journal.run.fromVersion

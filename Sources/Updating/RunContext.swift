@@ -12,7 +12,7 @@ final class RunContext {
   private let clock = ContinuousClock()
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
-  private var isSegmented = false
+  private var partialCommit: PartialCommit?
   private var restoreMark: Restorer.Mark?
   private var journalMode: String?
   private var recoveries = 0
@@ -51,7 +51,7 @@ final class RunContext {
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
-        isSegmented: isSegmented, restoreMark: restoreMark, journalMode: journalMode,
+        partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
         recoveries: recoveries))
     link.send(.phase(phase))
   }
@@ -75,8 +75,11 @@ final class RunContext {
 
   func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
 
-  /// True when a part of the plan may be committed before the whole is.
-  func set(isSegmented: Bool) { self.isSegmented = isSegmented }
+  /// Journals that from now on a part of the plan may be committed.
+  func enter(_ phase: Phase, committing partialCommit: PartialCommit) throws(Failure) {
+    self.partialCommit = partialCommit
+    try enter(phase)
+  }
 
   func markRestore() {
     restoreMark = Restorer.Mark(of: settings.databasePath)
@@ -183,7 +186,7 @@ final class RunContext {
   /// Continues the document of an interrupted run.
   func resume(_ journal: Journal) {
     document = journal.run
-    isSegmented = journal.isSegmented == true
+    partialCommit = journal.partialCommit
     restoreMark = journal.restoreMark
     journalMode = journal.journalMode
     recoveries = journal.recoveries

@@ -102,7 +102,6 @@ struct UpdateRun {
     var snapshot = first
     var isCommitted = false
     do throws(Failure) {
-      context.set(isSegmented: plan.isSegmented)
       try context.enter(.apply)
       let segments = plan.segments
       var order = applyOrder(plan, expected: rehearsal)
@@ -114,8 +113,10 @@ struct UpdateRun {
           // That took its own time.
           order = applyOrder(plan, expected: rehearsal)
         }
-        // Its statements commit one by one.
-        isCommitted = isCommitted || !segment.isTransaction
+        if !segment.isTransaction {
+          try context.enter(.apply, committing: .statements)
+          isCommitted = true
+        }
         try transaction.apply(
           segment, order, baseline: index == 0 ? snapshot?.baseline : nil, rehearsal: rehearsal,
           settings.integrityCheckInRun ? .full : .asRun,
@@ -124,7 +125,11 @@ struct UpdateRun {
             context.progress("check", "Checking the new state")
           })
         if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
-        if isLast { try context.enter(.commit) }
+        if isLast {
+          try context.enter(.commit)
+        } else if segment.isTransaction {
+          try context.enter(.apply, committing: isCommitted ? .statements : .transactions)
+        }
         try transaction.commit()
         isCommitted = true
       }

@@ -1,3 +1,4 @@
+import Glibc
 import Migrations
 import Storage
 import TestSupport
@@ -69,5 +70,26 @@ struct SegmentTests {
     let run: RunDocument = try await coach.run("update", "--offline", "--yes", "--json").document()
     #expect(run.outcome == .rolledBack)
     #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test(
+    "Before a part is committed nothing is put back over what was recorded since",
+    .timeLimit(.minutes(1)))
+  func nothingCommitted() async throws {
+    let coach = try Sample.coach(config: Self.config, update: Sample.endless)
+    try coach.folder.write(Self.vacuum, to: "migrations/0003_vacuum.sql")
+    let watch = try JournalWatch(coach.state)
+    let call = try coach.start(["update", "--offline", "--yes", "--json"])
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: call.process.pid))
+    call.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await call.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+    try SampleDatabase.change(coach.database, "INSERT INTO item (body) VALUES ('since')")
+    let run: RunDocument = try await coach.run("recover", "--json").document()
+    #expect(run.outcome == .rolledBack)
+    #expect(run.rescueCopy == nil)
+    let since = "SELECT count(*) FROM item WHERE body = 'since'"
+    #expect(try SampleDatabase.value(coach.database, since) == "1")
   }
 }

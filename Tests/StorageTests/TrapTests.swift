@@ -351,6 +351,22 @@ import Testing
   }
 
   @Test(
+    "An orphan is found in each of two tables whose names only Swift takes for one",
+    arguments: [("K", "\u{212a}"), ("\u{e4}", "a\u{308}")])
+  func namesOfChildren(first: String, second: String) throws {
+    for (kept, spoiled) in [(first, second), (second, first)] {
+      let sql = [kept, spoiled].map {
+        "CREATE TABLE \"\($0)\" (a REFERENCES p (id)); INSERT INTO \"\($0)\" VALUES (1);"
+      }
+      let workshop = try Workshop(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1);" + sql.joined())
+      let failure = try workshop.failure(
+        of: "UPDATE \"\(kept)\" SET a = 1; UPDATE \"\(spoiled)\" SET a = 99;")
+      #expect(failure.code == .foreignKeys)
+    }
+  }
+
+  @Test(
     "A table that gets another name after it was rebuilt, or that is virtual, has lost nothing",
     arguments: [
       "\(rebuild)\nALTER TABLE trips RENAME TO journeys;",

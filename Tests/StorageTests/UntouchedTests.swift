@@ -130,4 +130,27 @@ struct UntouchedTests {
     #expect(failure.code == .foreignKeys)
     #expect(failure.message.contains("would not fit"))
   }
+
+  @Test(
+    "A table is followed under its new name, also where another took the old one",
+    arguments: [
+      "ALTER TABLE trips RENAME TO old; CREATE TABLE trips (a); ALTER TABLE trips RENAME TO third;",
+      "ALTER TABLE trips RENAME TO t; ALTER TABLE settings RENAME TO trips; ALTER TABLE t RENAME TO settings;",
+      "ALTER TABLE trips RENAME TO a; ALTER TABLE a RENAME TO b; ALTER TABLE b RENAME TO trips;",
+    ], [true, false])
+  func followed(renames: String, loses: Bool) throws {
+    let workshop = try Workshop(
+      """
+      CREATE TABLE trips (id INTEGER PRIMARY KEY); INSERT INTO trips VALUES (1), (2), (3);
+      CREATE TABLE settings (key TEXT); INSERT INTO settings VALUES ('unit');
+      """)
+    guard loses else {
+      try workshop.update(renames)
+      return
+    }
+    let name = renames.contains("old") ? "old" : renames.contains("settings") ? "settings" : "trips"
+    let failure = try workshop.failure(of: "\(renames) DELETE FROM \(name) WHERE id = 1;")
+    #expect(failure.code == .rowsLost)
+    #expect(failure.message.hasPrefix("trips would lose 1 of its 3 rows"))
+  }
 }
