@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 public import Migrations
 import NIOCore
@@ -8,7 +9,7 @@ public import Updating
 
 /// Talks to the daemon over its unix socket: what the command line uses.
 ///
-/// One connection for each request, HTTP/1.1.
+/// One connection for each request, HTTP/1.1. Only the event stream needs NIO.
 public struct ControlClient: Sendable {
   private let socketPath: String
   private let timeLimit: Duration
@@ -44,29 +45,22 @@ public struct ControlClient: Sendable {
     _ method: String, _ path: String, headers: [(name: String, value: String)] = [],
     body: [UInt8]? = nil
   ) async throws(Failure) -> Answer {
-    try await translatingErrors {
-      try await withTimeLimit { deadline in
-        let channel = try await connect()
-        return try await channel.executeThenClose { inbound, outbound in
-          try await outbound.write(
-            contentsOf: parts(method, path, headers + [("connection", "close")], body))
-          var answer = Answer(status: 0, headers: [], body: [])
-          for try await part in inbound {
-            deadline.heard()
-            switch part {
-            case .head(let head):
-              answer.status = Int(head.status.code)
-              answer.headers = head.headers.map { ($0.name, $0.value) }
-            case .body(let buffer):
-              answer.body += buffer.readableBytesView
-            case .end:
-              return answer
-            }
-          }
-          throw Failure(.inputOutput, "The daemon broke off its answer.", file: socketPath)
-        }
+    var fields = [("host", "localhost"), ("connection", "close")] + headers
+    if let body {
+      fields.removeAll { $0.0.lowercased() == "content-type" }
+      fields += [("content-type", "application/json"), ("content-length", "\(body.count)")]
+    }
+    let head = fields.reduce("\(method) \(path) HTTP/1.1\r\n") { "\($0)\($1.0): \($1.1)\r\n" }
+    let request = Array((head + "\r\n").utf8) + (body ?? [])
+    let exchange = SocketExchange(socketPath: socketPath, deadline: .now + timeLimit)
+    // A queue of its own has a thread of its own: the global one shares those that tasks run on.
+    let answer = await withCheckedContinuation {
+      (continuation: CheckedContinuation<Result<Answer, Failure>, Never>) in
+      DispatchQueue(label: "request").async {
+        continuation.resume(returning: Result { () throws(Failure) in try exchange(request) })
       }
     }
+    return try answer.get()
   }
 
   /// The events: the state first, then everything after `since`, then live until the daemon stops.
@@ -90,12 +84,11 @@ public struct ControlClient: Sendable {
   private func follow(
     since: UInt64?, into continuation: AsyncThrowingStream<Event, any Error>.Continuation
   ) async throws {
-    try await withTimeLimit(silence: timeLimit * 3) { deadline in
+    try await withSilenceLimit(timeLimit * 3) { deadline in
       let channel = try await connect()
       let path = "/api/events" + (since.map { "?since=\($0)" } ?? "")
       try await channel.executeThenClose { inbound, outbound in
-        try await outbound.write(
-          contentsOf: parts("GET", path, [("accept", "text/event-stream")], nil))
+        try await outbound.write(contentsOf: [.head(head(path)), .end(nil)])
         var status = 0
         var lines = ServerSentLines()
         for try await part in inbound {
@@ -135,52 +128,55 @@ public struct ControlClient: Sendable {
           }
         }
     } catch let error as IOError where error.errnoCode == EACCES {
-      throw Failure(
-        .notAllowed, "The daemon's socket may not be opened by this user.", file: socketPath,
-        howToClear: "Use sudo, or join the socket's group.")
+      throw Self.notAllowed(socketPath)
     } catch {
-      throw Failure(
-        .noDaemon, "No chock daemon answers.", file: socketPath,
-        howToClear: "Start it (systemctl start chock), or use --offline.")
+      throw Self.noDaemon(socketPath)
     }
   }
 
-  private func parts(
-    _ method: String, _ path: String, _ headers: [(name: String, value: String)], _ body: [UInt8]?
-  ) -> [HTTPClientRequestPart] {
-    var fields = HTTPHeaders([("host", "localhost")])
-    for (name, value) in headers { fields.add(name: name, value: value) }
-    if let body {
-      fields.replaceOrAdd(name: "content-type", value: "application/json")
-      fields.replaceOrAdd(name: "content-length", value: "\(body.count)")
-    }
-    let head = HTTPRequestHead(
-      version: .http1_1, method: HTTPMethod(rawValue: method), uri: path, headers: fields)
-    var parts = [HTTPClientRequestPart.head(head)]
-    if let body { parts.append(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
-    return parts + [.end(nil)]
+  private func head(_ path: String) -> HTTPRequestHead {
+    HTTPRequestHead(
+      version: .http1_1, method: .GET, uri: path,
+      headers: ["host": "localhost", "accept": "text/event-stream"])
   }
 
   // MARK: Time and errors
 
-  /// Ends `work` when it lasts longer than the limit, or, with `silence`, when it hears nothing for
-  /// that long.
-  private func withTimeLimit<Result: Sendable>(
-    silence: Duration? = nil,
-    _ work: @escaping @Sendable (SilenceClock) async throws -> Result
+  static func notAllowed(_ socketPath: String) -> Failure {
+    Failure(
+      .notAllowed, "The daemon's socket may not be opened by this user.", file: socketPath,
+      howToClear: "Use sudo, or join the socket's group.")
+  }
+
+  static func noDaemon(_ socketPath: String) -> Failure {
+    Failure(
+      .noDaemon, "No chock daemon answers.", file: socketPath,
+      howToClear: "Start it (systemctl start chock), or use --offline.")
+  }
+
+  /// Whether the end of its process comes as the end of the stream or as a reset is luck.
+  static func daemonEnded(_ socketPath: String) -> Failure {
+    Failure(
+      .noDaemon, "The daemon ended before it had answered.", file: socketPath,
+      howToClear: "Start it again (systemctl start chock); `chock status` says what became of it.")
+  }
+
+  static func timeout(_ socketPath: String) -> Failure {
+    Failure(
+      .timeout, "The daemon does not answer in time.", file: socketPath,
+      howToClear: "See its log (journalctl -u chock).")
+  }
+
+  /// Ends `work` when it hears nothing for so long.
+  private func withSilenceLimit<Result: Sendable>(
+    _ limit: Duration, _ work: @escaping @Sendable (SilenceClock) async throws -> Result
   ) async throws -> Result {
     let clock = SilenceClock()
     return try await withThrowingTaskGroup(of: Result.self) { group in
       group.addTask { try await work(clock) }
       group.addTask {
-        if let silence {
-          while clock.silence < silence { try await Task.sleep(for: silence - clock.silence) }
-        } else {
-          try await Task.sleep(for: timeLimit)
-        }
-        throw Failure(
-          .timeout, "The daemon does not answer in time.", file: socketPath,
-          howToClear: "See its log (journalctl -u chock).")
+        while clock.silence < limit { try await Task.sleep(for: limit - clock.silence) }
+        throw Self.timeout(socketPath)
       }
       defer { group.cancelAll() }
       guard let result = try await group.next() else { throw CancellationError() }
@@ -197,6 +193,8 @@ public struct ControlClient: Sendable {
       throw failure
     } catch is CancellationError {
       throw Failure(.stopped, "Stopped.")
+    } catch let error as IOError where [ECONNRESET, EPIPE].contains(error.errnoCode) {
+      throw Self.daemonEnded(socketPath)
     } catch {
       throw Failure(.inputOutput, "Talking to the daemon failed: \(error)", file: socketPath)
     }

@@ -74,8 +74,7 @@ public struct StateStore: Sendable {
   /// The documents of the newest runs, newest first.
   public func runs(limit: Int) throws(Failure) -> [String] {
     guard FileSystem.facts(path) != nil else { return [] }
-    let connection = try open()
-    return try Database.catching(path) { () throws(SQLiteError) in
+    return try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare(
         "SELECT document FROM runs ORDER BY started_at DESC, id DESC LIMIT ?1")
       try statement.bind(Int64(limit), at: 1)
@@ -88,8 +87,7 @@ public struct StateStore: Sendable {
   /// Nil when no run has this id.
   public func run(_ id: String) throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }
-    let connection = try open()
-    return try Database.catching(path) { () throws(SQLiteError) in
+    return try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare("SELECT document FROM runs WHERE id = ?1")
       try statement.bind(id, at: 1)
       return try statement.step() ? statement.text(0) : nil
@@ -117,14 +115,28 @@ public struct StateStore: Sendable {
   /// Nil when there was none, or something has happened to the database since.
   public func integrityCheck(of path: String) throws(Failure) -> IntegrityCheck? {
     guard FileSystem.facts(self.path) != nil else { return nil }
-    let connection = try open()
-    let text = try Database.catching(self.path) { () throws(SQLiteError) in
+    let text = try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare(
         "SELECT document FROM integrity_checks WHERE database_path = ?1")
       try statement.bind(path, at: 1)
       return try statement.step() ? statement.text(0) : nil
     }
     return text.flatMap { try? JSON.decode(IntegrityCheck.self, from: Array($0.utf8)) }
+  }
+
+  /// A question only reads. When the file cannot answer it, be it damaged or of an older chock, it is
+  /// put in order and asked again.
+  private func asking<R>(
+    _ question: (Connection) throws(SQLiteError) -> R
+  ) throws(Failure) -> R {
+    func answer(_ connection: Connection) throws(Failure) -> R {
+      try Database.catching(path) { () throws(SQLiteError) in try question(connection) }
+    }
+    do throws(Failure) {
+      return try answer(try Database.open(path))
+    } catch {
+      return try answer(try open())
+    }
   }
 
   /// A damaged file is kept aside and a new history begun: no snapshot and no run depends on it.
