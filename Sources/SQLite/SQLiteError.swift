@@ -15,10 +15,15 @@ public struct SQLiteError: Error, Sendable, Equatable {
     self.offset = offset
   }
 
+  /// The code of a write that found no room.
+  public static let full = SQLITE_FULL
+
   /// What kind of trouble it is; what callers decide by.
   public var kind: Kind {
     // SQLITE_CONSTRAINT_FOREIGNKEY, a macro that Swift does not import.
     if code == SQLITE_CONSTRAINT | 3 << 8 { return .foreignKey }
+    // SQLITE_IOERR_SHMSIZE: the shared memory of a WAL database could not grow.
+    if code == SQLITE_IOERR | 19 << 8 { return .full }
     return switch code & 0xff {
     case SQLITE_BUSY, SQLITE_LOCKED: .busy
     case SQLITE_INTERRUPT: .interrupted

@@ -66,6 +66,25 @@ public enum Database {
     return connection
   }
 
+  /// Opens for writing what a COMMIT that failed, or was killed, may have left: what the connection says then
+  /// stays so, also after a power cut.
+  ///
+  /// Opening plays back a hot journal, or reads the log. A transaction that changes nothing is then
+  /// committed. It syncs what may only have been written; and while others are connected it takes the place
+  /// of a commit that is in the log but not in its index, which the next to read the log from its start
+  /// would take for valid.
+  ///
+  /// - Throws: what `openForWriting` throws, and why the transaction could not be committed.
+  public static func openSettled(_ path: String) throws(Failure) -> Connection {
+    let connection = try openForWriting(path, busyTimeout: 30_000)
+    try catching(path) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE")
+      let same = try connection.integer("PRAGMA user_version") ?? 0
+      try connection.execute("PRAGMA user_version = \(same); COMMIT")
+    }
+    return connection
+  }
+
   /// Runs `body`; what SQLite throws becomes a failure that names the file.
   static func catching<R>(
     _ path: String, _ body: () throws(SQLiteError) -> R

@@ -197,6 +197,13 @@ public enum FileSystem {
     guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
   }
 
+  /// Removes a folder and the files in it, if it is there.
+  public static func removeFolder(_ path: String) throws(Failure) {
+    guard facts(path) != nil else { return }
+    for name in try names(in: path) { try remove("\(path)/\(name)") }
+    guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+  }
+
   /// Makes a file's content, or a folder's entries, durable.
   public static func sync(_ path: String) throws(Failure) {
     let file = open(path, O_RDONLY | O_CLOEXEC)

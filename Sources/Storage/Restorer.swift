@@ -12,20 +12,24 @@ import SQLite
 public struct Restorer {
   public let databasePath: String
   public let store: SnapshotStore
-  /// Where the files of a damaged database are kept.
+  /// Where the files of a damaged database are kept: a folder for each run.
   public let rescueFolder: String
   let stop: StopSignal
   let progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+  /// Called before the file is replaced, for which it has to leave WAL mode, with the mode to bring back.
+  let willReplace: (_ journalMode: String?) throws(Failure) -> Void
 
   public init(
     databasePath: String, store: SnapshotStore, rescueFolder: String, stop: StopSignal,
-    progress: @escaping (_ step: String, _ done: Int64, _ total: Int64) -> Void
+    progress: @escaping (_ step: String, _ done: Int64, _ total: Int64) -> Void,
+    willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
   ) {
     self.databasePath = databasePath
     self.store = store
     self.rescueFolder = rescueFolder
     self.stop = stop
     self.progress = progress
+    self.willReplace = willReplace
   }
 
   /// What changes exactly when a restore is committed, and never by the application's own writes: the
@@ -42,19 +46,16 @@ public struct Restorer {
     }
   }
 
-  /// How the database at `path` keeps its journal (`wal`, `delete`); nil when it cannot be read.
-  public static func journalMode(of path: String) -> String? {
-    (try? Database.open(path)).flatMap { try? $0.text("PRAGMA journal_mode") } ?? nil
-  }
-
   /// Brings back how the application keeps its journal: replacing the file has to leave WAL mode first.
   ///
-  /// - Parameter mode: what `journalMode` said before; nil: nothing is known, and nothing done.
+  /// - Parameter mode: what `willReplace` was told; nil: it never left its mode.
   public static func bringBack(mode: String?, of path: String) throws(Failure) {
     guard mode == "wal" else { return }
     let live = try Database.openForWriting(path, busyTimeout: 30_000)
     let now = try Database.catching(path) { () throws(SQLiteError) in
-      try live.text("PRAGMA journal_mode = WAL")
+      // Run to its end: the pragma answers before it commits.
+      try live.execute("PRAGMA journal_mode = WAL")
+      return try live.text("PRAGMA journal_mode")
     }
     guard now == "wal" else {
       throw Failure(
@@ -101,7 +102,11 @@ public struct Restorer {
         }
       } else {
         try checkNobodyHasItOpen()
-        let mode = try leaveWAL(live)
+        let mode = try Database.catching(databasePath) { () throws(SQLiteError) in
+          try live.text("PRAGMA journal_mode")
+        }
+        try willReplace(mode)
+        if mode == "wal" { try leaveWAL(live) }
         do throws(Failure) {
           try holdAlone(live)
           report.rescueCopy = try rescue(live, unlike: document, run: run)
@@ -115,7 +120,8 @@ public struct Restorer {
       switch error.code {
       case .databaseMissing, .databaseEmpty, .databaseCorrupt, .notADatabase:
         try checkNobodyHasItOpen()
-        report.setAside = try setAside(run: run)
+        report.setAside = try setAside()
+        try willReplace(document.journalMode)
         try replace(mode: document.journalMode, with: path) { () throws(Failure) in
           try commit(report)
         }
@@ -237,18 +243,17 @@ public struct Restorer {
   }
 
   /// Keeps the files of a database that cannot be read. The main file stays until it is replaced.
-  private func setAside(run: String) throws(Failure) -> String? {
+  private func setAside() throws(Failure) -> String? {
     let there = ([""] + Self.sidecars).filter { FileSystem.facts(databasePath + $0) != nil }
     guard !there.isEmpty else { return nil }
-    let folder = "\(rescueFolder)/\(run)"
-    try FileSystem.makeFolder(folder)
+    try FileSystem.makeFolder(rescueFolder)
     for suffix in there {
-      let copy = folder + "/damaged.sqlite" + suffix
+      let copy = rescueFolder + "/damaged.sqlite" + suffix
       try FileSystem.copy(databasePath + suffix, to: copy, stop: stop)
       try FileSystem.sync(copy)
     }
-    try FileSystem.sync(folder)
-    return folder
+    try FileSystem.sync(rescueFolder)
+    return rescueFolder
   }
 
   private func replace(
@@ -280,11 +285,9 @@ public struct Restorer {
   }
 
   /// Moves what the log holds into the file and removes the log; only the last user of a file can.
-  private func leaveWAL(_ live: Connection) throws(Failure) -> String? {
+  private func leaveWAL(_ live: Connection) throws(Failure) {
     try Database.catching(databasePath) { () throws(SQLiteError) in
-      let mode = try live.text("PRAGMA journal_mode")
-      if mode == "wal" { try live.execute("PRAGMA journal_mode = DELETE") }
-      return mode
+      try live.execute("PRAGMA journal_mode = DELETE")
     }
   }
 

@@ -6,10 +6,14 @@ public import SQLite
 /// It ends with `commit()`; in every other case it is rolled back.
 public final class Transaction {
   private let connection: Connection
+  private let plan: Plan
+  private let isDurable: Bool
   private var isOpen = false
 
-  private init(_ connection: Connection) {
+  private init(_ connection: Connection, _ plan: Plan, isDurable: Bool) {
     self.connection = connection
+    self.plan = plan
+    self.isDurable = isDurable
   }
 
   deinit {
@@ -35,7 +39,7 @@ public final class Transaction {
         howToClear:
           "Update in steps: chock update --to VERSION, up to and then including \(first.version).")
     }
-    let transaction = Transaction(connection)
+    let transaction = Transaction(connection, plan, isDurable: durable)
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
       // FULL, SQLite's default, does not sync the folder after a rollback journal is unlinked: after a power
@@ -132,7 +136,8 @@ public final class Transaction {
   /// Makes it durable. The progress handler is disarmed: an interrupted COMMIT leaves the
   /// transaction open.
   ///
-  /// - Throws: when SQLite could not commit; the transaction is rolled back then.
+  /// - Throws: when SQLite could not commit; the transaction is rolled back then. `.needsPerson` when it
+  ///   cannot be told whether it is.
   public func commit() throws(Failure) {
     connection.interrupt(when: nil)
     // An interrupted statement can end the whole transaction: what ran after it would be half a plan.
@@ -146,7 +151,24 @@ public final class Transaction {
       isOpen = false
     } catch {
       rollBack()
-      throw Database.failure(error, connection.fileName)
+      let failure = Database.failure(error, connection.fileName)
+      // Locks are taken, and room is found, before the last write that a commit needs.
+      guard isDurable, error.kind != .busy, error.code != SQLiteError.full else { throw failure }
+      guard try isCommitted(although: failure) else { throw failure }
+    }
+  }
+
+  /// A COMMIT that returned an error may have come to pass: SQLite syncs the folder after the journal is
+  /// gone, and the log after the last frame is in it.
+  private func isCommitted(although failure: Failure) throws(Failure) -> Bool {
+    do throws(Failure) {
+      return try LedgerTable.read(try Database.openSettled(connection.fileName))?.current == plan.to
+    } catch {
+      throw Failure(
+        .needsPerson,
+        "The commit failed, and whether it came to pass cannot be told: \(failure.message) \(error.message)",
+        file: connection.fileName,
+        howToClear: "Look after the disk (`dmesg`), then start chock again: it finds out.")
     }
   }
 

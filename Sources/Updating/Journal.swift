@@ -11,7 +11,7 @@ struct Journal: Codable, Sendable, Equatable {
   var partialCommit: PartialCommit?
   /// What tells, after a kill, whether the restore was committed.
   var restoreMark: Restorer.Mark?
-  /// How the application kept its journal before the restore.
+  /// How the application kept its journal, when a restore has to leave that mode.
   var journalMode: String?
   /// How often recovery has begun; three failures end in recovery mode.
   var recoveries = 0

@@ -112,6 +112,7 @@ struct RestoreRun {
   }
 
   private func restore() -> RunDocument {
+    var isCommitting = false
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
@@ -119,6 +120,7 @@ struct RestoreRun {
         [context] report throws(Failure) in
         context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
         try context.enter(.commit)
+        isCommitting = true
       }
       context.forgetIntegrityCheck()
       context.prune()
@@ -126,11 +128,10 @@ struct RestoreRun {
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
       // commit on the database is what recovery says.
-      guard context.document.phase != .commit, (try? context.bringBackJournalMode()) != nil else {
+      guard !isCommitting, (try? context.bringBackJournalMode()) != nil else {
         return context.end(.needsRecovery, error)
       }
-      context.set(rescueCopy: nil, setAside: nil)
-      context.removeSnapshots(takenFor: context.document)
+      context.discardNewerState()
       return context.end(.refused, error)
     }
   }
@@ -139,8 +140,10 @@ struct RestoreRun {
 extension RunContext {
   func restorer(stop: StopSignal) -> Restorer {
     Restorer(
-      databasePath: settings.databasePath, store: snapshots, rescueFolder: settings.rescueFolder,
-      stop: stop, progress: copyProgress)
+      databasePath: settings.databasePath, store: snapshots,
+      rescueFolder: settings.rescueFolder(of: document.id),
+      stop: stop, progress: copyProgress,
+      willReplace: { [self] mode throws(Failure) in try willReplace(mode) })
   }
 
   /// Undoes an update of which a part is committed. Nothing stops it: what is there now is neither
@@ -153,6 +156,17 @@ extension RunContext {
       [self] report throws(Failure) in
       set(rescueCopy: report.rescueCopy, setAside: report.setAside)
       try enterRestore()
+    }
+  }
+
+  /// Removes what was kept of the newer state by a restore that has changed nothing; a failure is only logged.
+  func discardNewerState() {
+    set(rescueCopy: nil, setAside: nil)
+    removeSnapshots(takenFor: document)
+    do throws(Failure) {
+      try FileSystem.removeFolder(settings.rescueFolder(of: document.id))
+    } catch {
+      link.send(.log("A copy of the damaged files could not be removed: \(error.message)"))
     }
   }
 

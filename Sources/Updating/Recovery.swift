@@ -65,13 +65,12 @@ struct RecoveryRun {
   /// A restore is committed or not; it is never begun again, since the application may have written
   /// and the coach may be driving.
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
-    let isReadable = (try? Database.openForWriting(journal.databasePath)) != nil
+    let isReadable = (try? Database.openSettled(journal.databasePath)) != nil
     if isReadable { try context.bringBackJournalMode() }
     guard journal.phase == .commit,
       Restorer.Mark(of: journal.databasePath) != journal.restoreMark
     else {
-      context.set(rescueCopy: nil, setAside: nil)
-      context.removeSnapshots(takenFor: journal.run)
+      context.discardNewerState()
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
     guard isReadable else {
@@ -85,8 +84,7 @@ struct RecoveryRun {
 
   /// SQLite has rolled the transaction back, or it was committed with its ledger rows: never in between.
   private func byLedger(_ journal: Journal) throws(Failure) -> RunDocument {
-    // Opened for writing, so that SQLite's own recovery (a hot journal, the log) takes place.
-    let live = try Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
+    let live = try Database.openSettled(journal.databasePath)
     let current = try LedgerTable.read(live)?.current.description
     switch current {
     case journal.run.toVersion: return context.end(.committed)
@@ -107,7 +105,7 @@ struct RecoveryRun {
   /// it the snapshot is put back. Its content may be there already.
   private func bySnapshot(_ journal: Journal) throws(Failure) -> RunDocument {
     func current() throws(Failure) -> String? {
-      let live = try Database.openForWriting(journal.databasePath, busyTimeout: 30_000)
+      let live = try Database.openSettled(journal.databasePath)
       return try LedgerTable.read(live)?.current.description
     }
     let isBeingPutBack = journal.phase == .restore
@@ -121,8 +119,8 @@ struct RecoveryRun {
       }
     }
     let undone = interruption(journal, "the snapshot from before was put back")
-    if isBeingPutBack, Restorer.Mark(of: journal.databasePath) != journal.restoreMark,
-      try current() == journal.run.fromVersion
+    if isBeingPutBack, (try? current()) == journal.run.fromVersion,
+      Restorer.Mark(of: journal.databasePath) != journal.restoreMark
     {
       try context.bringBackJournalMode()
       return context.end(.rolledBack, undone)

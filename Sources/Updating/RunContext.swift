@@ -16,6 +16,7 @@ final class RunContext {
   private var restoreMark: Restorer.Mark?
   private var journalMode: String?
   private var recoveries = 0
+  private var published: Phase?
 
   var settings: UpdateSettings { order.settings }
   var stop: StopSignal { link.stop }
@@ -53,10 +54,13 @@ final class RunContext {
         run: document, phase: phase, databasePath: settings.databasePath,
         partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
         recoveries: recoveries))
-    link.send(.phase(phase))
+    if published != phase { link.send(.phase(phase)) }
+    published = phase
   }
 
   private func note(_ phase: Phase?) {
+    // Journaled again, because something else has changed.
+    guard phase != document.phase else { return }
     let now = clock.now
     if let former = document.phase {
       document.phases.append(
@@ -81,9 +85,12 @@ final class RunContext {
     try enter(phase)
   }
 
-  func markRestore() {
-    restoreMark = Restorer.Mark(of: settings.databasePath)
-    journalMode = Restorer.journalMode(of: settings.databasePath) ?? journalMode
+  func markRestore() { restoreMark = Restorer.Mark(of: settings.databasePath) }
+
+  /// Journals the mode that a restore has to bring back.
+  func willReplace(_ journalMode: String?) throws(Failure) {
+    self.journalMode = journalMode
+    try enterRestore()
   }
 
   /// After a restore that failed or was interrupted.

@@ -134,8 +134,8 @@ struct UpdateRun {
         isCommitted = true
       }
     } catch {
-      guard isCommitted, let snapshot else { return context.end(.rolledBack, error) }
-      return undo(snapshot, error)
+      if isCommitted, let snapshot { return undo(snapshot, error) }
+      return context.end(error.code == .needsPerson ? .needsRecovery : .rolledBack, error)
     }
     return finish()
   }

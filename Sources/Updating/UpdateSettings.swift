@@ -76,7 +76,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   var workFolder: String { stateDirectory + "/work" }
   /// For SQLite's temporary files, which have no name: beside the database, since /tmp may be in memory.
   var temporaryFolder: String { FileSystem.parent(databasePath) }
-  var rescueFolder: String { stateDirectory + "/rescue" }
+  func rescueFolder(of run: String) -> String { "\(stateDirectory)/rescue/\(run)" }
 
   /// Bytes that a run may need in the state folder, before a rehearsal has measured it: the snapshot,
   /// and the log that a rebuild of the largest table writes.

@@ -1,3 +1,4 @@
+import Glibc
 import Migrations
 import SQLite
 import Storage
@@ -12,11 +13,17 @@ enum Scenario: String, CaseIterable, Sendable {
   case updateInUse = "update-in-use"
   /// A statement fails in the live database, and everything before it is taken back.
   case rollBack = "roll-back"
+  /// With a VACUUM in the middle, which no transaction holds.
+  case segments
+  /// The last of them fails in the live database, and the snapshot is put back.
+  case segmentsUndone = "segments-undone"
   case restore
   case restoreDelete = "restore-delete"
   case restoreInUse = "restore-in-use"
   /// The page size has changed since the snapshot, so the file is replaced.
   case restoreReplace = "restore-replace"
+  /// The database cannot be read any more: its files are kept, the log included.
+  case setAside = "set-aside"
   case take, prune
   /// Recovery of an update that died in the middle of its commit, and of one that died behind it.
   case recover
@@ -66,7 +73,7 @@ enum Scenario: String, CaseIterable, Sendable {
         arguments + ["--json"], environment: shim.environment(of: undisturbed))
     }
     let calls = shim.calls(of: undisturbed)
-    let isUndone = [Scenario.rollBack, .recover, .recoverDelete].contains(self)
+    let isUndone = [Scenario.rollBack, .segmentsUndone, .recover, .recoverDelete].contains(self)
     guard calls > 0, answer.code == (isUndone ? 1 : 0) else {
       throw Failure(.inputOutput, "\(rawValue): \(calls) calls, \(answer)")
     }
@@ -90,6 +97,18 @@ enum Scenario: String, CaseIterable, Sendable {
         "\(Sample.update)\nINSERT INTO item (body) VALUES (NULL);",
         to: "migrations/0002_change.sql")
       arguments = ["update", "--offline"]
+    case .segments, .segmentsUndone:
+      try coach.folder.write(
+        "-- Transaction: none\nPRAGMA auto_vacuum = FULL;\nVACUUM;",
+        to: "migrations/0003_vacuum.sql")
+      try coach.folder.write(
+        self == .segments ? "CREATE TABLE extra (a TEXT) STRICT;" : "SELECT broken;",
+        to: "migrations/0004_last.sql")
+      if self == .segmentsUndone {
+        let config = TestCoach.text(coach.configFile)
+        try coach.folder.write("\(config)\n[update]\nrehearse = false\n", to: "chock.toml")
+      }
+      arguments = ["update", "--offline"]
     case .take: arguments = ["snapshots", "take", "--offline"]
     case .prune:
       for _ in 1...4 {
@@ -110,6 +129,15 @@ enum Scenario: String, CaseIterable, Sendable {
         )
       }
       arguments = ["restore", updated.snapshotId ?? "", "--offline", "--yes"]
+    case .setAside:
+      let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+      let application = try ConnectedApplication(coach)
+      try application.connection.execute(
+        "INSERT INTO note (item_id, text) VALUES (1, 'only in the log')")
+      try FileSystem.overwrite(coach.database, at: 4 * 4096, with: 0xff, count: 100)
+      let image = try coach.image()
+      withExtendedLifetime(application) {}
+      return (image, ["restore", updated.snapshotId ?? "", "--offline", "--yes"])
     case .recover, .recoverDelete, .recoverDone: return (try await interrupted(coach), ["recover"])
     }
     return (try coach.image(), arguments)
@@ -150,6 +178,18 @@ extension TestCoach {
   }
 }
 
+extension FileSystem {
+  /// Damages a file where it lies.
+  static func overwrite(_ path: String, at offset: Int, with byte: UInt8, count: Int) throws {
+    let file = open(path, O_WRONLY | O_CLOEXEC)
+    defer { close(file) }
+    let bytes = [UInt8](repeating: byte, count: count)
+    guard pwrite(file, bytes, count, offset) == count else {
+      throw Failure(.inputOutput, "It could not be damaged.", file: path)
+    }
+  }
+}
+
 /// An application that has the database open.
 struct ConnectedApplication {
   let connection: Connection
@@ -170,7 +210,8 @@ struct State: Sendable, Equatable {
   var bytes: Int64
 
   /// Opens, writes and closes the database as its application would: SQLite empties its log then, and
-  /// deletes the journal of a transaction that had changed nothing yet.
+  /// deletes the journal of a transaction that had changed nothing yet. Of one that is damaged the bytes
+  /// count.
   init(of coach: TestCoach) throws {
     do {
       let application = try ConnectedApplication(coach)
@@ -179,6 +220,9 @@ struct State: Sendable, Equatable {
       version = try coach.ledgerVersion()
       // What the database itself says stays as it is.
       try application.connection.execute("PRAGMA user_version = 0")
+    } catch let error as Failure where error.code == .databaseCorrupt {
+      // But for the header, which counts commits.
+      print = "damaged, \((try FileSystem.read(coach.database) ?? []).dropFirst(100).hashValue)"
     }
     let files = try coach.files().filter { $1.isRegular && $0 != Shim.counter }
     snapshots = files.count { $0.0.hasPrefix("state/snapshots/") && $0.0.hasSuffix(".sqlite") }
@@ -204,10 +248,10 @@ struct Prepared: Sendable {
     switch (outcome, scenario) {
     case (.finished, .take), (.refused, _), (.rolledBack, _): before
     case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
-      (.committed, .recoverDone):
+      (.committed, .recoverDone), (.committed, .segments):
       after
     case (.restored, .restore), (.restored, .restoreDelete), (.restored, .restoreInUse),
-      (.restored, .restoreReplace):
+      (.restored, .restoreReplace), (.restored, .setAside):
       after
     default: nil
     }
@@ -216,13 +260,17 @@ struct Prepared: Sendable {
 
 /// How Tests/IOShim is told what to do.
 struct Shim: Sendable {
-  enum Deed: String, Sendable { case kill, eio, enospc }
+  /// `hold` lets the thread wait that makes the call; `stop` stops the process.
+  enum Deed: String, Sendable { case kill, stop, hold, eio, enospc }
 
   static let counter = "calls"
   var deed: Deed?
   var points: [Int]
   var isSticky: Bool
   var phase: Phase?
+  /// Nothing but files of this name, and processes of this role.
+  var file: String?
+  var role: String?
 
   init(_ deed: Deed? = nil, at points: [Int] = [], isSticky: Bool = false, phase: Phase? = nil) {
     self.deed = deed
@@ -240,7 +288,16 @@ struct Shim: Sendable {
     if !points.isEmpty { variables["IO_SHIM_AT"] = points.map(String.init).joined(separator: ",") }
     if isSticky { variables["IO_SHIM_FROM"] = "1" }
     variables["IO_SHIM_PHASE"] = phase?.rawValue
+    variables["IO_SHIM_ONLY"] = file
+    variables["IO_SHIM_ROLE"] = role
     return variables
+  }
+
+  /// Lets a thread go on that is held.
+  func release(_ coach: TestCoach) {
+    let file = open(coach.folder(Self.counter), O_WRONLY | O_CLOEXEC)
+    _ = withUnsafeBytes(of: UInt64(2).littleEndian) { pwrite(file, $0.baseAddress, $0.count, 8) }
+    close(file)
   }
 
   private func number(_ index: Int, of coach: TestCoach) -> Int {

@@ -95,19 +95,20 @@ struct Trial {
     if !expected.isEmpty, !expected.contains(where: { $0.version == state.version }) {
       problems.append("the ledger says \(state.version ?? "nothing")")
     }
-    if state.journalMode != prepared.before.journalMode {
+    if !expected.isEmpty, !expected.contains(where: { $0.journalMode == state.journalMode }) {
       problems.append("the journal mode is \(state.journalMode ?? "unknown")")
     }
     if let most = expected.map(\.bytes).max(), state.bytes > most {
       problems.append("\(state.bytes - most) bytes are lost")
     }
-    let counts = [prepared.before.snapshots, prepared.after.snapshots].sorted()
-    if !(counts[0]...counts[1]).contains(state.snapshots) {
-      problems.append("\(state.snapshots) snapshots")
-    }
-
     // What it said itself, what recovery said, and what the history says.
     let history = coach.lastRun.flatMap { $0.id == prepared.lastRun ? nil : $0 }
+    let counts = [prepared.before.snapshots, prepared.after.snapshots].sorted()
+    // An update that was undone keeps what it had changed.
+    let rescued = prepared.scenario == .segments && history?.rescueCopy != nil ? 1 : 0
+    if !(counts[0]...counts[1] + rescued).contains(state.snapshots) {
+      problems.append("\(state.snapshots) snapshots")
+    }
     // A full or broken disk may keep no history; a kill has no such excuse.
     if shim.deed == .kill, state.print != prepared.before.print, history == nil {
       problems.append("the history does not know of it")
@@ -141,6 +142,11 @@ struct Trial {
 
   /// What a restore has overwritten was newer than the snapshot.
   private func rescueProblems(_ document: RunDocument, _ who: String) -> [String] {
+    if prepared.scenario == .setAside {
+      let names = document.setAside.flatMap { try? FileSystem.names(in: $0) } ?? []
+      let isAll = ["damaged.sqlite", "damaged.sqlite-wal"].allSatisfy(names.contains)
+      return isAll ? [] : ["\(who) names no folder with what there was: \(names)"]
+    }
     guard let rescue = document.rescueCopy else { return ["\(who) names no rescue copy"] }
     let print = try? SampleDatabase.fingerprint("\(coach.state)/snapshots/\(rescue).sqlite")
     return print == prepared.before.print ? [] : ["the rescue copy does not hold what there was"]
@@ -155,7 +161,7 @@ struct Trial {
         [
           "chock.toml", "coach.db", "state/lock", "state/state.db", Shim.counter,
         ].contains(name)
-        || name.hasPrefix("migrations/") || name.hasPrefix("state/snapshots/")
+        || ["migrations/", "state/snapshots/", "state/rescue/"].contains(where: name.hasPrefix)
       if !isKnown { problems.append("\(name) is left") }
       guard name.hasPrefix("state/snapshots/") else { continue }
       if name.hasSuffix(".sqlite") {

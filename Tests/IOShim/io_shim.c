@@ -2,19 +2,19 @@
 // at chosen numbers kills the process, stops it or makes the call fail; it can also write down every
 // such call with its bytes, so that a test can build what a power cut would have left.
 //
-//   IO_SHIM_UNDER=/folder   only what lies below it (a path without links)
+//   IO_SHIM_UNDER=/folder   only it and what lies below it (a path without links)
 //   IO_SHIM_ROLE=worker     only in a process whose argv[1] is this word
 //   IO_SHIM_COUNTER=/file   the counter, in a file that is mapped: it survives a kill and goes on in the
 //                           next process. Three little-endian 64-bit numbers: calls, armed, faults;
 //                           behind them as text the last call at which something was done.
 //   IO_SHIM_AT=N[,M...]     the calls, from 1 over all processes, before which something is done:
-//   IO_SHIM_DO=kill|stop|eio|enospc
+//   IO_SHIM_DO=kill|stop|hold|eio|enospc; `hold` lets only the calling thread wait, until `armed` is 2
 //   IO_SHIM_FROM=1          not only at N, but at every call from N on
 //   IO_SHIM_PHASE=apply     count only after run.json came to be in this phase
 //   IO_SHIM_ONLY=run.json   count only what is done to files of this name
 //   IO_SHIM_LOG=/file       one record a call that succeeded, in the order in which they took effect
 //
-// Only descriptors that name a regular file or folder below IO_SHIM_UNDER count, and of those not 0, 1
+// Only descriptors that name a regular file or folder within IO_SHIM_UNDER count, and of those not 0, 1
 // and 2, and only calls that would change something: an open that creates or empties, an unlink of what
 // is there. Nothing is remembered of a descriptor: /proc/self/fd knows the path that its file has now.
 // System calls are made directly, in their "at" form, which every architecture has.
@@ -36,6 +36,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 struct counter {
@@ -48,7 +49,7 @@ static const char *under, *phase, *only;
 static struct counter own, *counter = &own;
 static uint64_t at[16];
 static int at_count, log_file = -1;
-static enum { NOTHING, KILL, STOP, FAIL_EIO, FAIL_ENOSPC } action;
+static enum { NOTHING, KILL, STOP, HOLD, FAIL_EIO, FAIL_ENOSPC } action;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 __attribute__((constructor)) static void start(int argc, char **argv) {
@@ -63,7 +64,7 @@ __attribute__((constructor)) static void start(int argc, char **argv) {
   }
   if ((text = getenv("IO_SHIM_DO")))
     action = !strcmp(text, "kill") ? KILL : !strcmp(text, "stop") ? STOP
-           : !strcmp(text, "eio") ? FAIL_EIO : !strcmp(text, "enospc") ? FAIL_ENOSPC : NOTHING;
+           : !strcmp(text, "hold") ? HOLD : !strcmp(text, "eio") ? FAIL_EIO : !strcmp(text, "enospc") ? FAIL_ENOSPC : NOTHING;
   sticky = getenv("IO_SHIM_FROM") != NULL;
   phase = getenv("IO_SHIM_PHASE");
   only = getenv("IO_SHIM_ONLY");
@@ -124,6 +125,11 @@ static int64_t begin(const char *name, const char *path, bool grows) {
     kill(getpid(), SIGSTOP);
     lock();
     return call;
+  case HOLD:
+    unlock();
+    while (counter->armed != 2) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    lock();
+    return call;
   default:
     unlock();
     errno = action == FAIL_EIO ? EIO : ENOSPC;
@@ -167,9 +173,9 @@ __attribute__((format(printf, 4, 5))) static void record(
 
 // MARK: What counts
 
-static bool is_below(const char *path) {
+static bool is_within(const char *path) {
   size_t length = strlen(under);
-  return strncmp(path, under, length) == 0 && path[length] == '/';
+  return strncmp(path, under, length) == 0 && (path[length] == '/' || path[length] == 0);
 }
 
 // A descriptor's file, and the path that it has now or had before it was removed.
@@ -184,7 +190,7 @@ static bool counts(int file, char path[PATH_MAX], struct stat *info) {
   static const char removed[] = " (deleted)";
   if (info->st_nlink == 0 && (size_t)length > strlen(removed))
     path[(size_t)length - strlen(removed)] = 0;
-  return is_below(path);
+  return is_within(path);
 }
 
 // The absolute form of a path argument.
@@ -200,7 +206,7 @@ static bool counts_at(int folder, const char *given, char path[PATH_MAX]) {
     base[length] = 0;
     if (snprintf(path, PATH_MAX, "%s/%s", base, given) >= PATH_MAX) return false;
   }
-  return is_below(path);
+  return is_within(path);
 }
 
 // The word of the top-level member "phase": the run inside has one of that name too.

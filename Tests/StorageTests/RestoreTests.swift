@@ -90,7 +90,7 @@ import Testing
     #expect(report.rescueCopy == nil)
     if let damaged {
       let folder = try #require(report.setAside)
-      #expect(folder == workshop.folder("state/rescue/run-2"))
+      #expect(folder == workshop.folder("state/rescue"))
       #expect(try FileSystem.read(folder + "/damaged.sqlite") == damaged)
     }
     #expect(try workshop.names(".").filter { $0.contains("chock-restore") } == [])
