@@ -134,11 +134,11 @@ public struct Script: Sendable {
     String(decoding: bytes[min(start, count)..<min(max(start, end), count)], as: UTF8.self)
   }
 
-  /// Goes past white space and comments, so that a statement's line is that of its first word.
+  /// Goes past white space, comments and empty statements, so that a statement begins with its first word.
   mutating func skipBlank() {
     while offset < count {
       let byte = bytes[offset]
-      if byte == 0x20 || (0x09...0x0d).contains(byte) {
+      if byte == 0x20 || (0x09...0x0d).contains(byte) || byte == UInt8(ascii: ";") {
         offset += 1
       } else if byte == UInt8(ascii: "-"), bytes[offset + 1] == UInt8(ascii: "-") {
         while offset < count, bytes[offset] != UInt8(ascii: "\n") { offset += 1 }

@@ -89,7 +89,7 @@ struct ForeignKeyViolations: Sendable {
   }
 
   /// Beyond this many the rows are only counted, so that memory stays small.
-  private static let limit = 100_000
+  private static let limit = 10_000
 
   private(set) var rows: [Row: Int] = [:]
   private(set) var count = 0
@@ -143,7 +143,7 @@ struct ForeignKeyViolations: Sendable {
     if count <= Self.limit { rows[row, default: 0] += 1 }
   }
 
-  /// Violations that were not there before. With more than 100,000 before, only a higher count tells.
+  /// Violations that were not there before. With more than 10,000 before, only a higher count tells.
   ///
   /// - Parameters:
   ///   - name: what a table of before is called now.

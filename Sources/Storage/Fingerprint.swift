@@ -10,8 +10,9 @@ public import SQLite
 public struct Fingerprint: Codable, Sendable, Equatable {
   public var schema = "chock.FINGERPRINT/1"
   /// How `total` begins: digests that were computed in another way are not compared.
-  static let algorithm = "fp1:"
-  /// One digest over all tables but chock's own ledger.
+  static let algorithm = "fp2:"
+  /// One digest over all tables but chock's own ledger, and the application's numbers in the header:
+  /// `user_version` and `application_id`.
   public var total: String
   public var tables: [Table]
 
@@ -51,16 +52,19 @@ public struct Fingerprint: Codable, Sendable, Equatable {
         found.append(try Table(name, connection))
       }
       tables = found
-      let others = try Self.schemaDigest(nil, connection)
+      let others = [
+        try Self.schemaDigest(nil, connection),
+        "\(try connection.integer("PRAGMA user_version") ?? 0)",
+        "\(try connection.integer("PRAGMA application_id") ?? 0)",
+      ]
       total =
         Self.algorithm
         + Self.hex(
           SHA256.hash(
             data: Array(
               (tables.filter { $0.name != LedgerTable.name }
-                .map { "\($0.name)\u{0}\($0.rows)\u{0}\($0.digest)\u{0}\($0.schemaDigest)" } + [
-                  others
-                ])
+                .map { "\($0.name)\u{0}\($0.rows)\u{0}\($0.digest)\u{0}\($0.schemaDigest)" }
+                + others)
                 .joined(separator: "\n").utf8)))
     } catch {
       if let requested = stop.requested { throw requested }
@@ -90,7 +94,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
           let statement = try connection.prepare(
             """
             SELECT type, name, sql FROM sqlite_schema
-            WHERE tbl_name = ?1 AND sql IS NOT NULL ORDER BY type, name
+            WHERE tbl_name = ?1 COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name
             """)
           try statement.bind(table, at: 1)
           return statement
@@ -100,7 +104,7 @@ public struct Fingerprint: Codable, Sendable, Equatable {
           """
           SELECT type, name, sql FROM sqlite_schema
           WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%'
-            OR tbl_name IN (SELECT name FROM sqlite_schema WHERE type = 'view')
+            OR tbl_name COLLATE NOCASE IN (SELECT name FROM sqlite_schema WHERE type = 'view')
           ORDER BY type, name
           """)
       }
@@ -114,7 +118,8 @@ public struct Fingerprint: Codable, Sendable, Equatable {
       try connection.prepare(
         """
         SELECT type, name, sql FROM sqlite_schema
-        WHERE sql IS NOT NULL AND tbl_name <> '\(LedgerTable.name)' ORDER BY type, name
+        WHERE sql IS NOT NULL AND tbl_name <> '\(LedgerTable.name)' COLLATE NOCASE
+        ORDER BY type, name
         """))
   }
 

@@ -219,8 +219,9 @@ struct Verifier {
   private func checkIntegrity() throws(Failure) {
     let file = connection.fileName
     guard thoroughness == .asRehearsal else {
-      return try Database.check(
+      try Database.check(
         connection, thoroughness == .full ? .full : .quick, file: file, failingAs: .integrity)
+      return
     }
     let touched = report.touchedTables.union(report.renames.values)
     for (key, name) in try names() where touched.contains(key) {

@@ -84,13 +84,21 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     do throws(Failure) {
       let connection = try Database.openForWriting(settings.databasePath)
-      try Database.check(
+      let drifted = try Database.check(
         connection, file: settings.databasePath, failingAs: .databaseCorrupt)
       findings.append(
         Finding(
           subject: "Database", isGood: true,
           found:
             "\(settings.databasePath), \(ByteCount.text(try Database.bytes(connection))), sound"))
+      if drifted > 0 {
+        findings.append(
+          Finding(
+            subject: "Constraints", isGood: nil,
+            found:
+              "\(drifted) values do not keep a CHECK, NOT NULL or type of their table; updates leave them"
+          ))
+      }
       let ledger = try LedgerTable.read(connection)
       findings.append(
         Finding(

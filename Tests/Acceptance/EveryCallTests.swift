@@ -51,6 +51,20 @@ struct EveryCallTests {
     }
   }
 
+  /// Whether it came to pass is not what SQLite answers then, but what the disk holds.
+  @Test(
+    "Each call of a commit that fails", .timeLimit(.minutes(10)),
+    arguments: [Scenario.update, .updateDelete, .updateInUse, .segments])
+  func commit(_ scenario: Scenario) async throws {
+    guard Selection.wants(scenario) else { return }
+    let prepared = try await Cache.shared.prepared(scenario)
+    try await forEach(Selection.points(prepared, "commit", few: 24, of: 24)) { point in
+      var shim = Shim(.eio, at: [point], phase: .commit)
+      shim.role = "worker"
+      _ = try await Trial(prepared, shim, "commit/\(point)").run()
+    }
+  }
+
   /// As many at a time as there are processors, and one that waits for its syncs.
   private func forEach(
     _ points: [Int], _ body: @escaping @Sendable (Int) async throws -> Void
@@ -75,16 +89,19 @@ private enum Selection {
     return torture.prefix { $0 != "/" } == scenario.rawValue
   }
 
-  static func points(_ prepared: Prepared, _ name: String, few: Int) -> [Int] {
-    if isAll { return Array(1...prepared.calls) }
+  static func points(
+    _ prepared: Prepared, _ name: String, few: Int, of calls: Int? = nil
+  ) -> [Int] {
+    let calls = calls ?? prepared.calls
+    if isAll { return Array(1...calls) }
     if let torture {
       // SCENARIO/NAME/N or SCENARIO/NAME/N+M
       let parts = torture.split(separator: "/")
       guard parts.count == 3, parts[1] == name else { return [] }
       return [Int(parts[2].prefix { $0 != "+" }) ?? 1]
     }
-    let count = min(few, prepared.calls)
-    return (0..<count).map { 1 + $0 * (prepared.calls - 1) / max(1, count - 1) }
+    let count = min(few, calls)
+    return (0..<count).map { 1 + $0 * (calls - 1) / max(1, count - 1) }
   }
 
   /// Where the recovery from a kill at `point` is killed itself, counted from there.

@@ -84,12 +84,14 @@ struct Trial {
       problems.append("a second recovery did something: \(nothing)")
     }
     if try sizes() != files { problems.append("a second recovery changed files") }
+    let onDisk = application == nil ? nil : try await coach.fingerprintOnDisk()
     withExtendedLifetime(application) {}
     application = nil
 
     guard let state = try? State(of: coach) else {
       return problems + ["the database cannot be read: \(recovered)"]
     }
+    if let onDisk, onDisk != state.print { problems.append("the log holds something else") }
     let expected = [prepared.before, prepared.after].filter { $0.print == state.print }
     if expected.isEmpty { problems.append("the database is neither old nor new") }
     if !expected.isEmpty, !expected.contains(where: { $0.version == state.version }) {

@@ -83,7 +83,7 @@ enum FaultTable {
         .init(.daemonKilled, "plan", .refused, .interrupted, .old, "", exit: 69),
         .init(.hang, "plan", .rolledBack, .timeout, .old, "", exit: 1),
         .init(.eio, "plan", .rolledBack, .interrupted, .old, "", exit: 74),
-        .init(.enospc, "plan", .refused, .noSpace, .old, "", exit: 75),
+        .init(.enospc, "plan safety", .refused, .noSpace, .old, "", exit: 75),
         .init(.journal, "plan", .refused, .inputOutput, .old, "", exit: 74),
         // It is noticed when the worker asks.
         .init(.gate, "plan safety", .refused, .gateClosed, .old, "", exit: 75),

@@ -104,7 +104,7 @@ extension FaultTable.Row {
   }
 
   /// Right before the next phase is journaled, so that it is that one in which it is noticed.
-  var isAtEnd: Bool { fault == .gate && phase == .plan }
+  var isAtEnd: Bool { [.gate, .enospc].contains(fault) && phase == .plan }
 
   /// At which call of the phase: the first syncs the journal that names it, and it is not yet published.
   var call: Int { story == .segments && phase == .apply ? 40 : isFrozen ? 1 : 2 }

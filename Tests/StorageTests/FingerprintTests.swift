@@ -41,6 +41,20 @@ import Testing
       "SELECT typeof(\(left)) = typeof(\(right)) AND \(left) IS \(right)") == 1
   }
 
+  @Test(
+    "What belongs to a table counts however its name was spelled, and so do the numbers in the header",
+    arguments: [
+      "CREATE TRIGGER r AFTER INSERT ON ITEMS BEGIN SELECT 1; END", "CREATE INDEX i ON Items (v)",
+      "CREATE TRIGGER r INSTEAD OF INSERT ON ALL_ITEMS BEGIN SELECT 1; END",
+      "PRAGMA user_version = 7", "PRAGMA application_id = 7",
+    ])
+  func everything(change: String) throws {
+    let sql = "CREATE TABLE items (v); CREATE VIEW all_items AS SELECT v FROM items;"
+    let a = try fingerprint("a", sql)
+    let b = try fingerprint("b", "\(sql) \(change);")
+    #expect(a.total != b.total)
+  }
+
   @Test("What moves between columns or rows changes the digest") func borders() throws {
     let table = "CREATE TABLE t (a, b); INSERT INTO t VALUES "
     var totals: Set<String> = []

@@ -154,6 +154,20 @@ import Testing
     #expect(try workshop.restore(id, run: "run-3").isNothing)
   }
 
+  @Test(
+    "What is newer is kept, be it only a trigger or a number in the header",
+    arguments: [
+      "CREATE TRIGGER r AFTER INSERT ON TRIPS BEGIN SELECT 1; END", "PRAGMA user_version = 7",
+    ])
+  func smallDifference(change: String) throws {
+    let workshop = try Workshop()
+    let id = try workshop.snapshot().document.id
+    try workshop.execute(change)
+    let newer = try workshop.fingerprint()
+    let rescue = try workshop.store.find(try #require(try workshop.restore(id).rescueCopy))
+    #expect(try SampleDatabase.fingerprint(rescue.path) == newer)
+  }
+
   @Test("A damaged snapshot is refused before anything is touched") func damagedSnapshot() throws {
     let workshop = try Workshop()
     let snapshot = try workshop.snapshot()

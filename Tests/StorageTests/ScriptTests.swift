@@ -164,7 +164,7 @@ import Testing
     let sql = """
       -- Transaction: none
       PRAGMA auto_vacuum = FULL;
-      VACUUM;
+      ;;VACUUM;
       """
     let content = try workshop.value("SELECT count(*) || sum(length(value)) FROM readings")
     try workshop.update(sql)
