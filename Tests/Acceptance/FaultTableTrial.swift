@@ -205,6 +205,8 @@ struct FaultTrial {
 
   /// Does to the worker, or beside it, what the row says.
   private func interfere(_ shim: Shim, _ daemon: Daemon) async throws {
+    // Nobody would find it any more.
+    defer { shim.release(coach) }
     var found: JournalWatch.Frozen?
     try await waitUntil("the worker stands still") {
       guard shim.faults(of: coach) > 0,

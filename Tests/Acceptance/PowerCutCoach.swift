@@ -15,6 +15,9 @@ final class PowerCutCoach: Sendable {
     case snapshot, prune
     /// The recovery after a power cut in an update: the power is cut again.
     case recovery
+    /// An update whose worker is killed when its commit is written and not yet synced; what the recovery
+    /// then says has to be true whatever a power cut takes.
+    case killed
   }
 
   enum Mode: String, Sendable, CaseIterable {
@@ -33,6 +36,8 @@ final class PowerCutCoach: Sendable {
   struct Contents: Sendable {
     var undone: String
     var done: String
+    /// What it has to hold from when a result was reported.
+    var reported: String
     var versions: [String: String]
   }
 
@@ -103,10 +108,12 @@ final class PowerCutCoach: Sendable {
     let oldPrint = try Self.copyPrint(path, outer, then: "")
     let newPrint = try Self.copyPrint(path, outer, then: Sample.change)
     var contents = Contents(
-      undone: oldPrint, done: newPrint, versions: [oldPrint: "1", newPrint: "2"])
+      undone: oldPrint, done: newPrint, reported: newPrint,
+      versions: [oldPrint: "1", newPrint: "2"])
 
     var arguments = ["update", "--offline", "--json"]
     var config: String?
+    var kill: Int?
     switch scenario.kind {
     case .update: break
     case .restore, .replace:
@@ -121,11 +128,12 @@ final class PowerCutCoach: Sendable {
       try Self.write(Self.newerRow, path)
       let newerPrint = try Self.copyPrint(path, outer, then: "")
       contents = Contents(
-        undone: newerPrint, done: oldPrint, versions: [newerPrint: "2", oldPrint: "1"])
+        undone: newerPrint, done: oldPrint, reported: oldPrint,
+        versions: [newerPrint: "2", oldPrint: "1"])
       arguments = ["restore", run.snapshotId ?? "", "--yes", "--offline", "--json"]
     case .snapshot:
       arguments = ["snapshots", "take", "--offline", "--json"]
-      contents.done = oldPrint
+      (contents.done, contents.reported) = (oldPrint, oldPrint)
     case .prune:
       for _ in 0..<3 {
         _ = try await Self.succeed(coach, ["snapshots", "take", "--offline", "--json"])
@@ -134,7 +142,7 @@ final class PowerCutCoach: Sendable {
         TestCoach.text(coach.configFile) + "\n" + Self.pruning, to: "prune.toml")
       config = coach.folder("prune.toml")
       arguments = ["snapshots", "prune", "--json"]
-      contents.done = oldPrint
+      (contents.done, contents.reported) = (oldPrint, oldPrint)
     case .recovery:
       // Where it is the database's turn to recover: the commit has begun.
       let update = try await PowerCutCoach(
@@ -146,12 +154,19 @@ final class PowerCutCoach: Sendable {
       try update.write(
         PowerCut(position: position, loss: .random, seed: generator.next()))
       let print = try Self.copyPrint(path, outer, then: "")
-      contents.undone = print
-      contents.done = print
+      (contents.undone, contents.done, contents.reported) = (print, print, print)
       arguments = ["recover", "--json"]
+    case .killed:
+      let update = try await PowerCutCoach(
+        Scenario(kind: .update, mode: scenario.mode), coach, outer, arguments, config: nil,
+        contents)
+      try update.write(PowerCut(position: 0, loss: .all, seed: seed))
+      kill = update.lastSync
+      // Who is connected knows nothing of a commit that is not yet in the index of the log.
+      if scenario.mode == .connected { contents.reported = oldPrint }
     }
     (operations, start, kept, milestones, snapshots) = try await Self.record(
-      scenario, coach, outer, arguments, config: config)
+      scenario, coach, outer, arguments, config: config, kill: kill)
     self.contents = contents
   }
 
@@ -167,7 +182,7 @@ final class PowerCutCoach: Sendable {
 
   private static func record(
     _ scenario: Scenario, _ coach: TestCoach, _ outer: TemporaryFolder, _ arguments: [String],
-    config: String?
+    config: String?, kill: Int? = nil
   ) async throws -> (
     [DiskOperation], Disk, [Int: String], Milestones,
     (start: [SnapshotDocument], end: [SnapshotDocument])
@@ -176,7 +191,7 @@ final class PowerCutCoach: Sendable {
     let root = outer("disk")
     let before = try store.list()
     let start = try Disk(root)
-    let vault = outer("kept-\(arguments[0])")
+    let vault = outer("kept-\(arguments[0])-\(kill ?? 0)")
     try FileSystem.makeFolder(vault)
     var kept: [Int: String] = [:]
     for (path, number) in start.filePaths {
@@ -189,13 +204,18 @@ final class PowerCutCoach: Sendable {
       scenario.mode == .connected ? try Connection(path: coach.database, mode: .readWrite) : nil
     application?.keepLogOnClose()
     _ = try application?.integer("SELECT count(*) FROM item")
-    let log = outer("log-\(arguments[0])")
-    let answer = try await coach.run(
-      arguments,
-      environment: DiskOperation.logging(to: log, under: outer.path), config: config)
+    let log = outer("log-\(arguments[0])-\(kill ?? 0)")
+    var environment = DiskOperation.logging(to: log, under: outer.path)
+    if let kill {
+      environment["IO_SHIM_COUNTER"] = outer("counter")
+      environment["IO_SHIM_PHASE"] = Phase.commit.rawValue
+      environment["IO_SHIM_DO"] = "kill"
+      environment["IO_SHIM_AT"] = "\(kill)"
+    }
+    let answer = try await coach.run(arguments, environment: environment, config: config)
     withExtendedLifetime(application) {}
     // What a recovery reports depends on what it found.
-    guard answer.code == 0 || arguments[0] == "recover" else {
+    guard answer.code == 0 || arguments[0] == "recover" || kill != nil else {
       throw Failure(.inputOutput, "The command to record failed: \(arguments)\n\(answer)")
     }
     let operations = try DiskOperation.read(log, below: root)
@@ -244,6 +264,23 @@ final class PowerCutCoach: Sendable {
       milestones.hasEnded = operations.count
     }
     return milestones
+  }
+
+  /// The number of the last sync of the commit, counted from its journal on: the log's, or the folder's after
+  /// the rollback journal has gone.
+  private var lastSync: Int {
+    let data = FileSystem.parent(database)
+    let commit = operations.indices.filter {
+      milestones.commitBegins <= $0 && $0 < milestones.isReported
+    }
+    let last = commit.last {
+      switch operations[$0] {
+      case .sync(_, let path): path.hasPrefix(data)
+      case .syncFolder(let path): path == data
+      default: false
+      }
+    }
+    return (last ?? 0) - milestones.commitBegins + 1
   }
 
   private static func succeed(_ coach: TestCoach, _ arguments: [String]) async throws

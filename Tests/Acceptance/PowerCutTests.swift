@@ -22,7 +22,8 @@ struct PowerCutTests {
         [
           Scenario(kind: .update, mode: .wal), Scenario(kind: .update, mode: .delete),
           Scenario(kind: .restore, mode: .connected), Scenario(kind: .snapshot, mode: .delete),
-          Scenario(kind: .prune, mode: .wal),
+          Scenario(kind: .prune, mode: .wal), Scenario(kind: .killed, mode: .wal),
+          Scenario(kind: .killed, mode: .delete),
         ], 2
       )
     }
