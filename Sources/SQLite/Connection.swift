@@ -56,9 +56,6 @@ public final class Connection {
   /// The version of the library in use, such as `3.40.1`.
   public static var sqliteVersion: String { String(cString: sqlite3_libversion()) }
 
-  /// The same as a number, such as 3040001.
-  public static var sqliteVersionNumber: Int { Int(sqlite3_libversion_number()) }
-
   // MARK: Running SQL
 
   /// Runs statements that give no rows that anybody needs.

@@ -55,11 +55,14 @@ struct DoctorCommand: AsyncParsableCommand {
     findings.append(fullCheck(settings))
     findings.append(folder("State folder", settings.stateDirectory))
     findings.append(space(settings))
-    let users = Openers.programs(of: settings.databasePath).map(\.description)
+    let users = Openers.programs(of: settings.databasePath)
     findings.append(
       Finding(
         subject: "In use by", isGood: nil,
-        found: users.isEmpty ? "no other program that we may see" : users.joined(separator: ", ")))
+        found: users.isEmpty
+          ? "no other program that we may see"
+          : users.map(\.description).joined(separator: ", ")))
+    findings += libraries(users)
     let status = try await session.daemon()?.status()
     findings.append(
       Finding(
@@ -70,14 +73,26 @@ struct DoctorCommand: AsyncParsableCommand {
   }
 
   private var sqlite: Finding {
-    let isFixed = Connection.sqliteVersionNumber >= 3_051_003
-    return Finding(
+    Finding(
       subject: "SQLite", isGood: nil,
-      found: "version \(Connection.sqliteVersion)"
-        + (isFixed
-          ? ""
-          : ": has the WAL-reset bug (two programs that checkpoint at the same moment); chock does not checkpoint while another program has the database open")
-    )
+      found: words(SQLiteLibrary(path: "", version: Connection.sqliteVersion)))
+  }
+
+  /// The libraries of the programs that have the database open.
+  private func libraries(_ users: [Opener]) -> [Finding] {
+    users.flatMap { user in
+      SQLiteLibrary.loaded(by: user.pid).map { library in
+        Finding(
+          subject: "SQLite of \(user)", isGood: nil, found: "\(library.path), \(words(library))")
+      }
+    }
+  }
+
+  private func words(_ library: SQLiteLibrary) -> String {
+    "version \(library.version)"
+      + (library.hasWALResetBug
+        ? ": has the WAL-reset bug (two programs that checkpoint at the same moment); chock does not checkpoint while another program has the database open"
+        : "")
   }
 
   private func database(_ settings: UpdateSettings) -> [Finding] {

@@ -82,7 +82,8 @@ struct IdleCheckTests {
     #expect(try coach.fingerprint() == before)
   }
 
-  @Test("Programs that have the database open are named", .timeLimit(.minutes(1)))
+  @Test(
+    "Programs that have the database open are named, with their SQLite", .timeLimit(.minutes(1)))
   func openers() async throws {
     let coach = try Sample.coach(config: TestCoach.development)
     let holder = try Connection(path: coach.database, mode: .readWrite)
@@ -90,5 +91,18 @@ struct IdleCheckTests {
     let status: StatusDocument = try await coach.run("status", "--json").document()
     #expect(status.openers.map(\.pid) == [Int(getpid())])
     try holder.execute("ROLLBACK")
+    let library = try #require(SQLiteLibrary.loaded(by: Int(getpid())).first)
+    #expect(library.version == Connection.sqliteVersion)
+    let doctor = try await coach.run("doctor")
+    #expect(doctor.output.contains("\(library.path), version \(library.version)"), "\(doctor)")
+  }
+
+  @Test(
+    "A library that has the WAL-reset bug is told from one that has not",
+    arguments: [
+      ("3.6.23", false), ("3.7.0", true), ("3.40.1", true), ("3.51.2", true), ("3.51.3", false),
+    ])
+  func walResetBug(version: String, isThere: Bool) {
+    #expect(SQLiteLibrary(path: "", version: version).hasWALResetBug == isThere)
   }
 }
