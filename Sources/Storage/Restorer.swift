@@ -90,6 +90,8 @@ public struct Restorer {
     let (path, document) = try store.find(id)
     var report = Report()
     var witness: Witness?
+    // Without WAL it holds all locks until it is compared: nobody can write in between.
+    var holder: Connection?
     do throws(Failure) {
       let live = try Database.openForWriting(databasePath, busyTimeout: 30_000)
       // If it turns out to be damaged, its files are kept as they are, the log included.
@@ -100,6 +102,7 @@ public struct Restorer {
         } commit: { () throws(Failure) in
           try commit(report)
         }
+        if witness == nil { holder = live }
       } else {
         try checkNobodyHasItOpen()
         let mode = try Database.catching(databasePath) { () throws(SQLiteError) in
@@ -129,7 +132,8 @@ public struct Restorer {
       }
     }
     progress("compare with the snapshot", 0, 1)
-    try compare(with: path, document, witness)
+    let restored = if let holder { holder } else { try Database.open(databasePath) }
+    try compare(restored, with: path, document, witness)
     return report
   }
 
@@ -204,7 +208,7 @@ public struct Restorer {
       }
     }
     try Database.catching(databasePath) { () throws(SQLiteError) in try backup.finish() }
-    // Without WAL the connection has to close, so that its locks are released.
+    // Without WAL the connection keeps its locks until it closes.
     return isWAL ? Witness(connection: live, dataVersion: dataVersion) : nil
   }
 
@@ -292,9 +296,8 @@ public struct Restorer {
   }
 
   private func compare(
-    with path: String, _ document: SnapshotDocument, _ witness: Witness?
+    _ live: Connection, with path: String, _ document: SnapshotDocument, _ witness: Witness?
   ) throws(Failure) {
-    let live = try Database.open(databasePath)
     let wanted =
       if let known = document.knownFingerprint { known } else {
         try Fingerprint(try Database.open(path)).total

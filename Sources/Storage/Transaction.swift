@@ -95,16 +95,18 @@ public final class Transaction {
         try LedgerTable.create(connection)
       }
       let applier = Applier(connection: connection, order: order)
+      let version = try dataVersion()
       if !plan.isTransaction { try commit() }
       let report = try applier.apply(plan)
       if !plan.isTransaction { try lock() }
+      let isAlone = try dataVersion() == version
       try verifying()
       connection.interrupt {
         order.stop.requested != nil || order.deadline.map { .now > $0 } == true
       }
       defer { connection.interrupt(when: nil) }
       try Verifier(
-        connection: connection, plan: plan, report: report, before: before,
+        connection: connection, plan: plan, report: report, before: before, isAlone: isAlone,
         thoroughness: thoroughness, rehearsal: rehearsal
       ).verify()
       if !plan.isTransaction {
@@ -123,6 +125,12 @@ public final class Transaction {
         throw Failure.runTimeout
       }
       throw error
+    }
+  }
+
+  private func dataVersion() throws(Failure) -> Int64 {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try connection.dataVersion()
     }
   }
 

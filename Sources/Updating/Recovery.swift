@@ -56,8 +56,9 @@ struct RecoveryRun {
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
     case .apply, .verify, .commit, .done, .restore:
-      // One that was taken again, and not named yet.
-      context.removeSnapshots(takenFor: journal.run, but: journal.run.snapshotId)
+      // One that was taken again, and not named yet. What the rescue copy holds may be nowhere else.
+      context.removeSnapshots(
+        takenFor: journal.run, but: [journal.run.snapshotId, journal.run.rescueCopy])
       return try journal.partialCommit == nil ? byLedger(journal) : bySnapshot(journal)
     }
   }
@@ -131,6 +132,9 @@ struct RecoveryRun {
         file: journalFile.path, howToClear: "Restore one: `chock snapshots list`.")
     }
     try context.putBack(snapshot)
+    // The rescue copy of an attempt that was not committed: a newer one holds the same and more.
+    context.removeSnapshots(
+      takenFor: journal.run, but: [snapshot, context.document.rescueCopy])
     return context.end(.rolledBack, undone)
   }
 

@@ -191,10 +191,10 @@ extension RunContext {
   }
 
   /// Removes the snapshots and rescue copies of a run that has changed nothing; a failure is only logged.
-  func removeSnapshots(takenFor run: RunDocument, but kept: String? = nil) {
+  func removeSnapshots(takenFor run: RunDocument, but kept: [String?] = []) {
     do throws(Failure) {
       for snapshot in try snapshots.list()
-      where snapshot.run == run.id && snapshot.reason != .manual && snapshot.id != kept {
+      where snapshot.run == run.id && snapshot.reason != .manual && !kept.contains(snapshot.id) {
         try snapshots.delete(snapshot.id)
         if document.snapshotId == snapshot.id { set(snapshot: nil) }
       }

@@ -115,6 +115,7 @@ struct Trial {
     if shim.deed == .kill, state.print != prepared.before.print, history == nil {
       problems.append("the history does not know of it")
     }
+    let stored = try SnapshotStore(stateFolder: coach.state, chockVersion: "test").list().map(\.id)
     for (who, document) in [("it", first), ("recovery", second), ("history", history)] {
       guard let document, let outcome = document.outcome else { continue }
       // Says that something is left to do, or that nothing is.
@@ -133,6 +134,9 @@ struct Trial {
         problems.append("\(who) says \(outcome.rawValue), and its snapshot is not there")
       }
       if outcome == .restored { problems += rescueProblems(document, who) }
+      if let copy = document.rescueCopy, !stored.contains(copy) {
+        problems.append("\(who) names a rescue copy that is not there")
+      }
     }
     return try problems + tidiness()
   }

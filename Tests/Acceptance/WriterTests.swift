@@ -1,98 +1,152 @@
 import Glibc
 import Migrations
 import Storage
+import Synchronization
 import TestSupport
 import Testing
 import Updating
 
-/// The sample coach of `make run`, smaller, with an application that reads and writes all the time.
-@Suite("An application goes on while its database is updated", .serialized)
+@Suite(
+  "An application goes on, and loses nothing, whatever is done to its database", .serialized,
+  WriterFigures(),
+  .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
 struct WriterTests {
-  private static let sources: String = {
-    let parts = #filePath.split(separator: "/").dropLast(3)
-    return "/" + parts.joined(separator: "/")
-  }()
-
-  private struct Report: Decodable {
-    var acknowledged: Int
-    var reads: Int
-    var readErrors: [String]
-    var writeErrors: [String]
+  @Test(
+    "What it got an OK for is in the database, or in the rescue copy that is named",
+    .timeLimit(.minutes(2)), arguments: Disturbance.all)
+  func wal(_ disturbance: Disturbance) async throws {
+    try await WriterTrial(disturbance, "WAL").run()
   }
-
-  private struct Check: Decodable { var missing: [String] }
 
   @Test(
-    "Nothing that the application got an OK for is missing after an update", .timeLimit(.minutes(2))
-  )
-  func committed() async throws {
-    try await update(extra: [:], outcome: .committed, version: "6")
+    "So it is with a rollback journal", .timeLimit(.minutes(2)),
+    arguments: Disturbance.withRollbackJournal)
+  func rollbackJournal(_ disturbance: Disturbance) async throws {
+    try await WriterTrial(disturbance, "DELETE").run()
+  }
+}
+
+/// One disturbance, on a coach of its own whose application runs all the time.
+private struct WriterTrial {
+  let disturbance: Disturbance
+  let journalMode: String
+  let coach: TestCoach
+
+  init(_ disturbance: Disturbance, _ journalMode: String) async throws {
+    self.disturbance = disturbance
+    self.journalMode = journalMode
+    coach = try await disturbance.coach(journalMode)
   }
 
-  @Test("Nor after one that was rolled back", .timeLimit(.minutes(2)))
-  func rolledBack() async throws {
-    let bad = """
-      -- Description: Fails after some work
-      -- Requires: 0006
-      UPDATE sensor_readings SET raw_value = raw_value + 1;
-      INSERT INTO no_such_table VALUES (1);
-      """
-    try await update(extra: ["0007_bad.sql": bad], outcome: .rolledBack, version: "3")
-  }
+  func run() async throws {
+    let application = try await SampleApplication(coach, isPatient: journalMode != "WAL")
+    let run = try await disturb(application)
+    // Before the application stops: it has to be able to.
+    try await application.goesOn()
+    let report = try await application.stopped()
+    #expect(run?.outcome == disturbance.outcome, "\(String(describing: run?.error))")
+    #expect(try coach.ledgerVersion() == disturbance.versionAfter)
+    #expect(
+      try SampleDatabase.value(coach.database, "PRAGMA journal_mode") == journalMode.lowercased())
 
-  private func update(extra: [String: String], outcome: Outcome, version: String) async throws {
-    let migrations = Self.sources + "/migrations"
-    // What the rehearsal would find out has to happen in the database itself.
-    let rehearse = outcome == .committed
-    let coach = try TestCoach(config: "\(TestCoach.development)\n[update]\nrehearse = \(rehearse)")
-    for name in try FileSystem.names(in: migrations) {
-      try coach.folder.write(TestCoach.text("\(migrations)/\(name)"), to: "migrations/\(name)")
-    }
-    for (name, text) in extra { try coach.folder.write(text, to: "migrations/\(name)") }
-    let scripts = Self.sources + "/Tests/SampleCoach"
-    let made = try tool("sh", ["\(scripts)/make-sample-coach.sh", coach.database, "4", "3"], coach)
-    #expect(await made.ended() == .exited(0), "\(TestCoach.text(coach.folder("tool-err")))")
-    #expect(try await coach.run("adopt", "--at", "3").code == 0)
-
-    let log = coach.folder("acknowledged")
-    let writer = try tool(
-      "python3", ["\(scripts)/writer.py", coach.database, "--log", log, "--readers", "3"], coach)
-    try await waitUntil("the writer writes") { lines(log) > 20 }
-    let answer = try await coach.run("update", "--offline", "--json")
-    let run: RunDocument = try answer.document()
-    #expect(run.outcome == outcome, "\(answer)")
-    #expect(run.error?.code == (outcome == .committed ? nil : .statement), "\(answer)")
-    let after = lines(log)
-    try await waitUntil("the writer goes on") { lines(log) > after + 20 }
-    writer.signal(SIGTERM)
-    #expect(await writer.ended() == .exited(0))
-
-    let report: Report = try decoded(coach)
     #expect(report.readErrors == [])
     #expect(report.writeErrors == [])
-    #expect(report.reads > 0)
-    let check = try tool(
-      "python3", ["\(scripts)/writer.py", coach.database, "--log", log, "--check"], coach)
-    #expect(await check.ended() == .exited(0))
-    let result: Check = try decoded(coach)
-    #expect(result.missing == [])
-    #expect(try coach.ledgerVersion() == version)
+    // Old or new and nothing in between, and each version with one schema.
+    let ends = [disturbance.versionBefore, disturbance.versionAfter]
+    #expect(report.schemas.values.allSatisfy { $0 == 1 }, "\(report.schemas)")
+    #expect(Set(report.schemas.keys).isSuperset(of: ends), "\(report.schemas)")
+    #expect(Set(report.schemas.keys).isSubset(of: ends + disturbance.versionsBetween))
+
+    #expect((run?.rescueCopy != nil) == disturbance.isRescued)
+    let check = try await application.check(rescueCopy: run?.rescueCopy)
+    #expect(check.missing == [])
+    #expect(check.acknowledged == report.acknowledged)
+    #expect((check.inCopies > 0) == disturbance.isRescued)
+    WriterFigures.numbers.withLock {
+      $0.disturbances += 1
+      $0.acknowledged += check.acknowledged
+      $0.inCopies += check.inCopies
+      $0.missing += check.missing.count
+    }
   }
 
-  /// Each starts with an empty output.
-  private func tool(_ name: String, _ arguments: [String], _ coach: TestCoach) throws
-    -> ChildProcess
-  {
-    let (output, error) = (coach.folder("tool-out"), coach.folder("tool-err"))
-    try FileSystem.remove(output)
-    return try ChildProcess(name, arguments, output: output, error: error)
+  /// The document of the run, or of the recovery that ended it.
+  private func disturb(_ application: SampleApplication) async throws -> RunDocument? {
+    let arguments: [String]
+    switch disturbance.verb {
+    case .update, .rollBack, .segments, .undo: arguments = ["update", "--offline", "--yes"]
+    case .restore:
+      let list: SnapshotsAnswer = try await coach.run("snapshots", "list", "--json").document()
+      arguments = ["restore", try #require(list.snapshots.first?.id), "--offline", "--yes"]
+    case .snapshots: return try await takeSnapshots()
+    case .check: return try await check()
+    }
+    let shim = disturbance.shim(journalMode)
+    let call = try coach.start(
+      arguments + ["--json"], environment: shim.environment(of: coach))
+    if disturbance.point != nil { try await kill(call.process, shim, application) }
+    let answer = await call.answer()
+    guard disturbance.point != nil, disturbance.victim == .both else {
+      return try answer.document()
+    }
+    return try await coach.run("recover", "--json").document()
   }
 
-  private func decoded<T: Decodable>(_ coach: TestCoach) throws -> T {
-    try JSON.decode(T.self, from: Array(TestCoach.text(coach.folder("tool-out")).utf8))
+  private func kill(
+    _ supervisor: ChildProcess, _ shim: Shim, _ application: SampleApplication
+  ) async throws {
+    var found: pid_t?
+    try await waitUntil("the worker stands still") {
+      guard supervisor.end == nil else {
+        throw Failure(
+          .inputOutput, "It never came to \(disturbance): \(shim.calls(of: coach)) calls")
+      }
+      found = Processes.children(of: supervisor.pid).first { Processes.state(of: $0) == "T" }
+      return found != nil && shim.faults(of: coach) > 0
+    }
+    let worker = try #require(found)
+    // Without WAL they may have to wait.
+    let readsOn = journalMode == "WAL" ? await application.readsOn() : true
+    // A supervisor that stands still cannot recover what it is about to leave.
+    if disturbance.victim == .both { supervisor.signal(SIGSTOP) }
+    _ = Glibc.kill(worker, SIGKILL)
+    if disturbance.victim == .both { supervisor.signal(SIGKILL) }
+    #expect(readsOn)
   }
 
-  private func lines(_ path: String) -> Int {
-    TestCoach.text(path).utf8.count { $0 == UInt8(ascii: "\n") }
+  private func takeSnapshots() async throws -> RunDocument? {
+    var last: RunDocument?
+    for _ in 1...3 {
+      let answer = try await coach.run("snapshots", "take", "--offline", "--json")
+      #expect(answer.code == 0, "\(answer)")
+      last = try answer.document()
+    }
+    #expect(try coach.names(in: "state/snapshots").count == 2)
+    return last
+  }
+
+  private func check() async throws -> RunDocument? {
+    let daemon = try await coach.serve()
+    try await waitUntil("the check has ended") { try daemon.status().integrityCheck != nil }
+    #expect(try daemon.status().integrityCheck?.problem == nil)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try await coach.run("doctor", "--integrity").code == 0)
+    return nil
+  }
+}
+
+/// Counts, and says the figures when all is over.
+struct WriterFigures: SuiteTrait, TestScoping {
+  struct Numbers { var disturbances = 0, acknowledged = 0, inCopies = 0, missing = 0 }
+  static let numbers = Mutex(Numbers())
+
+  func provideScope(
+    for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+  ) async throws {
+    try await function()
+    let numbers = Self.numbers.withLock { $0 }
+    print(
+      "A writer and three readers: \(numbers.disturbances) disturbances, \(numbers.acknowledged) acknowledged writes, \(numbers.inCopies) of them in rescue copies, \(numbers.missing) lost"
+    )
   }
 }

@@ -4,14 +4,19 @@
     writer.py DATABASE --log FILE [--interval-ms 10] [--readers N]
 
 inserts a notification with a unique marker every 10 ms, each in a transaction of its own, as an
-RV controller does: WAL, synchronous NORMAL, a busy timeout of 30 s. A marker is appended to FILE
+RV controller does: synchronous NORMAL, a busy timeout of 30 s, and the journal mode of the file. A marker is appended to FILE
 only after COMMIT returned without an error, so FILE lists what must never be lost. On SIGTERM it
 prints one JSON line and exits with 0 (at the latest after the busy timeout).
 
-    writer.py --check DATABASE --log FILE
+With --watch every reader also asks that query, which gives one value, in each of its transactions;
+all values that were seen are in the report. With --beat each of those transactions appends a byte
+to a file, so that others can see the readers go on.
 
-exits with 1 and lists the markers of FILE that are not in the database. A power cut can take the
-newest commits of a WAL database with synchronous NORMAL along; the death of processes cannot.
+    writer.py --check DATABASE --log FILE [--copy SNAPSHOT ...]
+
+exits with 1 and lists the markers of FILE that are neither in the database nor in a copy of it. A
+power cut can take the newest commits of a WAL database with synchronous NORMAL along; the death of
+processes cannot.
 
 The insert names only columns that exist since version 3, and so works after an update too.
 """
@@ -27,7 +32,6 @@ import time
 import urllib.parse
 
 BUSY_TIMEOUT_SECONDS = 30
-READ_PAUSE_SECONDS = 0.002  # Between two reads, so that readers do not starve a small machine.
 INSERT = """
 INSERT INTO notifications (event_id, profile_id, kind, title, body, created_at)
 VALUES (?, 1, 'system', 'Heartbeat', ?, ?)
@@ -70,10 +74,12 @@ class Errors:
 
 
 class Reader(threading.Thread):
-    def __init__(self, path, stop, errors):
+    def __init__(self, path, pause, watch, beat, stop, errors):
         super().__init__()
-        self.path, self.stop, self.errors = path, stop, errors
+        self.path, self.pause, self.watch, self.beat = path, pause, watch, beat
+        self.stop, self.errors = stop, errors
         self.reads = 0
+        self.seen = set()
 
     def run(self):
         connection = None
@@ -82,14 +88,18 @@ class Reader(threading.Thread):
                 if connection is None:
                     connection = connect(self.path, "rw")
                 connection.execute("BEGIN")
+                if self.watch:
+                    self.seen.add(connection.execute(self.watch).fetchone()[0])
                 for query in READS:
                     connection.execute(query).fetchall()
                     self.reads += 1
                 connection.execute("COMMIT")
+                if self.beat:
+                    self.beat.write(b".")
             except sqlite3.Error as error:
                 self.errors.add(error)
                 connection = undo(connection)
-            self.stop.wait(READ_PAUSE_SECONDS)
+            self.stop.wait(self.pause)
         if connection is not None:
             connection.close()
 
@@ -143,7 +153,14 @@ def run(arguments):
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     write_errors, read_errors = Errors(), Errors()
-    readers = [Reader(arguments.database, stop, read_errors) for _ in range(arguments.readers)]
+    # Unbuffered and appended: a byte is there when it was written, whoever wrote it.
+    beat = open(arguments.beat, "ab", buffering=0) if arguments.beat else None
+    readers = [
+        Reader(
+            arguments.database, arguments.pause_ms / 1000, arguments.watch, beat, stop, read_errors
+        )
+        for _ in range(arguments.readers)
+    ]
     with open(arguments.log, "a", encoding="ascii") as log:
         for reader in readers:
             reader.start()
@@ -158,6 +175,7 @@ def run(arguments):
     report = {
         "acknowledged": acknowledged,
         "reads": sum(reader.reads for reader in readers),
+        "seen": sorted(set().union(*(reader.seen for reader in readers)), key=str),
         "read_errors": read_errors.listed(),
         "write_errors": write_errors.listed(),
     }
@@ -169,20 +187,23 @@ def check(arguments):
     with open(arguments.log, encoding="ascii") as log:
         # A last line without its end was cut off by a kill, after its marker was committed.
         markers = [line[:-1] for line in log if line.endswith("\n")]
-    connection = connect(arguments.database, "ro")
+    in_database = held(arguments.database, markers)
+    elsewhere = [marker for marker in markers if marker not in in_database]
+    in_copies = set().union(*(held(copy, elsewhere) for copy in arguments.copy))
+    missing = [marker for marker in elsewhere if marker not in in_copies]
+    result = {"acknowledged": len(markers), "in_copies": len(in_copies), "missing": missing}
+    print(json.dumps(result), flush=True)
+    return 1 if missing else 0
+
+
+def held(path, markers):
+    """Those of the markers that a database holds."""
+    connection = connect(path, "ro")
+    query = "SELECT 1 FROM notifications WHERE event_id = ?"
     try:
-        missing = [
-            marker
-            for marker in markers
-            if connection.execute(
-                "SELECT 1 FROM notifications WHERE event_id = ?", (marker,)
-            ).fetchone()
-            is None
-        ]
+        return {marker for marker in markers if connection.execute(query, (marker,)).fetchone()}
     finally:
         connection.close()
-    print(json.dumps({"acknowledged": len(markers), "missing": missing}), flush=True)
-    return 1 if missing else 0
 
 
 def main():
@@ -192,8 +213,16 @@ def main():
     parser.add_argument("database", metavar="DATABASE")
     parser.add_argument("--log", metavar="FILE", required=True, help="the acknowledged markers")
     parser.add_argument("--check", action="store_true", help="look for the markers of FILE")
+    parser.add_argument(
+        "--copy", action="append", default=[], metavar="FILE", help="--check looks there too"
+    )
     parser.add_argument("--interval-ms", type=float, default=10, help="(%(default)s)")
     parser.add_argument("--readers", type=int, default=0, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--pause-ms", type=float, default=2, help="between two reads (%(default)s)"
+    )
+    parser.add_argument("--watch", metavar="SQL", help="what each reader also asks")
+    parser.add_argument("--beat", metavar="FILE", help="gets a byte for each of their transactions")
     arguments = parser.parse_args()
     if not 0 < arguments.interval_ms <= 60_000:
         parser.error("--interval-ms must be above 0 and at most 60000")

@@ -237,6 +237,25 @@ import Testing
     #expect(try workshop.value("SELECT min(n) > 1 FROM marks") == "1")
   }
 
+  @Test("Without WAL nobody writes before it is compared", arguments: ["DELETE", "TRUNCATE"])
+  func comparedUnderLock(journalMode: String) throws {
+    let workshop = try Workshop(journalMode: journalMode)
+    let before = try workshop.fingerprint()
+    let id = try workshop.snapshot().document.id
+    try workshop.execute("INSERT INTO trips VALUES (4, 'newer')")
+    var isCompared = false
+    let restorer = workshop.restorer { step, _, _ in
+      guard step.hasPrefix("compare") else { return }
+      isCompared = true
+      let other = try? Connection(path: workshop.database, mode: .readWrite, busyTimeout: 0)
+      try? other?.execute("INSERT INTO trips VALUES (5, 'too early')")
+    }
+    _ = try restorer.restore(id, run: "run-2") { _ in }
+    #expect(isCompared)
+    #expect(try workshop.fingerprint() == before)
+    try workshop.execute("INSERT INTO trips VALUES (5, 'after it')")
+  }
+
   private func numbers(_ path: String) throws -> Set<Int> {
     let statement = try Database.open(path).prepare("SELECT n FROM marks")
     var found: Set<Int> = []

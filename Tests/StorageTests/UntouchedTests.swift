@@ -74,7 +74,7 @@ struct UntouchedTests {
     let (connection, plan, transaction) = try transaction(workshop, sql)
     let report = try apply(plan, transaction, snapshot.baseline)
     let verifier = Verifier(
-      connection: connection, plan: plan, report: report, before: snapshot.baseline,
+      connection: connection, plan: plan, report: report, before: snapshot.baseline, isAlone: true,
       thoroughness: .asRun, rehearsal: nil)
     #expect(try verifier.onlyWrote(to: report.touchedTables))
     // It notices that another table was written.
