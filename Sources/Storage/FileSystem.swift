@@ -15,8 +15,13 @@ public enum FileSystem {
     public var isRegular: Bool
     public var device: UInt64
     public var inode: UInt64
-    /// When the content was last written, as RFC 3339.
-    public var modified: String
+    /// When the content was last written, in seconds since 1970.
+    var modifiedSeconds: Int
+
+    /// The same as RFC 3339. Not stored: most who ask for the facts of a file do not ask for this.
+    public var modified: String {
+      Timestamp.text(Date(timeIntervalSince1970: Double(modifiedSeconds)))
+    }
   }
 
   /// What is at `path`, links not followed at its end; nil when nothing is there.
@@ -38,7 +43,7 @@ public enum FileSystem {
     return Facts(
       size: Int64(info.st_size), isDirectory: kind == S_IFDIR, isRegular: kind == S_IFREG,
       device: UInt64(info.st_dev), inode: UInt64(info.st_ino),
-      modified: Timestamp.text(Date(timeIntervalSince1970: Double(info.st_mtim.tv_sec))))
+      modifiedSeconds: Int(info.st_mtim.tv_sec))
   }
 
   /// Bytes that an ordinary process may still write on the file system that holds `path`, or its

@@ -22,10 +22,13 @@ public struct Opener: Codable, Sendable, Equatable, CustomStringConvertible {
 public enum Openers {
   /// By their descriptors, as far as the kernel shows us those of other users, and by the locks that they
   /// hold on the database or its shared memory, which it shows to everybody.
-  public static func of(_ path: String) -> [Opener] {
+  ///
+  /// - Parameter withLocks: false leaves out the locks. To list them the kernel waits for all of its
+  ///   processors, 10 to 20 ms.
+  public static func of(_ path: String, withLocks: Bool = true) -> [Opener] {
     let files = [path, path + "-shm"].compactMap(FileSystem.target)
     guard let database = files.first else { return [] }
-    let holders = lockHolders(files)
+    let holders = withLocks ? lockHolders(files) : []
     var found: [Opener] = []
     for process in (try? FileSystem.names(in: "/proc")) ?? [] {
       guard let pid = Int(process), pid != Int(getpid()) else { continue }
@@ -38,11 +41,11 @@ public enum Openers {
   }
 
   /// The same without other processes of chock: a worker, or somebody who asks for the status.
-  public static func programs(of path: String) -> [Opener] {
+  public static func programs(of path: String, withLocks: Bool = true) -> [Opener] {
     let own = ((try? FileSystem.read("/proc/self/comm")) ?? nil).map {
       String(decoding: $0, as: UTF8.self).filter { $0 != "\n" }
     }
-    return of(path).filter { $0.name != own }
+    return of(path, withLocks: withLocks).filter { $0.name != own }
   }
 
   private static func hasOpen(_ file: FileSystem.Facts, _ pid: Int) -> Bool {

@@ -183,7 +183,7 @@ public actor Updater {
       }, migrationInProgress: active != nil,
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
-      openers: Openers.programs(of: settings.databasePath))
+      openers: Openers.programs(of: settings.databasePath, withLocks: false))
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.

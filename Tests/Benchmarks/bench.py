@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Times chock's update on sample coaches, beside what the usual tools need for the same work.
+"""Times chock on sample coaches, beside what the usual tools need for the same work.
 
-    bench.py CHOCK [--sizes 50,1000] [--folder DIR] [--markdown FILE] [--quick]
-
-Everything is measured in one run on one machine, so the ratios mean something even where the
-seconds do not. Nothing is asserted; a line that misses its target says so. Everything lives in one
-temporary folder, which is removed at the end, however it ends.
+Everything is measured in one run on one machine, each of chock's figures right after the one that
+it is compared with: the ratios mean something even where the seconds do not. Small sizes are
+measured several times, and the median counts. "Cold" is with the page cache emptied before every
+step. What misses its target says so; nothing is asserted. Everything lives in one temporary
+folder, which is removed at the end.
 """
 
 import argparse
@@ -19,578 +19,483 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-MIGRATIONS = TOP / "migrations"
-MAKE_SAMPLE = TOP / "Tests/SampleCoach/make-sample-coach.sh"
-ATTESTATIONS = [
-    word
-    for reading in (
-        "vehicle_speed=0",
-        "parking_brake=engaged",
-        "interlock.all=satisfied",
-        "connections=0",
-        "active_controls=none",
-    )
-    for word in ("--attest", reading)
-]
-PHASES = ["snapshot", "rehearse", "apply", "verify", "commit"]
-# What the project promises.
-WORKER_PEAK_MB, DAEMON_RSS_MB, WAKEUPS_PER_SECOND, STATUS_MS = 50, 30, 1, 20
-RAM_DISKS = {"tmpfs", "ramfs", "devtmpfs"}
+READINGS = ["vehicle_speed=0", "parking_brake=engaged", "interlock.all=satisfied",
+            "connections=0", "active_controls=none"]
+OFFLINE = ["--offline", "--yes", "--json", *(w for r in READINGS for w in ("--attest", r))]
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+# fsync and fdatasync, as /proc/PID/syscall numbers them.
+SYNC_CALLS = {"x86_64": {"74", "75"}, "aarch64": {"82", "83"}}.get(platform.machine(), set())
+
+# The migration to version 4, on the large table of the sample coach.
+PLANS = {
+    "nothing": "",
+    "cheap": "ALTER TABLE sensor_readings ADD COLUMN note TEXT;",
+    "rebuild": """CREATE TABLE sensor_readings_new (
+  id INTEGER PRIMARY KEY,
+  sensor_id INTEGER NOT NULL REFERENCES sensors (id) ON DELETE CASCADE,
+  recorded_at INTEGER NOT NULL CHECK (recorded_at > 1000000000),
+  raw_value REAL NOT NULL,
+  is_suspect INTEGER NOT NULL DEFAULT 0 CHECK (is_suspect IN (0, 1)),
+  note TEXT
+) STRICT;
+INSERT INTO sensor_readings_new (id, sensor_id, recorded_at, raw_value, is_suspect)
+SELECT id, sensor_id, recorded_at, raw_value, is_suspect FROM sensor_readings ORDER BY id;
+DROP TABLE sensor_readings;
+ALTER TABLE sensor_readings_new RENAME TO sensor_readings;
+CREATE INDEX sensor_readings_by_sensor ON sensor_readings (sensor_id, recorded_at);
+CREATE INDEX sensor_readings_by_time ON sensor_readings (recorded_at);""",
+    "every row": "UPDATE sensor_readings SET raw_value = raw_value * 1.5;",
+}
+
+# The same by hand. An update ends at COMMIT too: the checkpoint is the application's.
+BY_HAND = """.bail on
+.dbconfig no_ckpt_on_close on
+PRAGMA journal_mode = WAL;
+PRAGMA wal_autocheckpoint = 0;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = OFF;
+BEGIN IMMEDIATE;
+%s
+COMMIT;
+"""
 
 
 class Failed(Exception):
     """Something that was to be measured did not work."""
 
 
-# MARK: Processes
-
-
-class Processes:
-    """Starts processes, and ends those that are still there, by their ids."""
-
-    def __init__(self, environment):
-        self.environment = environment
-        self.running = []
-
-    def start(self, argv, **options):
-        # A session of its own: Ctrl-C reaches this script alone, which then ends them in order.
-        process = subprocess.Popen(
-            [str(word) for word in argv],
-            env=self.environment,
-            start_new_session=True,
-            **options,
-        )
-        self.running.append(process)
-        return process
-
-    def end(self, process, grace=30):
-        """Asks first: a chock that is told to stop rolls back and takes its worker along."""
-        if process.returncode is None and process.poll() is None:
-            for ask in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(process.pid, ask)
-                    process.wait(grace)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-                except ProcessLookupError:
-                    break
-        if process in self.running:
-            self.running.remove(process)
-
-    def end_all(self):
-        for process in list(self.running):
-            self.end(process)
-
-
-class Measured:
-    """What one process took: seconds on the wall and of the processor, and its output."""
-
-    def __init__(self, seconds, processor, output, worker_peak):
-        self.seconds = seconds
-        self.processor = processor
-        self.output = output
-        self.worker_peak = worker_peak
-
-
-def children(pid):
-    """The children of a process, whichever of its threads started them."""
-    found = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            words = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
-            found += [int(word) for word in words]
-    except OSError:
-        pass
-    return found
-
-
-def status_field(path, field):
-    """A number of a /proc status file; None when the process has gone or has no such line."""
-    try:
-        for line in Path(path).read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
-class WorkerWatch:
-    """Reads the peak of the memory (VmHWM, in kB) of the `chock worker` below a process.
-
-    The kernel keeps the peak itself, so only what happens after the last look can be missed.
+class Took:
+    """What one process took, with those below it: seconds on the wall and of the processor, and the
+    memory of the largest.
     """
 
-    def __init__(self, pid):
-        self.pid = pid
-        self.peak = None
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.thread.start()
-
-    def watch(self):
-        while not self.done.wait(0.01):
-            for child in children(self.pid):
-                try:
-                    words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                # Between fork and exec the child still looks like its parent.
-                if words[1:2] != [b"worker"]:
-                    continue
-                now = status_field(f"/proc/{child}/status", "VmHWM")
-                self.peak = max(self.peak or 0, now or 0)
-
-    def stop(self):
-        self.done.set()
-        self.thread.join()
-        return self.peak
+    def __init__(self, seconds, output, usage):
+        self.seconds, self.output = seconds, output
+        self.processor = usage.ru_utime + usage.ru_stime
+        # The kernel's kB are 1,024 bytes; a MB is 1,000,000.
+        self.peak = usage.ru_maxrss * 1024 / 1e6
 
 
 class Bench:
-    def __init__(self, chock, folder, socket_folder):
-        self.chock = chock
-        self.folder = folder
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("CHOCK_")}
-        environment["CHOCK_CONFIG"] = str(folder / "chock.toml")
-        # Sorting goes to the same disk as everything else.
-        environment["SQLITE_TMPDIR"] = str(folder)
-        self.processes = Processes(environment)
-        self.database = folder / "coach.db"
-        (folder / "chock.toml").write_text(
-            f"""environment = "production"
+    def __init__(self, chock, folder):
+        self.chock, self.folder = chock, folder
+        self.database, self.sample = folder / "coach.db", folder / "sample.db"
+        self.state, self.socket = folder / "state", folder / "socket"
+        self.is_cold = False
+        (folder / "chock.toml").write_text(f"""environment = "production"
 [database]
 path = "{self.database}"
-[migrations]
-directory = "{MIGRATIONS}"
 [state]
-directory = "{folder}/state"
+directory = "{self.state}"
 [update]
 migration_timeout_seconds = 1800
 [server]
 listen = "127.0.0.1:0"
-socket = "{socket_folder}/chock.sock"
-"""
-        )
+socket = "{self.socket}"
+""")
+        for name, sql in PLANS.items():
+            (folder / name).mkdir()
+            for path in (TOP / "migrations").glob("000[123]_*.sql"):
+                shutil.copy(path, folder / name)
+            if sql:
+                (folder / name / "0004_measured.sql").write_text(
+                    f"-- Description: Measured\n{sql}\n")
 
-    # MARK: Measuring
+    # MARK: One process
 
-    def measure(self, *argv, text="", watch=False, settle=True):
-        """Runs a program to its end; what it says is kept, and shown when it fails."""
+    def environment(self, plan):
+        # Sorting goes to the same disk as everything else.
+        return os.environ | {
+            "CHOCK_CONFIG": str(self.folder / "chock.toml"), "SQLITE_TMPDIR": str(self.folder),
+            "CHOCK_MIGRATIONS_DIRECTORY": str(self.folder / plan)}
+
+    def settle(self):
+        """What an earlier step has written is not to be counted in the next one."""
+        os.sync()
+        if not self.is_cold:
+            return
+        if os.access(DROP_CACHES, os.W_OK):
+            DROP_CACHES.write_text("3")
+            return
+        for path in filter(Path.is_file, self.folder.rglob("*")):
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def run(self, *argv, text="", plan="nothing", watch=None, expected=0, settle=True):
+        """Runs a program to its end. `watch` is called with its id every 2 ms."""
         if settle:
-            # What an earlier step has written is not to be counted here.
-            os.sync()
-        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output, \
-                tempfile.TemporaryFile() as errors:
-            source.write(text.encode())
-            source.seek(0)
+            self.settle()
+        with tempfile.TemporaryFile() as words, tempfile.TemporaryFile() as output:
+            words.write(text.encode())
+            words.seek(0)
             begin = time.perf_counter()
-            process = self.processes.start(argv, stdin=source, stdout=output, stderr=errors)
-            worker = WorkerWatch(process.pid) if watch else None
+            process = subprocess.Popen(
+                [str(word) for word in argv], env=self.environment(plan), stdin=words,
+                stdout=output, stderr=subprocess.DEVNULL)
             try:
-                _, ended, usage = os.wait4(process.pid, 0)
+                while True:
+                    done, status, usage = os.wait4(process.pid, os.WNOHANG if watch else 0)
+                    if done:
+                        break
+                    watch(process.pid)
+                    time.sleep(0.002)
                 seconds = time.perf_counter() - begin
-                process.returncode = os.waitstatus_to_exitcode(ended)
+                process.returncode = os.waitstatus_to_exitcode(status)
             finally:
-                peak = worker.stop() if worker else None
-            self.processes.end(process)
+                if process.returncode is None:
+                    # Asked, a chock rolls back and takes its worker along.
+                    process.terminate()
+                    process.wait()
             output.seek(0)
-            errors.seek(0)
             said = output.read().decode(errors="replace")
-            if process.returncode != 0:
-                raise Failed(
-                    f"{' '.join(map(str, argv))} ended with {process.returncode}:\n"
-                    f"{said}{errors.read().decode(errors='replace')}"
-                )
-            return Measured(seconds, usage.ru_utime + usage.ru_stime, said, peak)
+        if process.returncode != expected:
+            raise Failed(f"{' '.join(map(str, argv))} ended with {process.returncode}:\n{said}")
+        return Took(seconds, said, usage)
 
-    def timed(self, *argv, text=""):
-        return self.measure(*argv, text=text).seconds
+    def shell(self, database, *words, text=""):
+        return self.run("sqlite3", "-init", "/dev/null", database, *words, text=text).seconds
 
-    def run_chock(self, *words):
-        """One run of chock with the worker watched; its document."""
-        measured = self.measure(
-            self.chock, words[0], *words[1:], "--offline", "--yes", "--json", *ATTESTATIONS,
-            watch=True,
-        )
-        try:
-            return measured, json.loads(measured.output)
-        except ValueError as error:
-            raise Failed(f"chock {words[0]} --json printed no JSON: {measured.output}") from error
-
-    # MARK: One size
-
-    def size(self, megabytes, with_daemon):
-        """All figures of one size, by name; the files are gone afterwards."""
-        figures = {}
-
-        def say(what):
-            print(f"bench: {megabytes} MB: {what}", file=sys.stderr, flush=True)
-
-        say("making the sample coach")
-        self.measure(MAKE_SAMPLE, self.database, megabytes)
-        self.measure(self.chock, "adopt", "--at", "3")
-        figures["database MB"] = self.database.stat().st_size / 1e6
-        # Warm, like the rest: each step reads what the step before has read.
-        self.measure("cat", self.database)
-
-        copy = self.folder / "copy.db"
-        say("cp, .backup, sha256sum, quick_check, the same SQL")
-        figures["cp"] = self.timed(
-            "sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", self.database, copy)
-        statements = shell_script()
-        figures["shell sql"] = self.timed("sqlite3", "-init", "/dev/null", copy, text=statements)
-        self.remove(copy)
-        figures["backup"] = self.timed(
-            "sh", "-c", 'sqlite3 -init /dev/null "$1" ".backup \'$2\'" && sync "$2"', "sh",
-            self.database, copy)
-        self.remove(copy)
-        figures["sha256sum"] = self.timed("sha256sum", self.database)
-        figures["quick_check"] = self.timed(
-            "sqlite3", "-init", "/dev/null", self.database, "PRAGMA quick_check")
-        figures["fingerprint"] = self.timed(self.chock, "fingerprint", "--json")
-
-        say("chock update")
-        update, run = self.run_chock("update")
-        if run.get("outcome") != "committed":
-            raise Failed(f"The update was not committed: {json.dumps(run, indent=1)}")
-        for phase in PHASES:
-            figures[phase] = seconds_of(run, phase)
-        figures["apply to commit"] = sum(figures[phase] for phase in ("apply", "verify", "commit"))
-        figures["update"] = update.seconds
-        figures["other"] = update.seconds - sum(figures[phase] for phase in PHASES)
-        figures["update cpu"] = update.processor
-        figures["update peak"] = megabytes_of(update.worker_peak)
-
-        say("chock restore")
-        restore, run = self.run_chock("restore", run["snapshot_id"])
-        if run.get("outcome") != "restored":
-            raise Failed(f"The snapshot was not restored: {json.dumps(run, indent=1)}")
-        figures["restore"] = restore.seconds
-        figures["restore cpu"] = restore.processor
-        figures["restore peak"] = megabytes_of(restore.worker_peak)
-
-        for phase, other in (
-            ("snapshot", "backup"), ("rehearse", "shell sql"), ("apply to commit", "shell sql"),
-            ("update", "shell sql"), ("restore", "backup"), ("fingerprint", "sha256sum"),
-        ):
-            figures[f"{phase} / {other}"] = figures[phase] / figures[other]
-
-        if with_daemon:
-            say("chock status, and the daemon at rest")
-            figures |= self.status("alone")
-            figures |= self.daemon()
-        self.remove(self.database)
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
-        return figures
+    # MARK: The database
 
     def remove(self, database):
         for suffix in ("", "-wal", "-shm", "-journal"):
             Path(f"{database}{suffix}").unlink(missing_ok=True)
 
-    # MARK: The daemon
+    def renew(self):
+        """The database as it was made, without a past."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.remove(self.database)
+        shutil.copyfile(self.sample, self.database)
 
-    def status(self, how):
-        """The time of `chock status` as a whole process, in milliseconds: the median of 20."""
-        def median(*words):
-            self.measure(self.chock, "status", *words)
-            return 1000 * statistics.median(
-                self.measure(self.chock, "status", *words, settle=False).seconds
-                for _ in range(20)
-            )
+    def make(self, megabytes):
+        """Makes the sample, adopted, with two indexes on its large table, all of it in one file."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.remove(self.database)
+        self.run(TOP / "Tests/SampleCoach/make-sample-coach.sh", self.database,
+                 # The rest is the second index.
+                 round(0.68 * megabytes))
+        self.shell(self.database, "CREATE INDEX sensor_readings_by_time "
+                   "ON sensor_readings (recorded_at, raw_value)")
+        self.run(self.chock, "adopt", "--at", "3")
+        self.shell(self.database, "PRAGMA wal_checkpoint(TRUNCATE)")
+        self.database.replace(self.sample)
 
-        return {f"status {how}": median(), f"status --json {how}": median("--json")}
+    # MARK: One size
 
-    def daemon(self):
-        """What the daemon takes while nothing happens."""
-        # The service manager's side of sd_notify(3): READY=1 comes when the daemon serves.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
-            notifications.bind(f"\0chock-bench-{os.getpid()}")
-            notifications.settimeout(60)
-            self.processes.environment["NOTIFY_SOCKET"] = f"@chock-bench-{os.getpid()}"
-            with open(self.folder / "serve.log", "w+b") as log:
-                try:
-                    daemon = self.processes.start(
-                        [self.chock, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-                finally:
-                    del self.processes.environment["NOTIFY_SOCKET"]
-                try:
-                    while b"READY=1" not in notifications.recv(4096).splitlines():
-                        pass
-                except TimeoutError as error:
-                    log.seek(0)
-                    raise Failed(
-                        f"The daemon was not ready in a minute:\n{log.read().decode()}") from error
-                figures = self.at_rest(daemon.pid)
-                figures |= self.status("daemon")
-                figures["daemon after"] = megabytes_of(
-                    status_field(f"/proc/{daemon.pid}/status", "VmRSS"))
-                self.processes.end(daemon)
+    def tools(self, is_small):
+        """What the usual tools take, and what is compared with them alone."""
+        self.renew()
+        copy = self.folder / "copy.db"
+        figures = {"backup": self.shell(self.database, f".backup '{copy}'")}
+        self.remove(copy)
+        figures["sha256sum"] = self.run("sha256sum", self.database).seconds
+        figures["fingerprint"] = self.run(self.chock, "fingerprint").seconds
+        figures["quick_check"] = self.shell(self.database, "PRAGMA quick_check")
+        if is_small:
+            figures["integrity_check"] = self.shell(self.database, "PRAGMA integrity_check")
+        figures["fingerprint ratio"] = figures["fingerprint"] / figures["sha256sum"]
         return figures
 
-    def at_rest(self, pid):
-        time.sleep(10)
-        before, begin = switches(pid), time.monotonic()
-        time.sleep(10)
-        wakeups = (switches(pid) - before) / (time.monotonic() - begin)
-        memory = status_field(f"/proc/{pid}/status", "VmRSS")
-        if memory is None:
-            raise Failed("The daemon ended by itself.")
-        return {"daemon": megabytes_of(memory), "wakeups": wakeups}
+    def by_hand(self, plan):
+        self.renew()
+        return self.shell(self.database, text=BY_HAND % PLANS[plan])
+
+    def update(self, plan):
+        """One update, by phase, and its document."""
+        self.renew()
+        copy = SnapshotWatch(self.state / "snapshots")
+        took = self.run(self.chock, "update", *OFFLINE, plan=plan, watch=copy.look)
+        run = json.loads(took.output)
+        figures = {"run": took.seconds, "other": took.seconds, "cpu": took.processor,
+                   "peak": took.peak}
+        # A phase may be entered twice, when the snapshot has to be taken again.
+        for phase in ("snapshot", "rehearse", "apply", "verify", "commit"):
+            figures[phase] = sum(p["seconds"] for p in run["phases"] if p["phase"] == phase)
+            figures["other"] -= figures[phase]
+        if copy.seconds:
+            figures["copy"] = copy.seconds
+        return {f"{plan} {name}": value for name, value in figures.items()}, run
+
+    def recovery(self, run):
+        """Kills chock and its worker in the middle of apply, and times the recovery. `run` is the
+        same update, which came to its end.
+        """
+        self.renew()
+        log = Path(f"{self.database}-wal")
+
+        def kill(pid):
+            # What fits into SQLite's page cache is not in the log before the commit.
+            if log.exists() and log.stat().st_size > run["rehearsal"]["peak_bytes"] / 4:
+                # In this order: a worker that dies first is recovered at once.
+                for each in [pid, *children(pid)]:
+                    os.kill(each, signal.SIGKILL)
+
+        self.run(self.chock, "update", *OFFLINE, plan="rebuild", watch=kill,
+                 expected=-signal.SIGKILL)
+        found = log.stat().st_size
+        took = self.run(self.chock, "recover", "--json", plan="rebuild", expected=1)
+        if json.loads(took.output)["outcome"] != "rolled_back":
+            raise Failed(f"The recovery did not roll back: {took.output}")
+        return {"recovery": took.seconds, "recovery peak": took.peak, "recovery log": found / 1e6}
+
+    def round(self, is_small):
+        """All figures of one size, once; each pair one after the other."""
+        figures = self.tools(is_small)
+        figures |= self.update("cheap")[0]
+        figures["shell rebuild"] = self.by_hand("rebuild")
+        rebuild, run = self.update("rebuild")
+        figures |= rebuild
+        took = self.run(self.chock, "restore", run["snapshot_id"], *OFFLINE, plan="rebuild")
+        figures |= {"restore": took.seconds, "restore peak": took.peak}
+        figures |= self.recovery(run)
+        for plan in ("cheap", "rebuild"):
+            if f"{plan} copy" in figures:
+                figures[f"{plan} copy ratio"] = figures[f"{plan} copy"] / figures["backup"]
+        figures["cheap ratio"] = figures["cheap run"] / figures["backup"]
+        figures["rebuild ratio"] = figures["rebuild run"] / (
+            2.5 * figures["shell rebuild"] + 6 * figures["backup"])
+        return figures
+
+    def size(self, megabytes, is_cold):
+        """The medians of all figures of one size, by name."""
+        self.is_cold = is_cold
+        found, loads = {}, []
+        rounds = 5 if megabytes <= 20 else 3 if megabytes <= 200 else 1
+        for number in range(rounds):
+            print(f"{megabytes} MB {'cold' if is_cold else 'warm'}, {number + 1} of {rounds}",
+                  file=sys.stderr)
+            loads.append(os.getloadavg()[0])
+            for name, value in self.round(is_small=megabytes <= 200).items():
+                found.setdefault(name, []).append(value)
+        figures = {name: statistics.median(values) for name, values in found.items()}
+        figures["every row peak"] = self.update("every row")[0]["every row peak"]
+        figures["database"] = self.sample.stat().st_size / 1e6
+        figures |= {"load from": min(loads), "load to": max([*loads, os.getloadavg()[0]])}
+        self.is_cold = False
+        return figures
+
+    # MARK: At leisure
+
+    def status(self, how):
+        """The time of `chock status` as a whole process, in milliseconds: the median of many."""
+        seconds = [self.run(self.chock, "status", settle=False).seconds for _ in range(31)]
+        return {f"status {how}": 1000 * statistics.median(seconds[1:])}
+
+    def at_leisure(self):
+        """`chock status` with nothing to do, and what the daemon takes while nothing happens."""
+        self.renew()
+        figures = self.status("alone")
+        daemon = subprocess.Popen(
+            [self.chock, "serve"], env=self.environment("nothing"), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            answers = socket.socket(socket.AF_UNIX)
+            for _ in range(600):
+                if answers.connect_ex(str(self.socket)) == 0:
+                    break
+                time.sleep(0.1)
+            answers.close()
+            time.sleep(10)
+            before, begin = switches(daemon.pid), time.monotonic()
+            time.sleep(10)
+            figures["wakeups"] = (switches(daemon.pid) - before) / (time.monotonic() - begin)
+            figures["daemon"] = resident(daemon.pid)
+            figures |= self.status("daemon")
+            figures["daemon after"] = resident(daemon.pid)
+        finally:
+            daemon.terminate()
+            daemon.wait()
+        return figures
 
 
-def megabytes_of(kilobytes):
-    """The kernel's kB are 1,024 bytes; a MB of this table is 1,000,000, for files and memory alike."""
-    return None if kilobytes is None else kilobytes * 1024 / 1e6
+class SnapshotWatch:
+    """When the snapshot that a chock takes is on the disk: chock reads it while it syncs it, so its
+    phases do not tell.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.begin, self.seconds = folder, None, None
+
+    def look(self, pid):
+        if not self.begin and any(self.folder.glob("*.sqlite.partial")):
+            self.begin = time.perf_counter()
+        if self.begin and any(map(self.is_syncing, children(pid))):
+            self.seconds = time.perf_counter() - self.begin
+
+    def is_syncing(self, pid):
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                call, *words = Path(f"/proc/{pid}/task/{task}/syscall").read_text().split()
+                if call in SYNC_CALLS:
+                    return os.readlink(f"/proc/{pid}/fd/{int(words[0], 16)}").endswith(
+                        ".sqlite.partial")
+        except OSError:
+            pass
+        return False
+
+
+def children(pid):
+    """The children of a process, whichever of its threads started them."""
+    try:
+        return [
+            int(word) for task in os.listdir(f"/proc/{pid}/task")
+            for word in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def status_field(path, name):
+    lines = dict(line.split(":", 1) for line in Path(path).read_text().splitlines())
+    return int(lines[name].split()[0])
+
+
+def resident(pid):
+    return status_field(f"/proc/{pid}/status", "VmRSS") * 1024 / 1e6
 
 
 def switches(pid):
     """How often the threads of a process have gone to sleep, and so have been woken."""
     return sum(
-        status_field(f"/proc/{pid}/task/{task}/status", "voluntary_ctxt_switches") or 0
-        for task in os.listdir(f"/proc/{pid}/task")
-    )
-
-
-def seconds_of(run, phase):
-    """A phase may be entered twice, when the snapshot has to be taken again."""
-    return sum(entry["seconds"] for entry in run["phases"] if entry["phase"] == phase)
-
-
-def shell_script():
-    """What the update does to the content, as somebody would do it by hand: one transaction."""
-    lines = [
-        ".bail on",
-        # The update ends at COMMIT too; the checkpoint is the application's.
-        ".dbconfig no_ckpt_on_close on",
-        "PRAGMA journal_mode = WAL;",
-        "PRAGMA wal_autocheckpoint = 0;",
-        "PRAGMA synchronous = FULL;",
-        "PRAGMA foreign_keys = OFF;",
-        "BEGIN IMMEDIATE;",
-    ]
-    for path in sorted(MIGRATIONS.glob("[0-9]*.sql")):
-        if path.name.endswith(".rollback.sql") or int(path.name.split("_")[0]) <= 3:
-            continue
-        section = None
-        for line in path.read_text().splitlines():
-            if line.startswith("-- @"):
-                section = line[4:].strip()
-            elif section == "migrate":
-                lines.append(line)
-    return "\n".join(lines + ["COMMIT;", ""])
+        status_field(task / "status", "voluntary_ctxt_switches")
+        for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 # MARK: The table
 
 
-def facts(bench):
-    """Where and with what it was measured, as lines."""
-    processor = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("model name", "Model")):
-            processor = line.split(":", 1)[1].strip()
-            break
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    version = bench.measure(bench.chock, "--version").output.strip()
-    shell = bench.measure("sqlite3", "--version").output.split()[0]
+def run_lines(plan):
     return [
-        f"Date: {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; chock {version}, "
-        f"{bench.chock.stat().st_size / 1e6:.1f} MB",
-        f"Machine: {os.cpu_count()} CPUs ({processor}), {pages / 1e9:.0f} GB, "
-        f"Linux {platform.release()}, load {os.getloadavg()[0]:.1f} before",
-        f"SQLite: {library_version(bench)} in chock, {shell} in the shell; "
-        f"file system: {file_system(bench.folder)}",
+        ("snapshot", f"{plan} snapshot", "s", None),
+        ("- of it copy and `fsync`", f"{plan} copy", "s", None),
+        ("rehearse", f"{plan} rehearse", "s", None),
+        ("apply", f"{plan} apply", "s", None),
+        ("verify", f"{plan} verify", "s", None),
+        ("commit", f"{plan} commit", "s", None),
+        ("the rest (start, plan, safety, close)", f"{plan} other", "s", None),
+        ("whole process", f"{plan} run", "s", None),
+        ("processor time, user + system", f"{plan} cpu", "s", None),
+        ("peak memory of the worker", f"{plan} peak", "MB", 50),
     ]
 
 
-def library_version(bench):
-    """Of the library in chock, from `chock doctor --json`, which may well find problems here."""
-    process = bench.processes.start(
-        [bench.chock, "doctor", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    output = process.communicate()[0]
-    bench.processes.end(process)
-    try:
-        for finding in json.loads(output)["findings"]:
-            if finding["subject"] == "SQLite":
-                return finding["found"].removeprefix("version ").split(":")[0]
-    except (ValueError, KeyError):
-        pass
-    return "unknown version"
-
-
-def file_system(path):
-    """The type of the file system that holds a path, from the longest mount point above it."""
-    best, kind = "", "unknown"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, right = line.split(" - ", 1)
-        point = left.split()[4].encode().decode("unicode_escape")
-        inside = point == "/" or str(path) == point or str(path).startswith(point + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, right.split()[0]
-    return kind
-
-
-# Of each line: what it is, the name of its figure, unit, digits, the most that is wanted.
+# Of each line: what it is, the name of its figure, its unit, the most that is wanted, and from how
+# many MB on.
 LINES = [
-    ("Database", "database MB", "MB", 0, None),
-    ("**chock update, by phase**", None, "", 0, None),
-    ("snapshot", "snapshot", "s", 2, None),
-    ("rehearse", "rehearse", "s", 2, None),
-    ("apply", "apply", "s", 2, None),
-    ("verify", "verify", "s", 2, None),
-    ("commit", "commit", "s", 2, None),
-    ("the rest (start, plan, safety, close)", "other", "s", 2, None),
-    ("whole process", "update", "s", 2, None),
-    ("processor time, user + system", "update cpu", "s", 2, None),
-    ("peak memory of the worker", "update peak", "MB", 1, WORKER_PEAK_MB),
-    ("**chock restore**", None, "", 0, None),
-    ("whole process, with the rescue copy", "restore", "s", 2, None),
-    ("processor time, user + system", "restore cpu", "s", 2, None),
-    ("peak memory of the worker", "restore peak", "MB", 1, WORKER_PEAK_MB),
-    ("**Beside it**", None, "", 0, None),
-    ("`cp` and `sync`", "cp", "s", 2, None),
-    ("`sqlite3 .backup` and `sync`", "backup", "s", 2, None),
-    ("the same SQL in the `sqlite3` shell, to COMMIT", "shell sql", "s", 2, None),
-    ("`sha256sum` of the file", "sha256sum", "s", 2, None),
-    ("`PRAGMA quick_check` in the shell", "quick_check", "s", 2, None),
-    ("`chock fingerprint`", "fingerprint", "s", 2, None),
-    ("**Ratios**", None, "", 0, None),
-    ("snapshot : `.backup` and `sync`", "snapshot / backup", "x", 2, None),
-    ("rehearse : the SQL in the shell", "rehearse / shell sql", "x", 2, None),
-    ("apply, verify, commit : the SQL in the shell", "apply to commit / shell sql", "x", 2, None),
-    ("whole update : the SQL in the shell", "update / shell sql", "x", 2, None),
-    ("restore : `.backup` and `sync`", "restore / backup", "x", 2, None),
-    ("fingerprint : `sha256sum`", "fingerprint / sha256sum", "x", 2, None),
-    ("**The daemon at rest, and a look at it**", None, "", 0, None),
-    ("memory (VmRSS), 20 s after it was ready", "daemon", "MB", 1, DAEMON_RSS_MB),
-    ("memory after 42 questions", "daemon after", "MB", 1, DAEMON_RSS_MB),
-    ("wakeups of all its threads", "wakeups", "1/s", 2, WAKEUPS_PER_SECOND),
-    ("`chock status`, daemon running", "status daemon", "ms", 1, STATUS_MS),
-    ("`chock status --json`, daemon running", "status --json daemon", "ms", 1, STATUS_MS),
-    ("`chock status`, no daemon", "status alone", "ms", 1, STATUS_MS),
-    ("`chock status --json`, no daemon", "status --json alone", "ms", 1, STATUS_MS),
+    ("Database", "database", "MB", None),
+    ("Load average, from", "load from", "", None),
+    ("- to", "load to", "", None),
+    ("**The usual tools**", None, "", None),
+    ("`sqlite3 .backup`, which syncs", "backup", "s", None),
+    ("`sha256sum` of the file", "sha256sum", "s", None),
+    ("`PRAGMA quick_check`", "quick_check", "s", None),
+    ("`PRAGMA integrity_check`", "integrity_check", "s", None),
+    ("the rebuild in the `sqlite3` shell, to COMMIT", "shell rebuild", "s", None),
+    ("**`chock update`: ADD COLUMN**", None, "", None),
+    *run_lines("cheap"),
+    ("**`chock update`: the large table rebuilt, two indexes**", None, "", None),
+    *run_lines("rebuild"),
+    ("**`chock update`: every row of the large table**", None, "", None),
+    ("peak memory of the worker", "every row peak", "MB", 50),
+    ("**`chock restore` of that rebuild**", None, "", None),
+    ("whole process, with the rescue copy", "restore", "s", None),
+    ("peak memory of the worker", "restore peak", "MB", 50),
+    ("**`chock recover` after kill -9 in that rebuild's apply**", None, "", None),
+    ("write-ahead log that it finds", "recovery log", "MB", None),
+    ("whole process", "recovery", "s", 2),
+    ("peak memory of the worker", "recovery peak", "MB", 50),
+    ("**`chock fingerprint`**", None, "", None),
+    ("whole process", "fingerprint", "s", None),
+    ("**Ratios**", None, "", None),
+    ("snapshot's copy and `fsync` : `.backup` (ADD COLUMN)", "cheap copy ratio", "x", 1.15),
+    ("snapshot's copy and `fsync` : `.backup` (rebuild)", "rebuild copy ratio", "x", 1.15),
+    ("fingerprint : `sha256sum`", "fingerprint ratio", "x", 1.5),
+    ("whole ADD COLUMN : `.backup`", "cheap ratio", "x", 6, 1000),
+    ("whole rebuild : 2.5 shell + 6 `.backup`", "rebuild ratio", "x", 1, 1000),
+    ("**The daemon at rest, and a look at it**", None, "", None),
+    ("memory (VmRSS), 20 s after it was ready", "daemon", "MB", 30),
+    ("memory after 31 questions", "daemon after", "MB", 30),
+    ("wakeups of all its threads", "wakeups", "1/s", 1),
+    ("`chock status`, daemon running", "status daemon", "ms", 20),
+    ("`chock status`, no daemon", "status alone", "ms", 20),
 ]
 
 
 def table(results):
-    """A Markdown table that can be read as it is: `results` holds the figures by size."""
-    rows = [["What", *(f"{size} MB" for size in results), "Unit", "Note"]]
-    for words, name, unit, digits, target in LINES:
-        values = [figures.get(name) for figures in results.values()]
-        if name is None:
-            rows.append([words, *("" for _ in values), "", ""])
-            continue
-        note = ""
-        if target is not None:
-            is_over = any(value is not None and value > target for value in values)
-            note = f"over the target: {target} {unit}" if is_over else f"target: {target} {unit}"
-        cells = ["" if value is None else f"{value:.{digits}f}" for value in values]
-        if any(cells):
+    """A Markdown table that can be read as it is: `results` holds the figures by their column."""
+    rows = [["What", *results, "Unit", "At most"], None]
+    for words, name, unit, limit, *scope in LINES:
+        cells = []
+        for figures in results.values():
+            value = figures.get(name)
+            digits = 2 if unit not in ("MB", "ms") else 1 if limit else 0
+            cell = "" if value is None else f"{value:.{digits}f}"
+            if cell and limit and figures["database"] > 0.9 * (scope or [0])[0]:
+                cell += " ok" if value <= limit else " MISS"
+            cells.append(cell)
+        if any(cells) or name is None:
+            note = f"{limit} (from {scope[0]} MB on)" if scope else str(limit or "")
             rows.append([words, *cells, unit, note])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-
-    def line(row):
-        cells = [
-            cell.rjust(width) if 0 < column <= len(results) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = [
-        "-" * (width - 1) + ":" if 0 < column <= len(results) else "-" * width
-        for column, width in enumerate(widths)
-    ]
-    return "\n".join([line(rows[0]), line(rule), *(line(row) for row in rows[1:])])
+    widths = [max(len(row[column]) for row in rows if row) for column in range(len(rows[0]))]
+    rows[1] = ["-" * width for width in widths]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths))} |" for row in rows)
 
 
-# MARK: The run
-
-
-def arguments():
-    parser = argparse.ArgumentParser(
-        description="Times chock beside cp, .backup and the sqlite3 shell.")
-    parser.add_argument("chock", type=Path, help="the release binary")
-    parser.add_argument("--sizes", help="megabytes (default: 50,1000)")
-    parser.add_argument("--folder", type=Path, help="a folder on the disk that is to be measured")
-    parser.add_argument("--markdown", type=Path, help="a file to which the table is appended")
-    parser.add_argument("--quick", action="store_true", help="10 MB only")
-    options = parser.parse_args()
-    try:
-        words = (options.sizes or ("10" if options.quick else "50,1000")).split(",")
-        options.sizes = [int(word) for word in words]
-    except ValueError:
-        parser.error("--sizes takes whole numbers of megabytes with commas in between")
-    if not all(1 <= size <= 20_000 for size in options.sizes):
-        parser.error("--sizes takes 1 to 20000 megabytes")
-    options.chock = options.chock.resolve()
-    if not os.access(options.chock, os.X_OK):
-        parser.error(f"there is no program at {options.chock}; `make release` builds it")
-    if options.folder and not options.folder.is_dir():
-        parser.error(f"there is no folder {options.folder}")
-    if not shutil.which("sqlite3"):
-        parser.error("the sqlite3 shell is missing; install it: apt-get install sqlite3")
-    return options
-
-
-def run(options, folder, socket_folder):
-    kind = file_system(folder)
-    if kind in RAM_DISKS:
-        raise Failed(f"{folder} is a RAM disk ({kind}); choose another one with --folder.")
-    bench = Bench(options.chock, folder, socket_folder)
-    try:
-        heading = facts(bench)
-        results = {}
-        for size in sorted(set(options.sizes)):
-            needed, free = 6 * size * 1_000_000, shutil.disk_usage(folder).free
-            if free < needed:
-                print(
-                    f"bench: {size} MB is left out: it needs {needed // 1_000_000} MB on the disk, "
-                    f"and {free // 1_000_000} MB are free",
-                    file=sys.stderr,
-                )
-                continue
-            results[size] = bench.size(size, with_daemon=not results)
-    finally:
-        bench.processes.end_all()
-    if not results:
-        raise Failed("Nothing was measured.")
-    text = "\n".join([*(f"- {line}" for line in heading), "", table(results), ""])
-    print(text)
-    if options.markdown:
-        with options.markdown.open("a") as file:
-            file.write(text)
+def facts(bench):
+    """Where and with what it was measured."""
+    models = [line.split(":", 1)[1].strip()
+              for line in Path("/proc/cpuinfo").read_text().splitlines()
+              if line.startswith(("model name", "Model"))] or ["unknown processor"]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    kind = bench.run("stat", "-f", "-c", "%T", bench.folder).output.strip()
+    version = bench.run(bench.chock, "--version").output.strip()
+    shell = bench.run("sqlite3", "--version").output.split()[0]
+    return (
+        f"{time.strftime('%Y-%m-%d %H:%M %Z')}; chock {version}, "
+        f"{bench.chock.stat().st_size / 1e6:.1f} MB; sqlite3 {shell}; {os.cpu_count()} CPUs "
+        f"({models[0]}), {memory:.0f} GB, Linux {platform.release()}, {kind}.\nCold: "
+        + ("`echo 3 > /proc/sys/vm/drop_caches`" if os.access(DROP_CACHES, os.W_OK)
+           else "the files alone, by `posix_fadvise(DONTNEED)`; dropping all caches takes root")
+        + " before every step.")
 
 
 def main():
-    options = arguments()
-
-    def stop(number, _):
-        # As an exception, so that everything on the way out is cleaned up.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    # Beside the build, which is on the disk of the source.
-    above = options.folder or (TOP / ".build" if (TOP / ".build").is_dir() else TOP)
-    try:
-        # The socket has a folder of its own: its path may have 107 characters only.
-        with tempfile.TemporaryDirectory(prefix="bench-", dir=above) as folder, \
-                tempfile.TemporaryDirectory(prefix="chock-bench-") as socket_folder:
-            run(options, Path(folder).resolve(), Path(socket_folder))
-    except (Failed, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(1)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chock", type=Path, help="the release binary; `make release` builds it")
+    parser.add_argument("--sizes", default="10,100,1000", help="megabytes (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default="/var/tmp",
+                        help="on the disk that is to be measured (default: %(default)s)")
+    parser.add_argument("--markdown", action="store_true",
+                        help="the table of all sizes at the end, for the documentation")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
+        bench = Bench(options.chock.resolve(), Path(folder).resolve())
+        results = {}
+        for size in map(int, options.sizes.split(",")):
+            if shutil.disk_usage(folder).free < 8e6 * size:
+                print(f"{size} MB: left out, it takes {8 * size} MB of disk.", file=sys.stderr)
+                continue
+            bench.make(size)
+            leisure = {} if results else bench.at_leisure()
+            for is_cold in (False, True):
+                column = f"{size} MB {'cold' if is_cold else 'warm'}"
+                results[column] = bench.size(size, is_cold) | leisure
+                leisure = {}
+                if not options.markdown:
+                    print(f"\n{table({column: results[column]})}", flush=True)
+        print(facts(bench))
+        if options.markdown:
+            print(f"\n{table(results)}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (Failed, OSError, ValueError) as error:
+        sys.exit(f"bench: {error}")
