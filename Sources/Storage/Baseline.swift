@@ -17,6 +17,10 @@ public struct Baseline: Sendable {
   let tables: [TableKey: Table]
   /// The numbers that AUTOINCREMENT has reached.
   let sequences: [TableKey: Int64]
+  /// Which columns refer to which.
+  let foreignKeys: [String]
+  /// `quick_check` has found the whole database sound: a snapshot is checked when it is taken.
+  let isChecked: Bool
   private let violationsBefore: Violations
 
   private enum Violations: Sendable {
@@ -46,7 +50,9 @@ public struct Baseline: Sendable {
     _ connection: Connection, _ fingerprint: Fingerprint, _ violations: Violations
   ) throws(Failure) {
     violationsBefore = violations
-    (tables, sequences) = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+    isChecked = if case .inSnapshot = violations { true } else { false }
+    (tables, sequences, foreignKeys) = try Database.catching(connection.fileName) {
+      () throws(SQLiteError) in
       let ordinary = Set(try Database.tables(connection).map(TableKey.init))
       var tables: [TableKey: Table] = [:]
       for table in fingerprint.tables {
@@ -61,7 +67,9 @@ public struct Baseline: Sendable {
           tables[TableKey(name)] = Table(name: name, rows: rows)
         }
       }
-      return (tables, try Database.sequences(connection))
+      return (
+        tables, try Database.sequences(connection), try ForeignKeyViolations.keys(connection)
+      )
     }
   }
 
@@ -107,6 +115,20 @@ struct ForeignKeyViolations: Sendable {
         add(Row(table: TableKey(table), rowid: nil, parent: nil))
       }
     }
+  }
+
+  /// Each foreign key, its columns and what they refer to: a line for a column.
+  static func keys(_ connection: Connection) throws(SQLiteError) -> [String] {
+    let keys = try connection.prepare(
+      """
+      SELECT quote(child.name) || key.id || ',' || key.seq || quote(key."table")
+        || quote(key."from") || quote(key."to")
+      FROM pragma_table_list AS child, pragma_foreign_key_list(child.name) AS key
+      WHERE child.schema = 'main' AND child.type = 'table' ORDER BY child.name, key.id, key.seq
+      """)
+    var lines: [String] = []
+    while try keys.step() { lines.append(keys.text(0) ?? "") }
+    return lines
   }
 
   private static func tables(

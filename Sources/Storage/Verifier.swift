@@ -16,14 +16,30 @@ struct Verifier {
   /// - Throws: `.rowsLost`, `.expectation`, `.foreignKeys` or `.integrity`, naming the statement
   ///   that did it where one can be named. The transaction is then to be rolled back.
   func verify() throws(Failure) {
-    try checkForeignKeys()
-    try checkRows()
+    // Such as ADD COLUMN: the rows are those of before.
+    let isSchemaAlone = try onlyWrote(to: [])
+    let hasSameReferences = isSchemaAlone ? try hasSameForeignKeys() : false
+    if !hasSameReferences { try checkForeignKeys() }
+    try checkRows(isSchemaAlone: isSchemaAlone)
     try checkSchema()
-    try checkUntouched()
-    try checkIntegrity()
+    // A rehearsal only finds out what is touched.
+    let isProven = thoroughness == .asRehearsal ? false : try onlyWrote(to: touched)
+    try checkUntouched(isProven: isProven)
+    try checkIntegrity(isProven: isProven, isSchemaAlone: isSchemaAlone)
+  }
+
+  /// The tables that the plan writes to: the rehearsal finds them out.
+  private var touched: Set<TableKey> {
+    rehearsal?.part(of: plan)?.touched ?? report.touchedTables
   }
 
   // MARK: Foreign keys
+
+  private func hasSameForeignKeys() throws(Failure) -> Bool {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try ForeignKeyViolations.keys(connection) == before.foreignKeys
+    }
+  }
 
   /// Old violations never stop a run; new ones do.
   private func checkForeignKeys() throws(Failure) {
@@ -72,10 +88,11 @@ struct Verifier {
 
   // MARK: Rows
 
-  private func checkRows() throws(Failure) {
+  private func checkRows(isSchemaAlone: Bool) throws(Failure) {
     let now = try names()
     func rows(_ key: TableKey) throws(Failure) -> Int64? {
       guard let name = now[key] else { return nil }
+      if isSchemaAlone, let table = before.tables[key], report.renames.isEmpty { return table.rows }
       return try Database.catching(connection.fileName) { () throws(SQLiteError) in
         try Database.count(name, connection)
       }
@@ -149,18 +166,14 @@ struct Verifier {
   }
 
   /// No table may have changed that no statement writes to, as far as SQLite's authorizer knows.
-  private func checkUntouched() throws(Failure) {
-    // The rehearsal finds out what is touched.
+  ///
+  /// - Parameter isProven: the pages that were written say so.
+  private func checkUntouched(isProven: Bool) throws(Failure) {
     guard thoroughness != .asRehearsal else { return }
-    let touched = rehearsal?.part(of: plan)?.touched ?? report.touchedTables
     let others = before.tables.filter { key, table in
       table.fingerprint != nil && !touched.contains(key)
         // A virtual table writes to its own.
         && !(table.isShadow && touched.contains { key.isShadow(of: $0) })
-    }
-    let isProven = try Database.catching(connection.fileName) { () throws(SQLiteError) in
-      // Without a transaction around it all, nobody knows which pages were written.
-      plan.isTransaction ? try onlyWrote(to: touched) : false
     }
     for (_, table) in others.sorted(by: { $0.key < $1.key }) {
       guard let expected = table.fingerprint else { continue }
@@ -191,9 +204,16 @@ struct Verifier {
   }
 
   /// True when every page that the transaction wrote belongs to the schema, the ledger or one of the
-  /// tables that were touched. Then the pages of all others are those of before: a page that had been
-  /// taken from one of them would be in two trees, which `quick_check` finds.
-  func onlyWrote(to touched: Set<TableKey>) throws(SQLiteError) -> Bool {
+  /// tables that were touched. Then the pages of all others are those of before.
+  func onlyWrote(to touched: Set<TableKey>) throws(Failure) -> Bool {
+    // Without a transaction around it all, nobody knows which pages were written.
+    guard plan.isTransaction else { return false }
+    return try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try explainsPages(touched)
+    }
+  }
+
+  private func explainsPages(_ touched: Set<TableKey>) throws(SQLiteError) -> Bool {
     guard var pages = try connection.changedPages() else { return false }
     // `dbstat` is an option of SQLite's; without it every row is read.
     guard let trees = try? connection.prepare("SELECT pageno FROM dbstat WHERE name = ?1") else {
@@ -219,20 +239,22 @@ struct Verifier {
     return pages.isEmpty
   }
 
-  private func checkIntegrity() throws(Failure) {
+  /// The whole database with `quick_check`; or, where the snapshot was checked and no other page has been
+  /// written since, the tables that the plan wrote to.
+  private func checkIntegrity(isProven: Bool, isSchemaAlone: Bool) throws(Failure) {
     let file = connection.fileName
-    guard thoroughness == .asRehearsal else {
-      try Database.check(
-        connection, thoroughness == .full ? .full : .quick, file: file, failingAs: .integrity)
+    switch thoroughness {
+    case .full:
+      _ = try Database.check(connection, .full, file: file, failingAs: .integrity)
       return
-    }
-    // Such as ADD COLUMN: the rows are those of the snapshot, which was checked.
-    let isSchemaAlone = try Database.catching(file) { () throws(SQLiteError) in
-      plan.isTransaction ? try onlyWrote(to: []) : false
+    case .asRun where !(isProven && before.isChecked):
+      _ = try Database.check(connection, file: file, failingAs: .integrity)
+      return
+    case .asRun, .asRehearsal: break
     }
     guard !isSchemaAlone else { return }
-    let touched = report.touchedTables.union(report.renames.values)
-    for (key, name) in try names() where touched.contains(key) {
+    let written = touched.union(report.touchedTables).union(report.renames.values)
+    for (key, name) in try names() where written.contains(key) {
       try Database.check(connection, .quickTable(name), file: file, failingAs: .integrity)
     }
   }

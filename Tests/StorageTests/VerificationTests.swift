@@ -53,6 +53,13 @@ import Testing
     #expect(try workshop.value("SELECT count(note) FROM trips") == "0")
   }
 
+  @Test("A new column that refers to nothing is found, although no row is written")
+  func newReference() throws {
+    let failure = try Workshop().failure(
+      of: "ALTER TABLE trips ADD COLUMN home INTEGER DEFAULT 99 REFERENCES stops (id);")
+    #expect(failure.code == .foreignKeys)
+  }
+
   @Test("A cascade that is declared is carried out") func declaredCascade() throws {
     let workshop = try Workshop()
     try workshop.update(
