@@ -37,10 +37,13 @@ public struct LedgerEntry: Codable, Hashable, Sendable {
 public struct Ledger: Sendable, Hashable {
   /// One for each version in effect, sorted by version.
   public var entries: [LedgerEntry]
+  /// The run that has committed a part of its plan, and neither the rest nor the way back.
+  public var begun: String?
 
   /// Takes rows in the order in which they were written: the last one about a version decides, and
   /// a rolled-back version is not in effect.
-  public init(entries: [LedgerEntry]) {
+  public init(entries: [LedgerEntry], begun: String? = nil) {
+    self.begun = begun
     var inEffect: [SchemaVersion: LedgerEntry] = [:]
     for entry in entries {
       inEffect[entry.version] = entry.kind == .rolledBack ? nil : entry

@@ -16,6 +16,12 @@ public struct Plan: Sendable, Hashable {
   /// newest applied, `.notFound` for a target that no file has, and `.usage` for one that lies
   /// behind the database.
   public init(catalog: MigrationCatalog, ledger: Ledger, target: SchemaVersion?) throws(Failure) {
+    if let run = ledger.begun {
+      throw Failure(
+        .needsPerson, "The database holds a part of the update \(run), which was interrupted.",
+        howToClear:
+          "`chock recover`; where its state folder is lost, restore a snapshot from before it.")
+    }
     let current = ledger.current
     guard current <= catalog.latest else { throw Self.databaseNewer(catalog, ledger) }
     try Self.checkApplied(catalog, ledger)

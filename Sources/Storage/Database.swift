@@ -272,3 +272,11 @@ public enum Database {
       + "\""
   }
 }
+
+extension Failure.Code {
+  /// There is no database to be asked: it is missing, empty, damaged or something else. Unlike one that is
+  /// locked, or a disk that fails.
+  public var isUnreadableDatabase: Bool {
+    [.databaseMissing, .databaseEmpty, .databaseCorrupt, .notADatabase].contains(self)
+  }
+}

@@ -75,7 +75,15 @@ public struct Fingerprint: Codable, Sendable, Equatable {
   static func content(
     _ table: String, _ connection: Connection
   ) throws(SQLiteError) -> (Int64, String) {
-    let content = try connection.prepare("SELECT * FROM main.\(Database.quoted(table))").hashRows()
+    // What a virtual generated column says follows from the others; computing it may fail.
+    let columns = try connection.prepare(
+      "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 2 ORDER BY cid")
+    try columns.bind(table, at: 1)
+    var names: [String] = []
+    while try columns.step() { names.append(Database.quoted(columns.text(0) ?? "")) }
+    let content = try connection.prepare(
+      "SELECT \(names.joined(separator: ", ")) FROM main.\(Database.quoted(table))"
+    ).hashRows()
     let words = [content.high, content.low]
     return (
       content.rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) })

@@ -14,7 +14,7 @@ public enum LedgerTable {
       duration_ms INTEGER NOT NULL,
       run TEXT NOT NULL,
       chock_version TEXT NOT NULL,
-      kind TEXT NOT NULL CHECK (kind IN ('applied', 'adopted', 'rolled_back'))
+      kind TEXT NOT NULL CHECK (kind IN ('applied', 'adopted', 'rolled_back', 'begun'))
     ) STRICT
     """
 
@@ -30,7 +30,7 @@ public enum LedgerTable {
       let statement = try connection.prepare(
         """
         SELECT version, name, checksum, applied_at, duration_ms, run, chock_version, kind
-        FROM main.chock_migrations WHERE kind <> 'rolled_back'
+        FROM main.chock_migrations WHERE kind NOT IN ('rolled_back', 'begun')
         """)
       var entries: [LedgerEntry] = []
       while try statement.step() {
@@ -45,8 +45,23 @@ public enum LedgerTable {
             run: statement.text(5) ?? "", chockVersion: statement.text(6) ?? "",
             kind: LedgerEntry.Kind(rawValue: statement.text(7) ?? "") ?? .applied))
       }
-      return Ledger(entries: entries)
+      let begun = try connection.text("SELECT run FROM main.chock_migrations WHERE kind = 'begun'")
+      return Ledger(entries: entries, begun: begun)
     }
+  }
+
+  /// Says that a part of a run's plan is committed, or (nil) that all of it is. What is put back has no such row.
+  static func setBegun(
+    _ run: String?, chockVersion: String, _ connection: Connection
+  ) throws(SQLiteError) {
+    try connection.execute("DELETE FROM main.chock_migrations WHERE kind = 'begun'")
+    guard let run else { return }
+    let statement = try connection.prepare(
+      "INSERT INTO main.chock_migrations VALUES ('begun', '', '', ?1, 0, ?2, ?3, 'begun')")
+    try statement.bind(Timestamp.now(), at: 1)
+    try statement.bind(run, at: 2)
+    try statement.bind(chockVersion, at: 3)
+    try statement.run()
   }
 
   static func exists(_ connection: Connection) throws(SQLiteError) -> Bool {

@@ -103,7 +103,7 @@ extension Snapshot {
       let transaction = try Transaction.begin(connection, plan: segment, durable: false)
       let report = try transaction.apply(
         segment, order, baseline: parts.isEmpty ? baseline : nil, rehearsal: nil, .asRehearsal,
-        verifying: {})
+        isLast: segment.to == plan.to)
       try transaction.commit()
       parts[segment.to] = Rehearsal.Part(
         touched: report.touchedTables,

@@ -32,18 +32,48 @@ public struct Restorer {
     self.willReplace = willReplace
   }
 
-  /// What changes exactly when a restore is committed, and never by the application's own writes: the
-  /// schema cookie, which SQLite's backup counts up, or the file itself, where it is replaced.
+  /// What a restore changes when it is committed, and rows that the application writes do not: the schema
+  /// cookie, which SQLite's backup counts up, or the file itself, where it is replaced. The application
+  /// counts the cookie up too when it changes its schema.
   public struct Mark: Codable, Sendable, Equatable {
-    var inode: UInt64?
+    public private(set) var inode: UInt64?
     var schemaVersion: Int64?
 
-    public init(of path: String) {
+    /// - Throws: what keeps the database from being asked, such as `.databaseLocked`; one that is missing or
+    ///   damaged has no cookie.
+    public init(of path: String) throws(Failure) {
       inode = FileSystem.target(path)?.inode
-      schemaVersion = (try? Database.openForWriting(path)).flatMap {
-        try? $0.integer("PRAGMA schema_version")
+      do throws(Failure) {
+        let live = try Database.openForWriting(path, busyTimeout: 30_000)
+        // What is in the log of a damaged database stays there.
+        live.keepLogOnClose()
+        schemaVersion = try Database.catching(path) { () throws(SQLiteError) in
+          try live.integer("PRAGMA schema_version")
+        }
+      } catch {
+        guard error.code.isUnreadableDatabase else { throw error }
       }
     }
+  }
+
+  /// Puts back the log and the journal of a database that was set aside and then not replaced.
+  ///
+  /// - Returns: false when the database is no longer the one that was set aside.
+  public func bringBackSidecars() throws(Failure) -> Bool {
+    func digest(_ path: String) throws(Failure) -> String? {
+      guard FileSystem.facts(path) != nil else { return nil }
+      return try FileSystem.sha256(of: path) {}
+    }
+    let kept = rescueFolder + "/damaged.sqlite"
+    guard try digest(kept) == digest(databasePath) else { return false }
+    for suffix in Self.sidecars
+    where FileSystem.facts(kept + suffix) != nil && FileSystem.facts(databasePath + suffix) == nil {
+      let temporary = databasePath + ".chock-restore"
+      try FileSystem.copy(kept + suffix, to: temporary, stop: StopSignal())
+      try FileSystem.sync(temporary)
+      try FileSystem.rename(temporary, to: databasePath + suffix)
+    }
+    return true
   }
 
   /// Brings back how the application keeps its journal: replacing the file has to leave WAL mode first.
@@ -120,15 +150,12 @@ public struct Restorer {
         }
       }
     } catch {
-      switch error.code {
-      case .databaseMissing, .databaseEmpty, .databaseCorrupt, .notADatabase:
-        try checkNobodyHasItOpen()
-        report.setAside = try setAside()
-        try willReplace(document.journalMode)
-        try replace(mode: document.journalMode, with: path) { () throws(Failure) in
-          try commit(report)
-        }
-      default: throw error
+      guard error.code.isUnreadableDatabase else { throw error }
+      try checkNobodyHasItOpen()
+      report.setAside = try setAside()
+      try willReplace(document.journalMode)
+      try replace(mode: document.journalMode, with: path) { () throws(Failure) in
+        try commit(report)
       }
     }
     progress("compare with the snapshot", 0, 1)

@@ -76,12 +76,14 @@ public final class Transaction {
   /// - Parameters:
   ///   - baseline: what the database held before; nil to read it here, under the lock.
   ///   - rehearsal: what the plan did to a copy; the same has to come out.
+  ///   - isLast: false when more segments of the plan follow.
   ///   - verifying: called between the statements and the checks.
   /// - Throws: why the plan cannot be committed. The transaction is rolled back then.
   @discardableResult
   public func apply(
     _ plan: Plan, _ order: ApplyOrder, baseline: Baseline?, rehearsal: Rehearsal?,
-    _ thoroughness: Thoroughness, verifying: () throws(Failure) -> Void = {}
+    _ thoroughness: Thoroughness, isLast: Bool = true,
+    verifying: () throws(Failure) -> Void = {}
   ) throws(Failure) -> ApplyReport {
     do throws(Failure) {
       guard try LedgerTable.read(connection)?.current == plan.from else {
@@ -93,6 +95,9 @@ public final class Transaction {
         if let baseline { baseline } else { try Baseline(connection, stop: order.stop) }
       try Database.catching(connection.fileName) { () throws(SQLiteError) in
         try LedgerTable.create(connection)
+        let isPart = !isLast || !plan.isTransaction
+        try LedgerTable.setBegun(
+          isPart ? order.run : nil, chockVersion: order.chockVersion, connection)
       }
       let applier = Applier(connection: connection, order: order)
       let version = try dataVersion()
@@ -112,6 +117,11 @@ public final class Transaction {
       if !plan.isTransaction {
         for (step, seconds) in zip(plan.steps, report.seconds) {
           try applier.noteApplied(step, seconds: seconds)
+        }
+      }
+      if isLast {
+        try Database.catching(connection.fileName) { () throws(SQLiteError) in
+          try LedgerTable.setBegun(nil, chockVersion: order.chockVersion, connection)
         }
       }
       guard try LedgerTable.read(connection)?.current == plan.to else {

@@ -94,7 +94,7 @@ struct RestoreRun {
       let version = live.flatMap { live in
         (try? LedgerTable.read(live)).flatMap { $0 }?.current
       }
-      context.setRestore(snapshot, from: version)
+      try context.setRestore(snapshot, from: version)
       try context.enter(.safety)
       _ = try context.link.permit()
       // The newer state is kept as a snapshot; what is put back goes through the log.
@@ -150,7 +150,7 @@ extension RunContext {
   /// old nor new.
   func putBack(_ snapshot: String) throws(Failure) {
     // What tells later, also after a kill, whether it was done.
-    markRestore()
+    try markRestore()
     try enterRestore()
     try restorer(stop: StopSignal()).restore(snapshot, run: document.id) {
       [self] report throws(Failure) in

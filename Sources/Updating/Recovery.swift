@@ -36,7 +36,15 @@ struct RecoveryRun {
       journal.recoveries += 1
       context.resume(journal)
       try journalFile.write(journal)
-      return try recover(journal)
+      do throws(Failure) {
+        return try recover(journal)
+      } catch {
+        guard error.code == .databaseLocked else { throw error }
+        // Nothing was tried yet.
+        journal.recoveries -= 1
+        try journalFile.write(journal)
+        throw error
+      }
     } catch {
       return context.end(.needsRecovery, error)
     }
@@ -66,21 +74,65 @@ struct RecoveryRun {
   /// A restore is committed or not; it is never begun again, since the application may have written
   /// and the coach may be driving.
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
-    let isReadable = (try? Database.openSettled(journal.databasePath)) != nil
+    let isReadable = try settle(journal.databasePath)
     if isReadable { try context.bringBackJournalMode() }
-    guard journal.phase == .commit,
-      Restorer.Mark(of: journal.databasePath) != journal.restoreMark
-    else {
-      context.discardNewerState()
+    switch journal.phase == .commit ? try isPutBack(journal) : false {
+    case true?:
+      guard isReadable else {
+        throw Failure(
+          .needsPerson, "After the interrupted restore the database cannot be opened.",
+          file: journal.databasePath,
+          howToClear: "`chock recover --discard`, then restore a snapshot again.")
+      }
+      return context.end(.restored)
+    case false?:
+      let restorer = context.restorer(stop: StopSignal())
+      let isWhole =
+        journal.phase == .commit && journal.run.setAside != nil
+        ? try restorer.bringBackSidecars() : true
+      if isWhole { context.discardNewerState() }
       return context.end(.refused, interruption(journal, "nothing had been changed"))
-    }
-    guard isReadable else {
+    case nil:
       throw Failure(
-        .needsPerson, "After the interrupted restore the database cannot be opened.",
+        .needsPerson,
+        "The restore was interrupted in its commit, and the application has changed its schema since: it cannot be told whether the database is the snapshot or what was there before. Snapshot \(journal.run.snapshotId ?? "?") and rescue copy \(journal.run.rescueCopy ?? "?") hold the two.",
         file: journal.databasePath,
-        howToClear: "`chock recover --discard`, then restore a snapshot again.")
+        howToClear:
+          "Look at the database; `chock recover --discard` leaves it as it is, `chock restore` puts one of the two back."
+      )
     }
-    return context.end(.restored)
+  }
+
+  /// False when the database is missing or damaged.
+  private func settle(_ path: String) throws(Failure) -> Bool {
+    do throws(Failure) {
+      _ = try Database.openSettled(path)
+      return true
+    } catch {
+      guard error.code.isUnreadableDatabase else { throw error }
+      return false
+    }
+  }
+
+  /// Whether a snapshot was put back before the interruption; nil when it cannot be told, because the
+  /// application has changed both its schema and its rows since.
+  private func isPutBack(_ journal: Journal) throws(Failure) -> Bool? {
+    let mark = try Restorer.Mark(of: journal.databasePath)
+    guard mark != journal.restoreMark else { return false }
+    guard mark.inode == journal.restoreMark?.inode else { return true }
+    let live = try Database.open(journal.databasePath)
+    let version = try LedgerTable.read(live)?.current.description
+    if journal.run.fromVersion != journal.run.toVersion {
+      // Only chock writes the ledger.
+      if version == journal.run.toVersion { return true }
+      if version == journal.run.fromVersion { return false }
+    }
+    let now = try Fingerprint(live).total
+    for (id, isPutBack) in [(journal.run.snapshotId, true), (journal.run.rescueCopy, false)] {
+      guard let id, let snapshot = try? context.snapshots.find(id).document else { continue }
+      if snapshot.fingerprint == now, snapshot.version == version { return isPutBack }
+    }
+    return nil
   }
 
   /// SQLite has rolled the transaction back, or it was committed with its ledger rows: never in between.
@@ -105,13 +157,12 @@ struct RecoveryRun {
   /// A part of the plan may be committed: the ledger's last row is written with the last of them, and without
   /// it the snapshot is put back. Its content may be there already.
   private func bySnapshot(_ journal: Journal) throws(Failure) -> RunDocument {
-    func current() throws(Failure) -> String? {
-      let live = try Database.openSettled(journal.databasePath)
-      return try LedgerTable.read(live)?.current.description
+    func ledger() throws(Failure) -> Ledger? {
+      try LedgerTable.read(try Database.openSettled(journal.databasePath))
     }
     let isBeingPutBack = journal.phase == .restore
     if !isBeingPutBack {
-      switch (try current(), journal.partialCommit) {
+      switch (try ledger()?.current.description, journal.partialCommit) {
       case (journal.run.toVersion, _): return context.end(.committed)
       // The first segment was not committed: SQLite has rolled it back.
       case (journal.run.fromVersion, .transactions):
@@ -120,8 +171,9 @@ struct RecoveryRun {
       }
     }
     let undone = interruption(journal, "the snapshot from before was put back")
-    if isBeingPutBack, (try? current()) == journal.run.fromVersion,
-      Restorer.Mark(of: journal.databasePath) != journal.restoreMark
+    // What is put back does not say that the run has begun.
+    if isBeingPutBack, let ledger = (try? ledger()) ?? nil, ledger.begun == nil,
+      ledger.current.description == journal.run.fromVersion
     {
       try context.bringBackJournalMode()
       return context.end(.rolledBack, undone)
@@ -151,7 +203,8 @@ struct RecoveryRun {
   /// Temporary files of runs that are over; nobody else is running, we hold the lock.
   private func removeLeftovers() throws(Failure) {
     try context.snapshots.removeLeftovers()
-    for name in try FileSystem.names(in: context.settings.workFolder) {
+    for name in try FileSystem.names(in: context.settings.workFolder)
+    where name.hasPrefix("rehearsal-") {
       try FileSystem.remove("\(context.settings.workFolder)/\(name)")
     }
     try FileSystem.remove(context.settings.databasePath + ".chock-restore")

@@ -85,7 +85,7 @@ final class RunContext {
     try enter(phase)
   }
 
-  func markRestore() { restoreMark = Restorer.Mark(of: settings.databasePath) }
+  func markRestore() throws(Failure) { restoreMark = try Restorer.Mark(of: settings.databasePath) }
 
   /// Journals the mode that a restore has to bring back.
   func willReplace(_ journalMode: String?) throws(Failure) {
@@ -99,8 +99,8 @@ final class RunContext {
   }
 
   /// Notes what a restore puts back, and what tells later whether it did.
-  func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) {
-    markRestore()
+  func setRestore(_ snapshot: SnapshotDocument, from version: SchemaVersion?) throws(Failure) {
+    try markRestore()
     document.snapshotId = snapshot.id
     document.fromVersion = version?.description
     document.toVersion = snapshot.version

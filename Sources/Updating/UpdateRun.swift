@@ -119,7 +119,7 @@ struct UpdateRun {
         }
         try transaction.apply(
           segment, order, baseline: index == 0 ? snapshot?.baseline : nil, rehearsal: rehearsal,
-          settings.integrityCheckInRun ? .full : .asRun,
+          settings.integrityCheckInRun ? .full : .asRun, isLast: isLast,
           verifying: { [context] () throws(Failure) in
             if isLast { try context.enter(.verify) }
             context.progress("check", "Checking the new state")

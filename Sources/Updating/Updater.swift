@@ -281,15 +281,31 @@ public actor Updater {
     try store.setPinned(pinned, id)
   }
 
-  /// - Throws: `.notFound`, `.notAllowed` (it is pinned), `.runActive` (a run may be using it).
+  /// - Throws: `.notFound`, `.notAllowed` (it is pinned, or recovery needs it), `.runActive` (a run may be
+  ///   using it).
   public func deleteSnapshot(_ id: String) throws(Failure) {
-    try betweenRuns { () throws(Failure) in try store.delete(id) }
+    try betweenRuns { () throws(Failure) in
+      guard try !neededByRecovery().contains(id) else {
+        throw Failure(
+          .notAllowed, "Snapshot \(id) belongs to a run that was interrupted.",
+          howToClear: "`chock recover` first.")
+      }
+      try store.delete(id)
+    }
+  }
+
+  /// What the interrupted run, if there is one, may have to put back or to name.
+  private func neededByRecovery() throws(Failure) -> Set<String> {
+    guard let run = try journalFile.read()?.run else { return [] }
+    let taken = try store.list().filter { $0.run == run.id }.map(\.id)
+    return Set(taken + [run.snapshotId, run.rescueCopy].compactMap { $0 })
   }
 
   /// - Returns: the ids that retention removed.
   public func prune() throws(Failure) -> [String] {
     try betweenRuns { () throws(Failure) in
-      try store.prune(settings.retention, of: settings.databasePath, inUse: [])
+      try store.prune(
+        settings.retention, of: settings.databasePath, inUse: try neededByRecovery())
     }
   }
 

@@ -77,6 +77,20 @@ struct Config {
     return try Config(values, file: file)
   }
 
+  /// chock removes its own files by their names.
+  private static func checkApart(_ settings: UpdateSettings) throws(Failure) {
+    let state = FileSystem.canonical(settings.stateDirectory) + "/"
+    guard settings.databasePath.hasPrefix(state) else { return }
+    let name = settings.databasePath.dropFirst(state.count)
+    let own = ["snapshots/", "work/", "rescue/", "state.db", "run.json", "lock"]
+    guard own.contains(where: name.hasPrefix) else { return }
+    throw Failure(
+      .badConfig,
+      "The database cannot be \(settings.databasePath): chock keeps its own files there.",
+      file: settings.databasePath,
+      howToClear: "Set state.directory to a folder of its own.")
+  }
+
   private init(_ values: [Key: Value], file: String?) throws(Failure) {
     let reader = Reader(values: values)
     let environment =
@@ -89,6 +103,7 @@ struct Config {
         try reader.path(.databasePath) ?? "/var/lib/coachiq/database/coachiq.db"),
       migrationsDirectory: try reader.path(.migrationsDirectory) ?? "/usr/share/coachiq/migrations",
       stateDirectory: try reader.path(.stateDirectory) ?? "/var/lib/chock")
+    try Self.checkApart(settings)
     server = ServerConfiguration(
       listenHost: "127.0.0.1", listenPort: 8765, socketPath: "/run/chock/chock.sock")
     self.file = file

@@ -1,4 +1,5 @@
 import Migrations
+import Storage
 import TestSupport
 import Testing
 import Updating
@@ -71,6 +72,23 @@ struct ConfigTests {
     for key in ["environment", "auto_migrate", "keep_at_least", "allowed_hosts", "required_gates"] {
       #expect(text.contains("\n\(key) = "), "\(key)")
     }
+  }
+
+  @Test(
+    "A database where chock keeps its own files is refused, and left alone",
+    .timeLimit(.minutes(1)),
+    arguments: ["state/work/coach.db", "state/snapshots/coach.sqlite", "state/state.db"])
+  func databaseInStateFolder(name: String) async throws {
+    let coach = try TestCoach()
+    try coach.folder.write("", to: name)
+    try SampleDatabase.make(coach.folder(name), Sample.base)
+    let config = TestCoach.text(coach.configFile)
+    let text = config.split(separator: "coach.db").joined(separator: name)
+    try coach.folder.write(text, to: "chock.toml")
+    let before = try FileSystem.read(coach.folder(name))
+    let answer = try await coach.run("recover")
+    #expect(answer.code == 78, "\(answer)")
+    #expect(try FileSystem.read(coach.folder(name)) == before)
   }
 
   @Test("A relative path is refused", .timeLimit(.minutes(1)))

@@ -223,7 +223,7 @@ import Testing
     _ = try Database.bytes(reader)
     _ = try FileSystem.availableBytes(at: workshop.database)
     _ = Openers.of(workshop.database)
-    _ = Restorer.Mark(of: workshop.database)
+    _ = try Restorer.Mark(of: workshop.database)
     #expect(try oracle.run(attempt, on: workshop.database).output.contains("locked"))
     try transaction.commit()
     #expect(try oracle.run(attempt, on: workshop.database).code == 0)
