@@ -14,6 +14,8 @@ import Synchronization
 final class WorkerLink: Sendable {
   let stop: StopSignal
   private let verdicts: Mailbox
+  /// For how long a supervisor may read nothing, in seconds: for longer than it waits for a worker.
+  private let patience: UInt32
   /// Progress is sent at most so often; a terminal or a browser cannot show more.
   private static let interval = Duration.milliseconds(50)
   private let lastProgress = Mutex<(at: ContinuousClock.Instant, step: String)?>(nil)
@@ -29,14 +31,16 @@ final class WorkerLink: Sendable {
       throw Failure(
         .usage, "chock worker is started by chock itself, with an order on standard input.")
     }
-    return (WorkerLink(input), order)
+    return (WorkerLink(input, order.settings), order)
   }
 
-  private init(_ input: LineReader) {
+  private init(_ input: LineReader, _ settings: UpdateSettings) {
     let stop = StopSignal()
     let verdicts = Mailbox()
     self.stop = stop
     self.verdicts = verdicts
+    let grace = Int(WorkerProcess.grace.components.seconds)
+    patience = UInt32(clamping: settings.migrationTimeoutSeconds + 2 * grace)
     // A queue of its own: reading blocks until the supervisor is gone.
     DispatchQueue(label: "supervisor").async {
       var input = input
@@ -67,6 +71,9 @@ final class WorkerLink: Sendable {
     }
     guard var line = try? JSON.encode(message) else { return }
     line.append(UInt8(ascii: "\n"))
+    // Behind a supervisor that is suspended, a worker must not keep its lock: SIGALRM ends it.
+    alarm(patience)
+    defer { alarm(0) }
     var offset = 0
     while offset < line.count {
       let count = line[offset...].withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }

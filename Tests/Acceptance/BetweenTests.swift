@@ -59,6 +59,30 @@ struct BetweenTests {
       try SampleDatabase.fingerprint(coach.folder("state/snapshots/\(rescue).sqlite")) == newer)
   }
 
+  private struct Recoveries: Decodable {
+    var recoveries: Int
+  }
+
+  @Test(
+    "While the application keeps the database locked, recovery waits for another day",
+    .timeLimit(.minutes(2)))
+  func locked() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    try await kill(
+      coach, at: 1, of: .commit,
+      ["restore", try #require(updated.snapshotId), "--offline", "--yes"])
+    let application = try Connection(path: coach.database, mode: .readWrite)
+    try application.execute("BEGIN EXCLUSIVE")
+    #expect(try await recover(coach).outcome == .needsRecovery)
+    // It does not count as one that failed.
+    let journal = try #require(try FileSystem.read(coach.folder("state/run.json")))
+    #expect(try JSON.decode(Recoveries.self, from: journal).recoveries == 0)
+    try application.execute("ROLLBACK")
+    #expect(try await recover(coach).outcome == .refused)
+    #expect(try coach.ledgerVersion() == "2")
+  }
+
   @Test("Nor a half-applied plan one that was put back", .timeLimit(.minutes(1)))
   func schemaChangeWhileUndone() async throws {
     let coach = try Sample.coach(

@@ -1,5 +1,6 @@
 import Glibc
 import Migrations
+import SQLite
 import Storage
 import TestSupport
 import Testing
@@ -64,6 +65,37 @@ struct WorkerTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
     #expect(try coach.ledgerVersion() == "1")
     #expect(try !coach.names(in: "state").contains("run.json"))
+  }
+
+  @Test(
+    "One whose supervisor is suspended gives the database back, and the rest is recovered",
+    .timeLimit(.minutes(2)))
+  func suspended() async throws {
+    let coach = try Sample.coach(
+      config: """
+        \(TestCoach.development)
+        [update]
+        rehearse = false
+        migration_timeout_seconds = 5
+        """,
+      update: String(repeating: "UPDATE item SET body = 'changed' WHERE id = 1;\n", count: 5000))
+    let watch = try JournalWatch(coach.state)
+    let call = try coach.start(["update", "--offline", "--json"])
+    let frozen = try #require(
+      try await watch.freeze(.apply, workerOf: call.process.pid))
+    try #require(kill(call.process.pid, SIGSTOP) == 0)
+    defer { kill(call.process.pid, SIGCONT) }
+    frozen.letGo()
+    // Its reports fill the pipe; then it waits, with the lock.
+    let application = try Connection(path: coach.database, mode: .readWrite)
+    try application.execute(
+      "PRAGMA busy_timeout = 90000; INSERT INTO item (body) VALUES ('recorded meanwhile')")
+    #expect(kill(call.process.pid, SIGCONT) == 0)
+    let run: RunDocument = try await call.answer().document()
+    #expect(run.outcome == .rolledBack, "\(run)")
+    #expect(try application.text("SELECT body FROM item ORDER BY id DESC") == "recorded meanwhile")
+    #expect(try application.integer("SELECT count(*) FROM item WHERE body = 'changed'") == 0)
+    #expect(try coach.ledgerVersion() == "1")
   }
 
   @Test("A package upgrade under a running daemon does not stop updates", .timeLimit(.minutes(1)))
