@@ -25,10 +25,34 @@ struct DatabaseRoutes: Sendable {
       let body = try await request.strictBody(RehearseBody.self, limit: bodyLimit)
       return try accepted(
         await updater.startRehearsal(
-          to: try body.targetVersion.map { try version($0, field: "target_version") },
+          try GoalFields(body).goal(), inputs: body.inputs ?? [:],
           requestedBy: requester(of: context.channel)))
     }
-    routes.on(.post, "\(base)/update", "\(base)/migrate", use: update)
+    routes.on(.post, "\(base)/update", "\(base)/migrate") { request, context in
+      let bytes = try await request.bodyBytes(limit: bodyLimit)
+      let body = try UpdateBody.parse(bytes)
+      guard body.force != true, body.skipBackup != true else {
+        throw Failure(
+          .notAllowed, "An update is never forced and never made without its snapshot.",
+          howToClear: "Leave `force` and `skip_backup` out.")
+      }
+      return try await begin(
+        try GoalFields(body).goal(), body.inputs ?? [:],
+        consent: body.consent ?? body.confirm ?? false, bytes, request, context)
+    }
+    routes.on(.post, "\(base)/rollback") { request, context in
+      let bytes = try await request.bodyBytes(limit: bodyLimit)
+      let body = try RollbackBody.parse(bytes)
+      let fields = GoalFields(rollbackTo: body.rollbackTo, rollbackOnly: body.rollbackOnly)
+      guard let goal = try fields.rollback() else {
+        throw Failure(
+          .usage, "The request does not say how far to go back.",
+          howToClear: "Send `rollback_to` or `rollback_only` with a version.")
+      }
+      return try await begin(
+        goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, bytes, request,
+        context)
+    }
     routes.on(.get, "\(base)/update/:id/progress", "\(base)/migrate/:id/status") { _, context in
       try .json(await updater.run(try context.id("id")))
     }
@@ -73,8 +97,12 @@ struct DatabaseRoutes: Sendable {
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws
     -> Response
   {
-    let target = try request.uri.queryParameters.get("to").map { try version($0, field: "to") }
-    let plan = try await updater.plan(to: target)
+    func field(_ name: String) -> String? { request.uri.queryParameters.get(name) }
+    let fields = GoalFields(
+      targetVersion: field("target_version") ?? field("to"),
+      outOfOrder: field("out_of_order").map { $0 == "true" }, rollbackTo: field("rollback_to"),
+      rollbackOnly: field("rollback_only"))
+    let plan = try await updater.plan(try fields.goal())
     let tag = "\"\(plan.hash)\""
     let headers: HTTPFields = [.eTag: tag, .cacheControl: "no-cache"]
     if request.headers[.ifNoneMatch] == tag {
@@ -85,47 +113,134 @@ struct DatabaseRoutes: Sendable {
 
   private struct RehearseBody: StrictBody {
     var targetVersion: String?
-    enum CodingKeys: String, CodingKey, CaseIterable { case targetVersion = "target_version" }
+    var outOfOrder: Bool?
+    var rollbackTo: String?
+    var rollbackOnly: String?
+    var inputs: [String: InputValue]?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case inputs
+      case targetVersion = "target_version"
+      case outOfOrder = "out_of_order"
+      case rollbackTo = "rollback_to"
+      case rollbackOnly = "rollback_only"
+    }
   }
 
   private struct UpdateBody: StrictBody {
     var consent: Bool?
     var confirm: Bool?
     var targetVersion: String?
+    var outOfOrder: Bool?
+    var inputs: [String: InputValue]?
     var force: Bool?
     var skipBackup: Bool?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, force
+      case consent, confirm, force, inputs
       case targetVersion = "target_version"
+      case outOfOrder = "out_of_order"
       case skipBackup = "skip_backup"
     }
   }
 
-  @Sendable private func update(_ request: Request, _ context: ControlContext) async throws
-    -> Response
-  {
-    let bytes = try await request.bodyBytes(limit: bodyLimit)
-    let body = try UpdateBody.parse(bytes)
-    guard body.force != true, body.skipBackup != true else {
-      throw Failure(
-        .notAllowed, "An update is never forced and never made without its snapshot.",
-        howToClear: "Leave `force` and `skip_backup` out.")
+  private struct RollbackBody: StrictBody {
+    var consent: Bool?
+    var confirm: Bool?
+    var rollbackTo: String?
+    var rollbackOnly: String?
+    var inputs: [String: InputValue]?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case consent, confirm, inputs
+      case rollbackTo = "rollback_to"
+      case rollbackOnly = "rollback_only"
     }
+  }
+
+  /// Where a plan is to lead, as requests say it.
+  private struct GoalFields {
+    var targetVersion: String?
+    var outOfOrder: Bool?
+    var rollbackTo: String?
+    var rollbackOnly: String?
+
+    init(
+      targetVersion: String? = nil, outOfOrder: Bool? = nil, rollbackTo: String? = nil,
+      rollbackOnly: String? = nil
+    ) {
+      self.targetVersion = targetVersion
+      self.outOfOrder = outOfOrder
+      self.rollbackTo = rollbackTo
+      self.rollbackOnly = rollbackOnly
+    }
+
+    init(_ body: RehearseBody) {
+      self.init(
+        targetVersion: body.targetVersion, outOfOrder: body.outOfOrder,
+        rollbackTo: body.rollbackTo, rollbackOnly: body.rollbackOnly)
+    }
+
+    init(_ body: UpdateBody) {
+      self.init(targetVersion: body.targetVersion, outOfOrder: body.outOfOrder)
+    }
+
+    /// - Throws: `.usage` for what is no version, and for two goals at once.
+    func goal() throws(Failure) -> Goal {
+      guard let rollback = try rollback() else {
+        return .update(
+          to: try version(targetVersion, field: "target_version"), outOfOrder: outOfOrder ?? false)
+      }
+      guard targetVersion == nil, outOfOrder == nil else { throw Self.ambiguous }
+      return rollback
+    }
+
+    func rollback() throws(Failure) -> Goal? {
+      guard rollbackTo == nil || rollbackOnly == nil else { throw Self.ambiguous }
+      if let target = try version(rollbackTo, field: "rollback_to") {
+        return .rollback(to: target)
+      }
+      return try version(rollbackOnly, field: "rollback_only").map(Goal.rollbackOnly)
+    }
+
+    private static var ambiguous: Failure {
+      Failure(
+        .usage, "The request names two goals.",
+        howToClear: "Send one of `target_version`, `rollback_to` and `rollback_only`.")
+    }
+
+    private func version(_ text: String?, field: String) throws(Failure) -> SchemaVersion? {
+      guard let text else { return nil }
+      guard let version = SchemaVersion(text) else {
+        throw Failure(.usage, "`\(field)` is not a schema version: \(text.prefix(100))")
+      }
+      return version
+    }
+  }
+
+  private func begin(
+    _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, _ bytes: [UInt8],
+    _ request: Request, _ context: ControlContext
+  ) async throws -> Response {
     let match = request.headers[.ifMatch]
-    if match == nil, await updater.status().consentRequired {
-      throw Failure(
-        .consentMissing, "The request does not say which plan it consents to.",
-        howToClear: "Send the plan's hash: If-Match: \"HASH\" (the ETag of /api/database/plan).")
+    if match == nil {
+      let isRequired = await updater.status().consentRequired
+      guard !isRequired, !goal.isRollback else {
+        throw Failure(
+          .consentMissing, "The request does not say which plan it consents to.",
+          howToClear: "Send the plan's hash: If-Match: \"HASH\" (the ETag of /api/database/plan).")
+      }
     }
+    let person = await requester(of: context.channel)
     let start = UpdateRequest(
-      planHash: try match.map(hash), consent: body.consent ?? body.confirm ?? false,
-      target: try body.targetVersion.map { try version($0, field: "target_version") },
-      requestedBy: await requester(of: context.channel))
+      planHash: try match.map(hash), consent: consent, goal: goal, inputs: inputs,
+      requestedBy: person, isTechnician: person != panel)
     guard let key = request.headers[.idempotencyKey] else {
       return try accepted(await begin(start))
     }
-    let run = try await keys.run(key: key, request: Array((match ?? "").utf8) + [0] + bytes) {
+    let run = try await keys.run(
+      key: key, request: Array("\(request.uri.path)\0\(match ?? "")\0".utf8) + bytes
+    ) {
       try await begin(start)
     }
     // As it stands now: a repeated request may come late.
@@ -192,13 +307,6 @@ struct DatabaseRoutes: Sendable {
 
   private func withoutFields(_ request: Request) async throws {
     _ = try await request.strictBody(NoFields.self, limit: bodyLimit)
-  }
-
-  private func version(_ text: String, field: String) throws(Failure) -> SchemaVersion {
-    guard let version = SchemaVersion(text) else {
-      throw Failure(.usage, "`\(field)` is not a schema version: \(text.prefix(100))")
-    }
-    return version
   }
 
   private func hash(_ tag: String) throws(Failure) -> String {

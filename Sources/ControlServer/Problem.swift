@@ -92,7 +92,7 @@ extension Failure.Code {
   /// The one place where codes become statuses.
   var httpStatus: HTTPResponse.Status {
     switch self {
-    case .usage: .badRequest
+    case .usage, .input: .badRequest
     case .notAllowed: .forbidden
     case .notFound: .notFound
     case .consentMissing: .preconditionRequired
@@ -102,7 +102,8 @@ extension Failure.Code {
       .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson:
       .conflict
     // The content (files, database, snapshot) does not do.
-    case .migrationsMissing, .migrationFile, .migrationOrder, .drift, .databaseNewer,
+    case .migrationsMissing, .migrationFile, .migrationOrder, .rollbackMissing, .drift,
+      .databaseNewer,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
       .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity:
       .unprocessableContent

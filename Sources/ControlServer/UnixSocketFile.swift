@@ -82,12 +82,15 @@ struct UnixSocketFile: Sendable {
   }
 }
 
+/// Somebody at the panel: an owner, as long as nobody can sign in.
+let panel = "panel"
+
 /// Who is at the other end: `panel` over TCP, `cli:NAME` over the unix socket, by the kernel's
 /// word.
 func requester(of channel: any Channel) async -> String {
   guard case .unixDomainSocket = channel.localAddress,
     let provider = channel as? any SocketOptionProvider
-  else { return "panel" }
+  else { return panel }
   // struct ucred of unix(7).
   struct Credentials: Sendable {
     var process: Int32

@@ -36,10 +36,12 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case consentMissing = "CHK-CONSENT-MISSING"
     case planChanged = "CHK-PLAN-CHANGED"
     case notFound = "CHK-NOT-FOUND"
+    case input = "CHK-INPUT"
     // Migration files
     case migrationsMissing = "CHK-MIGRATIONS-MISSING"
     case migrationFile = "CHK-MIGRATION-FILE"
     case migrationOrder = "CHK-MIGRATION-ORDER"
+    case rollbackMissing = "CHK-ROLLBACK-MISSING"
     case drift = "CHK-DRIFT"
     case databaseNewer = "CHK-DATABASE-NEWER"
     case unadopted = "CHK-UNADOPTED"
@@ -76,8 +78,9 @@ public struct Failure: Error, Codable, Sendable, Equatable {
   /// The process exit code, after sysexits.h where it has one (the table in docs/command-line.md).
   public var exitCode: Int32 {
     switch code {
-    case .usage: 64
-    case .migrationFile, .migrationOrder, .drift, .databaseNewer, .unadopted, .databaseEmpty,
+    case .usage, .input: 64
+    case .migrationFile, .migrationOrder, .rollbackMissing, .drift, .databaseNewer, .unadopted,
+      .databaseEmpty,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .preflight:
       65
     case .databaseMissing, .migrationsMissing, .notFound: 66

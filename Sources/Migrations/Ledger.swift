@@ -37,20 +37,28 @@ public struct LedgerEntry: Codable, Hashable, Sendable {
 public struct Ledger: Sendable, Hashable {
   /// One for each version in effect, sorted by version.
   public var entries: [LedgerEntry]
+  /// One for each version that was in effect and is not any more.
+  public var rolledBack: [LedgerEntry]
   /// The run that has committed a part of its plan, and neither the rest nor the way back.
   public var begun: String?
 
-  /// Takes rows in the order in which they were written: the last one about a version decides, and
-  /// a rolled-back version is not in effect.
+  /// Takes the rows of the table: one for each version.
   public init(entries: [LedgerEntry], begun: String? = nil) {
     self.begun = begun
-    var inEffect: [SchemaVersion: LedgerEntry] = [:]
-    for entry in entries {
-      inEffect[entry.version] = entry.kind == .rolledBack ? nil : entry
-    }
-    self.entries = inEffect.values.sorted { $0.version < $1.version }
+    // Version 0 is what an adoption "at 0" may leave behind: it stands for no file.
+    let rows = entries.filter { $0.version != .zero }.sorted { $0.version < $1.version }
+    self.entries = rows.filter { $0.kind != .rolledBack }
+    rolledBack = rows.filter { $0.kind == .rolledBack }
+  }
+
+  /// The versions in effect, sorted.
+  public var versions: [SchemaVersion] { entries.map(\.version) }
+
+  /// True when this run has committed something, its last part included.
+  public func isCompleted(by run: String) -> Bool {
+    begun != run && (entries + rolledBack).contains { $0.run == run }
   }
 
   /// The newest version in effect, or `.zero`.
-  public var current: SchemaVersion { entries.map(\.version).max() ?? .zero }
+  public var current: SchemaVersion { entries.last?.version ?? .zero }
 }

@@ -10,28 +10,6 @@ public struct SQLSection: Hashable, Sendable {
   }
 }
 
-/// What a migration declares about the number of rows of one table: an `Expect` header.
-public struct RowExpectation: Hashable, Sendable {
-  public enum Change: Hashable, Sendable {
-    case unchanged
-    /// As many rows more (less, when negative).
-    case changesBy(Int64)
-    /// So many rows afterwards, or more.
-    case atLeast(Int64)
-  }
-
-  public var table: String
-  public var change: Change
-  /// The line of the header in its file.
-  public var line: Int
-
-  public init(table: String, change: Change, line: Int) {
-    self.table = table
-    self.change = change
-    self.line = line
-  }
-}
-
 /// One migration file, read and checked: the format of docs/migration-files.md.
 public struct Migration: Hashable, Sendable {
   public var version: SchemaVersion
@@ -46,7 +24,20 @@ public struct Migration: Hashable, Sendable {
   var requiresLine: Int?
   /// The time limit of this file; nil when it gives none.
   public var timeout: Duration?
-  public var expectations: [RowExpectation]
+  public var expectations: [TableExpectation]
+  /// The stage of the application's plan that it belongs to; shown to people.
+  public var phase: Int?
+  /// How long its author expects it to take.
+  public var estimatedTime: Duration?
+  /// True with `Destructive: yes`: what it removes is meant.
+  public var isDestructive: Bool
+  /// True with `Technician: yes`: an owner cannot start it.
+  public var needsTechnician: Bool
+  /// The units that have to be started again after it.
+  public var restart: [String]
+  public var purpose: Purpose?
+  /// What it asks a person, in the order of the headers.
+  public var inputs: [MigrationInput]
   /// True with `Foreign-Keys: enforced`: the script relies on cascades.
   public var enforcesForeignKeys: Bool
   /// False with `Transaction: none`: each statement is committed by itself (VACUUM).
@@ -60,8 +51,11 @@ public struct Migration: Hashable, Sendable {
   /// The SHA-256 of the text in lowercase hexadecimal; line ends count as LF, a byte order mark
   /// does not count.
   public var checksum: String
-  /// The path of the sibling rollback file, when there is one; set by ``MigrationCatalog``.
-  public var rollbackPath: String?
+
+  /// What it is for.
+  public enum Purpose: String, Hashable, Sendable, Codable, CaseIterable {
+    case feature, safety, security
+  }
 
   /// Parses one file, a migration or a rollback file.
   ///
@@ -96,6 +90,13 @@ public struct Migration: Hashable, Sendable {
     requiresLine = headers.requiresLine
     timeout = headers.timeout
     expectations = headers.expectations
+    phase = headers.phase
+    estimatedTime = headers.estimatedTime
+    isDestructive = headers.isDestructive
+    needsTechnician = headers.needsTechnician
+    restart = headers.restart
+    purpose = headers.purpose
+    inputs = headers.inputs
     enforcesForeignKeys = headers.enforcesForeignKeys
     runsInTransaction = headers.runsInTransaction
     preflight = found[.preflight] ?? []

@@ -6,6 +6,8 @@ public struct MigrationCatalog: Sendable {
   public var directory: String
   /// Sorted by version; no version occurs twice.
   public var migrations: [Migration]
+  /// The rollback files, by the version that they take back.
+  public var rollbacks: [SchemaVersion: Migration]
 
   /// The newest version that the files hold; `.zero` only for a catalog that was made from an empty
   /// list.
@@ -19,36 +21,35 @@ public struct MigrationCatalog: Sendable {
   /// files.
   public init(directory: String) throws(Failure) {
     var migrations: [Migration] = []
-    var indexes: [String: Int] = [:]
-    var rollbacks: [(name: MigrationFileName, fileName: String, path: String)] = []
+    var stems: Set<String> = []
+    var rollbacks: [(stem: String, file: Migration)] = []
     for fileName in try Self.fileNames(in: directory) {
       let path = directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
       let name = try MigrationFileName(fileName, path: path)
       let migration = try Migration(
         fileName: fileName, path: path, text: Self.text(of: fileName, at: path))
       if name.isRollback {
-        rollbacks.append((name, fileName, path))
+        rollbacks.append((name.stem, migration))
       } else {
-        indexes[name.stem] = migrations.count
+        stems.insert(name.stem)
         migrations.append(migration)
       }
     }
-    for rollback in rollbacks {
-      guard let index = indexes[rollback.name.stem] else {
+    var byVersion: [SchemaVersion: Migration] = [:]
+    for (stem, file) in rollbacks {
+      guard stems.contains(stem) else {
         throw Failure(
           .migrationFile,
-          "\(rollback.fileName) is a rollback file, but there is no \(rollback.name.stem).sql.",
-          file: rollback.path,
+          "\(file.fileName) is a rollback file, but there is no \(stem).sql.",
+          file: file.path,
           howToClear: "Name it after its migration, or remove it.")
       }
-      if let other = migrations[index].rollbackPath {
+      if let other = byVersion.updateValue(file, forKey: file.version) {
         throw Failure(
           .migrationFile,
-          "\(migrations[index].fileName) has two rollback files: "
-            + "\(other.split(separator: "/").last ?? "") and \(rollback.fileName).",
-          file: rollback.path, howToClear: "Keep one of them.")
+          "\(stem).sql has two rollback files: \(other.fileName) and \(file.fileName).",
+          file: file.path, howToClear: "Keep one of them.")
       }
-      migrations[index].rollbackPath = rollback.path
     }
     guard !migrations.isEmpty else {
       throw Failure(
@@ -57,15 +58,18 @@ public struct MigrationCatalog: Sendable {
         howToClear: "Install the application's migration files there, "
           + "or set migrations.directory to the folder that has them.")
     }
-    try self.init(directory: directory, migrations: migrations)
+    try self.init(directory: directory, migrations: migrations, rollbacks: byVersion)
   }
 
   /// Sorts the migrations and checks them against each other.
   ///
   /// Throws `.migrationOrder` when two have one version, or one requires what is not there or not
   /// older.
-  public init(directory: String, migrations: [Migration]) throws(Failure) {
+  public init(
+    directory: String, migrations: [Migration], rollbacks: [SchemaVersion: Migration] = [:]
+  ) throws(Failure) {
     self.directory = directory
+    self.rollbacks = rollbacks
     self.migrations = migrations.sorted {
       ($0.version, $0.fileName) < ($1.version, $1.fileName)
     }

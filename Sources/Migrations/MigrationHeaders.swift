@@ -1,21 +1,24 @@
 /// The `-- Key: value` lines at the top of a migration file.
 struct MigrationHeaders {
-  /// The keys that this version obeys.
   static let known = [
-    "Description", "Requires", "Timeout", "Expect", "Foreign-Keys", "Transaction",
+    "Description", "Phase", "Purpose", "Requires", "Estimated-Time", "Timeout", "Transaction",
+    "Foreign-Keys", "Destructive", "Technician", "Restart", "Input", "Expect",
   ]
-  /// The keys that the format has and this version does not obey: to ignore one would break its
-  /// promise.
-  static let unsupported = [
-    "Phase", "Estimated-Time", "Destructive", "Technician", "Restart", "Input",
-    "Purpose",
-  ]
+  /// Those that may be given more than once.
+  private static let repeatable: Set = ["Expect", "Input"]
 
   var description: String?
   var requires: [SchemaVersion] = []
   var requiresLine: Int?
   var timeout: Duration?
-  var expectations: [RowExpectation] = []
+  var expectations: [TableExpectation] = []
+  var phase: Int?
+  var estimatedTime: Duration?
+  var isDestructive = false
+  var needsTechnician = false
+  var restart: [String] = []
+  var purpose: Migration.Purpose?
+  var inputs: [MigrationInput] = []
   var enforcesForeignKeys = false
   var runsInTransaction = true
   private var seen: Set<String> = []
@@ -33,24 +36,16 @@ struct MigrationHeaders {
     let value = comment.text[comment.text.index(after: colon)...].trimmed()
     guard let first = key.first, key.allSatisfy({ $0.isLetter || $0 == "-" }) else { return }
     let line = comment.line
-    let keys = Self.known + Self.unsupported
-    guard first.isUppercase || keys.contains(where: { $0.lowercased() == key.lowercased() })
+    guard first.isUppercase || Self.known.contains(where: { $0.lowercased() == key.lowercased() })
     else { return }
 
-    if Self.unsupported.contains(key) {
-      throw source.failure(
-        "The header \(key) belongs to the format, but this version of chock does not support it.",
-        line: line,
-        howToClear: "Install a chock that supports it, or remove the line if nothing depends on it."
-      )
-    }
     guard Self.known.contains(key) else {
       throw source.failure(
-        "There is no header \(key).\(suggestion(for: key, among: keys))", line: line,
+        "There is no header \(key).\(suggestion(for: key, among: Self.known))", line: line,
         howToClear: "Use one of \(Self.known.joined(separator: ", ")); "
           + "if the line is prose, do not begin it with one capitalised word and a colon.")
     }
-    guard seen.insert(key).inserted || key == "Expect" else {
+    guard seen.insert(key).inserted || Self.repeatable.contains(key) else {
       throw source.failure(
         "The header \(key) is given twice.", line: line, howToClear: "Keep one of them.")
     }
@@ -59,35 +54,77 @@ struct MigrationHeaders {
         "The header \(key) has no value.", line: line,
         howToClear: "Give it a value or remove the line.")
     }
+    func misfit(_ howToClear: String) -> Failure {
+      source.failure("\(key): \(value) is not understood.", line: line, howToClear: howToClear)
+    }
     switch key {
     case "Description": description = value
+    case "Phase":
+      guard let number = Int(value), number > 0, value.allSatisfy(\.isNumber) else {
+        throw misfit("Write a whole number from 1.")
+      }
+      phase = number
+    case "Purpose":
+      guard let found = Migration.Purpose(rawValue: value) else {
+        let words = Migration.Purpose.allCases.map(\.rawValue)
+        throw misfit("Write one of \(words.joined(separator: ", ")).")
+      }
+      purpose = found
     case "Requires":
       requires = try Self.versions(value, line: line, in: source)
       requiresLine = line
-    case "Timeout": timeout = try Self.timeout(value, line: line, in: source)
+    case "Timeout": timeout = try Self.duration(key, value, line: line, in: source)
+    case "Estimated-Time": estimatedTime = try Self.duration(key, value, line: line, in: source)
     case "Expect":
-      guard let expectation = RowExpectation(parsing: value, line: line) else {
-        throw source.failure(
-          "Expect: \(value) is not understood.", line: line,
-          howToClear: "Write TABLE rows unchanged, TABLE rows +N, TABLE rows -N or TABLE rows >= N."
-        )
+      guard let expectation = TableExpectation(parsing: value, line: line) else {
+        throw misfit("Write \(TableExpectation.forms).")
       }
       expectations.append(expectation)
+    case "Input":
+      switch MigrationInput.parse(value, line: line) {
+      case .success(let input):
+        guard !inputs.contains(where: { $0.name == input.name }) else {
+          throw source.failure(
+            "The input \(input.name) is declared twice.", line: line,
+            howToClear: "Keep one of them.")
+        }
+        inputs.append(input)
+      case .failure(let misfit):
+        throw source.failure(
+          "Input: \(value) \(misfit.what).", line: line, howToClear: misfit.howToClear)
+      }
+    case "Restart":
+      for unit in value.split(separator: ",", omittingEmptySubsequences: false).map({ $0.trimmed() }
+      ) {
+        guard Self.isUnit(unit) else {
+          throw source.failure(
+            "Restart: \"\(unit)\" is not the name of a unit.", line: line,
+            howToClear: "Write systemd units with commas between them, such as coachiq.service.")
+        }
+        restart.append(unit)
+      }
+    case "Destructive", "Technician":
+      guard value == "yes" else { throw misfit("Write yes, or remove the line.") }
+      if key == "Destructive" { isDestructive = true } else { needsTechnician = true }
     case "Transaction":
       guard value == "none" else {
-        throw source.failure(
-          "Transaction: \(value) is not understood.", line: line,
-          howToClear: "Write none, or remove the line for the usual way: one transaction.")
+        throw misfit("Write none, or remove the line for the usual way: one transaction.")
       }
       runsInTransaction = false
     default:  // Foreign-Keys
       guard value == "enforced" else {
-        throw source.failure(
-          "Foreign-Keys: \(value) is not understood.", line: line,
-          howToClear: "Write enforced, or remove the line for the usual way: off, compared after.")
+        throw misfit("Write enforced, or remove the line for the usual way: off, compared after.")
       }
       enforcesForeignKeys = true
     }
+  }
+
+  /// A name with a type behind its last dot: systemd.unit(5).
+  private static func isUnit(_ name: String) -> Bool {
+    let types = ["service", "socket", "target", "timer", "path", "mount"]
+    guard let dot = name.lastIndex(of: "."), dot > name.startIndex else { return false }
+    return types.contains(String(name[name.index(after: dot)...]))
+      && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || ":-_.\\@".contains($0)) }
   }
 
   private static func versions(_ value: String, line: Int, in source: MigrationSource)
@@ -105,9 +142,9 @@ struct MigrationHeaders {
     return versions
   }
 
-  private static func timeout(_ value: String, line: Int, in source: MigrationSource)
-    throws(Failure) -> Duration
-  {
+  private static func duration(
+    _ key: String, _ value: String, line: Int, in source: MigrationSource
+  ) throws(Failure) -> Duration {
     let digits = value.prefix { $0.isASCII && $0.isNumber }
     let unit = value[digits.endIndex...].trimmed()
     let milliseconds: Int64? =
@@ -122,54 +159,10 @@ struct MigrationHeaders {
       count <= 86_400_000 / milliseconds
     else {
       throw source.failure(
-        "Timeout: \(value) is not a time limit.", line: line,
+        "\(key): \(value) is not a time.", line: line,
         howToClear: "Write a whole number and a unit, such as 500 ms, 60 s or 5 min; a day at most."
       )
     }
     return .milliseconds(count * milliseconds)
-  }
-}
-
-extension RowExpectation {
-  /// Reads `TABLE rows unchanged`, `TABLE rows +N`, `-N` or `>= N`; TABLE may be in double quotes.
-  init?(parsing text: String, line: Int) {
-    var table = ""
-    var rest: Substring
-    if text.hasPrefix("\"") {
-      rest = text.dropFirst()
-      while let quote = rest.firstIndex(of: "\"") {
-        table += rest[..<quote]
-        rest = rest[rest.index(after: quote)...]
-        guard rest.hasPrefix("\"") else { break }
-        // A doubled quote stands for one.
-        table += "\""
-        rest = rest.dropFirst()
-      }
-      guard rest.first?.isWhitespace ?? false else { return nil }
-    } else {
-      let name = text.prefix { !$0.isWhitespace && $0 != "\"" }
-      table = String(name)
-      rest = text[name.endIndex...]
-    }
-    let words = rest.split(whereSeparator: \.isWhitespace)
-    guard !table.isEmpty, words.first == "rows" else { return nil }
-    // Only ">= 5" may be written in two words.
-    guard words.count == 2 || (words.count == 3 && words[1] == ">=") else { return nil }
-    let change = words[1...].joined()
-    // Signs are looked at here, since Int64 would take "+-3" as no number but ">= -3" as one.
-    let digits = change.drop { "+->=".contains($0) }
-    guard digits.allSatisfy({ $0.isASCII && $0.isNumber }) || change == "unchanged" else {
-      return nil
-    }
-    switch change.prefix(change.count - digits.count) {
-    case "" where change == "unchanged": self.init(table: table, change: .unchanged, line: line)
-    case "+", "-":
-      guard let count = Int64(change) else { return nil }
-      self.init(table: table, change: .changesBy(count), line: line)
-    case ">=":
-      guard let count = Int64(digits) else { return nil }
-      self.init(table: table, change: .atLeast(count), line: line)
-    default: return nil
-    }
   }
 }

@@ -61,6 +61,29 @@ public final class Statement {
     }
   }
 
+  public func bind(_ value: Double, at index: Int32) throws(SQLiteError) {
+    try check(sqlite3_bind_double(handle, index, value))
+  }
+
+  public func bind(_ blob: [UInt8], at index: Int32) throws(SQLiteError) {
+    try check(
+      blob.withUnsafeBytes { chock_bind_blob(handle, index, $0.baseAddress, Int32($0.count)) })
+  }
+
+  /// Binds what stands in a column of another statement's row.
+  public func bind(_ row: Statement, column: Int32, at index: Int32) throws(SQLiteError) {
+    try check(sqlite3_bind_value(handle, index, sqlite3_column_value(row.handle, column)))
+  }
+
+  /// Each parameter with its number and its name; `?` has none.
+  public var parameters: [(index: Int32, name: String)] {
+    let count = sqlite3_bind_parameter_count(handle)
+    guard count > 0 else { return [] }
+    return (1...count).map { index in
+      (index, sqlite3_bind_parameter_name(handle, index).map { String(cString: $0) } ?? "?")
+    }
+  }
+
   private func check(_ code: Int32) throws(SQLiteError) {
     guard code == SQLITE_OK else { throw connection.lastError(code) }
   }
@@ -83,6 +106,15 @@ public final class Statement {
   }
 
   public func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+  public func real(_ column: Int32) -> Double { sqlite3_column_double(handle, column) }
+
+  /// A text or blob as it is stored; empty for NULL.
+  public func bytes(_ column: Int32) -> [UInt8] {
+    guard let bytes = sqlite3_column_blob(handle, column) else { return [] }
+    return Array(
+      UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(handle, column))))
+  }
 
   public func text(_ column: Int32) -> String? {
     guard let bytes = sqlite3_column_text(handle, column) else { return nil }

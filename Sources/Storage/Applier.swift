@@ -19,6 +19,8 @@ public struct ApplyOrder {
   /// The id of the run.
   public var run: String
   public var chockVersion: String
+  /// What a person gave to the plan's inputs.
+  public var inputs: [String: InputValue]
   public var stop: StopSignal
   /// When statements and checks must be over; nil: no limit.
   public var deadline: ContinuousClock.Instant?
@@ -26,11 +28,13 @@ public struct ApplyOrder {
   public var progress: (ApplyProgress) -> Void
 
   public init(
-    run: String, chockVersion: String, stop: StopSignal = StopSignal(),
+    run: String, chockVersion: String, inputs: [String: InputValue] = [:],
+    stop: StopSignal = StopSignal(),
     deadline: ContinuousClock.Instant? = nil, progress: @escaping (ApplyProgress) -> Void = { _ in }
   ) {
     self.run = run
     self.chockVersion = chockVersion
+    self.inputs = inputs
     self.stop = stop
     self.deadline = deadline
     self.progress = progress
@@ -64,6 +68,15 @@ public struct ApplyReport: Sendable {
 struct Applier {
   let connection: Connection
   let order: ApplyOrder
+  /// The value of each input.
+  private let inputs: [String: InputValue]
+
+  /// - Throws: `.input` when one is missing.
+  init(connection: Connection, order: ApplyOrder, of plan: Plan) throws(Failure) {
+    self.connection = connection
+    self.order = order
+    inputs = try plan.values(order.inputs)
+  }
 
   /// The longest value, row and statement that a migration may make, in bytes: one call such as
   /// `zeroblob(1e9)` is not interrupted, and the worker has to stay small.
@@ -89,15 +102,25 @@ struct Applier {
         stop: order.stop, runDeadline: order.deadline, timeout: migration.timeout, started: started)
       var context = Context(
         migration: migration, number: index + 1, limit: limit, guardian: guardian, result: result)
-      connection.authorize { guardian.allow($0) }
-      try problems(of: migration.preflight, failingAs: .preflight, &context)
-      try statements(of: migration.migrate, &context)
-      try problems(of: migration.validate, failingAs: .validation, &context)
-      connection.authorize(nil)
+      func authorized(_ body: () throws(Failure) -> Void) throws(Failure) {
+        connection.authorize { guardian.allow($0) }
+        try body()
+        connection.authorize(nil)
+        connection.interrupt { limit.reached() != nil }
+      }
+      try authorized { () throws(Failure) in
+        try problems(of: migration.preflight, failingAs: .preflight, &context)
+      }
+      let values = try ExpectedValues(migration, connection)
+      try authorized { () throws(Failure) in try statements(of: migration.migrate, &context) }
+      try values.check(connection)
+      try authorized { () throws(Failure) in
+        try problems(of: migration.validate, failingAs: .validation, &context)
+      }
       connection.interrupt(when: nil)
       result = context.result
       result.seconds.append((ContinuousClock.now - started).seconds)
-      if plan.isTransaction { try noteApplied(migration, seconds: result.seconds[index]) }
+      if plan.isTransaction { try note(migration, of: plan, seconds: result.seconds[index]) }
     }
     result.touchedTables = guardian.touchedTables
     result.droppedTables = guardian.droppedTables
@@ -105,14 +128,15 @@ struct Applier {
     return result
   }
 
-  /// Writes the ledger row of a migration.
-  func noteApplied(_ migration: Migration, seconds: Double) throws(Failure) {
+  /// Writes the ledger row of a step.
+  func note(_ migration: Migration, of plan: Plan, seconds: Double) throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try LedgerTable.insert(
         LedgerEntry(
           version: migration.version, name: migration.name, checksum: migration.checksum,
           appliedAt: Timestamp.now(), durationMs: Int64(seconds * 1000), run: order.run,
-          chockVersion: order.chockVersion, kind: .applied), connection)
+          chockVersion: order.chockVersion,
+          kind: plan.direction == .update ? .applied : .rolledBack), connection)
     }
   }
 
@@ -236,6 +260,7 @@ struct Applier {
       let index = context.result.statementSeconds.count
       let started = ContinuousClock.now
       var place = ApplyReport.Place(file: migration.path, line: section.firstLine, statement: "")
+      var unbound: Failure?
       func tick() {
         order.progress(
           ApplyProgress(
@@ -252,6 +277,12 @@ struct Applier {
           guard guardian.startVacuum() else {
             throw SQLiteError(code: 23, message: "not authorized")
           }
+        }
+        do throws(Failure) {
+          try bind(statement, of: migration)
+        } catch {
+          unbound = error
+          throw SQLiteError(code: 1, message: "")
         }
         tick()
         var lastTick = started
@@ -271,19 +302,46 @@ struct Applier {
           place.line = section.firstLine + script.linesBefore(start + (error.offset ?? 0))
           place.statement = shortened(firstStatement(script.text(from: start, to: script.count)))
         }
-        throw failure(error, place, limit: limit, guardian: guardian)
+        throw failure(error, place, limit: limit, guardian: guardian, unbound)
+      }
+    }
+  }
+
+  /// Binds what a person gave; SQLite alone would take a parameter without a value for NULL.
+  private func bind(_ statement: Statement, of migration: Migration) throws(Failure) {
+    for (index, parameter) in statement.parameters {
+      let name = parameter.dropFirst()
+      guard parameter.hasPrefix(":"), migration.inputs.contains(where: { $0.name == name }),
+        let value = inputs[String(name)]
+      else {
+        throw Failure(
+          .statement,
+          "The statement has the parameter \(parameter), and no Input header of its file declares it.",
+          howToClear:
+            "Declare it: -- Input: \(name.isEmpty ? "name" : name) TEXT \"question\"; write it as :name in the SQL."
+        )
+      }
+      try Database.catching(connection.fileName) { () throws(SQLiteError) in
+        switch value {
+        case .text(let text): try statement.bind(text, at: index)
+        case .integer(let number): try statement.bind(number, at: index)
+        case .real(let number): try statement.bind(number, at: index)
+        }
       }
     }
   }
 
   private func failure(
-    _ error: SQLiteError, _ place: ApplyReport.Place, limit: Limit, guardian: MigrationGuard
+    _ error: SQLiteError, _ place: ApplyReport.Place, limit: Limit, guardian: MigrationGuard,
+    _ unbound: Failure?
   ) -> Failure {
     // A person or a gate has stopped it: no statement is to blame.
     if let requested = limit.stop.requested { return requested }
     var failure: Failure
     if error.kind == .interrupted, let reason = limit.reached() {
       failure = reason
+    } else if let unbound {
+      failure = unbound
     } else if let refusal = guardian.refusal {
       failure = Failure(.forbiddenStatement, refusal.message, howToClear: refusal.howToClear)
     } else {

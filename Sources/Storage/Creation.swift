@@ -49,15 +49,13 @@ public enum Creation {
   ///
   /// - Throws: `.databaseExists` where anything exists at `path`; what a migration's failure is.
   public static func create(
-    _ path: String, catalog: MigrationCatalog, target: SchemaVersion?, run: String,
-    chockVersion: String, stop: StopSignal = StopSignal()
+    _ path: String, _ plan: Plan, _ order: ApplyOrder
   ) throws(Failure) -> SchemaVersion {
     for suffix in ["", "-wal", "-journal"] where FileSystem.facts(path + suffix) != nil {
       throw Failure(
         .databaseExists, "\(path + suffix) exists already; nothing was changed.", file: path,
         howToClear: "Move it away first, or choose another database.path.")
     }
-    let plan = try Plan(catalog: catalog, ledger: Ledger(entries: []), target: target)
     let partial = path + ".chock-init"
     Snapshot.removeDatabase(partial)
     defer { Snapshot.removeDatabase(partial) }
@@ -67,9 +65,7 @@ public enum Creation {
       }
       connection.setDefensive()
       let transaction = try Transaction.begin(connection, plan: plan)
-      try transaction.apply(
-        plan, ApplyOrder(run: run, chockVersion: chockVersion, stop: stop), baseline: nil,
-        rehearsal: nil, .asRun)
+      try transaction.apply(plan, order, baseline: nil, rehearsal: nil, .asRun)
       try transaction.commit()
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = WAL")

@@ -167,8 +167,7 @@ public enum FileSystem {
     }
   }
 
-  private static func writeAll(_ bytes: [UInt8], to file: Int32, named path: String) throws(Failure)
-  {
+  static func writeAll(_ bytes: [UInt8], to file: Int32, named path: String) throws(Failure) {
     var offset = 0
     while offset < bytes.count {
       let count = bytes[offset...].withUnsafeBytes { write(file, $0.baseAddress, $0.count) }

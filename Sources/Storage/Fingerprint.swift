@@ -72,18 +72,30 @@ public struct Fingerprint: Codable, Sendable, Equatable {
     }
   }
 
-  static func content(
-    _ table: String, _ connection: Connection
-  ) throws(SQLiteError) -> (Int64, String) {
+  /// The columns that a table keeps; none when there is no such table.
+  static func columns(
+    of table: String, _ connection: Connection
+  ) throws(SQLiteError) -> [String] {
     // What a virtual generated column says follows from the others; computing it may fail.
     let columns = try connection.prepare(
       "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 2 ORDER BY cid")
     try columns.bind(table, at: 1)
     var names: [String] = []
-    while try columns.step() { names.append(Database.quoted(columns.text(0) ?? "")) }
-    let content = try connection.prepare(
-      "SELECT \(names.joined(separator: ", ")) FROM main.\(Database.quoted(table))"
-    ).hashRows()
+    while try columns.step() { names.append(columns.text(0) ?? "") }
+    return names
+  }
+
+  /// How many rows there are, and their digest.
+  ///
+  /// - Parameter columns: what is looked at; nil: all that the table keeps.
+  static func content(
+    _ table: String, _ connection: Connection, columns: [String]? = nil
+  ) throws(SQLiteError) -> (Int64, String) {
+    let names =
+      if let columns { columns } else { try Self.columns(of: table, connection) }
+    let list = names.map(Database.quoted).joined(separator: ", ")
+    let content = try connection.prepare("SELECT \(list) FROM main.\(Database.quoted(table))")
+      .hashRows()
     let words = [content.high, content.low]
     return (
       content.rows, hex(words.flatMap { word in withUnsafeBytes(of: word.bigEndian, Array.init) })

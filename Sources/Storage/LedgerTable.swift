@@ -30,7 +30,7 @@ public enum LedgerTable {
       let statement = try connection.prepare(
         """
         SELECT version, name, checksum, applied_at, duration_ms, run, chock_version, kind
-        FROM main.chock_migrations WHERE kind NOT IN ('rolled_back', 'begun')
+        FROM main.chock_migrations WHERE kind <> 'begun'
         """)
       var entries: [LedgerEntry] = []
       while try statement.step() {

@@ -1,5 +1,5 @@
 public import Migrations
-import SQLite
+public import SQLite
 
 /// What the plan did to a copy of the snapshot: the evidence that it works on this database.
 public struct Rehearsal: Sendable {
@@ -13,8 +13,12 @@ public struct Rehearsal: Sendable {
   public let peakBytes: Int64
   /// Bytes that sorting and the like took in temporary files at their peak.
   public let temporaryBytes: Int64
-  /// What each segment did, by the version that it ends at.
-  private let parts: [SchemaVersion: Part]
+  /// What a rollback takes out of the database.
+  public let losses: [Loss]
+  /// Where it was written; nil when nothing is lost, or it was not asked for.
+  public let exportFolder: String?
+  /// What each segment did.
+  private let parts: [Part]
 
   /// What one segment of the plan did.
   struct Part: Sendable {
@@ -26,12 +30,14 @@ public struct Rehearsal: Sendable {
 
   init(
     planHash: String, statementSeconds: [Double], seconds: Double, peakBytes: Int64,
-    temporaryBytes: Int64, parts: [SchemaVersion: Part]
+    temporaryBytes: Int64, losses: [Loss], exportFolder: String?, parts: [Part]
   ) {
     self.planHash = planHash
     self.seconds = seconds
     self.peakBytes = peakBytes
     self.temporaryBytes = temporaryBytes
+    self.losses = losses
+    self.exportFolder = exportFolder
     self.parts = parts
     course = statementSeconds.reduce(into: [0]) { course, seconds in
       // Half a millisecond more for each, so that many small ones move a progress bar too.
@@ -43,10 +49,12 @@ public struct Rehearsal: Sendable {
 
   /// In lower case, sorted.
   public var touchedTables: [String] {
-    parts.values.reduce(into: Set()) { $0.formUnion($1.touched) }.sorted().map(\.text)
+    parts.reduce(into: Set()) { $0.formUnion($1.touched) }.sorted().map(\.text)
   }
 
-  func part(of segment: Plan) -> Part? { parts[segment.to] }
+  func part(of segment: Plan) -> Part? {
+    parts.indices.contains(segment.segment) ? parts[segment.segment] : nil
+  }
 
   /// How much of the whole is done, 0...1, if every statement takes as long as here; nil when the
   /// rehearsal had no such statement.
@@ -65,10 +73,13 @@ extension Snapshot {
   /// changes lives in a write-ahead log beside that name, which is thrown away
   /// (docs/decisions/0023-rehearsal-in-the-log.md).
   ///
-  /// - Parameter reserveBytes: what has to stay free on the file system of `folder`.
+  /// - Parameters:
+  ///   - exportFolder: where what a rollback takes out is written; nil only counts it.
+  ///   - reserveBytes: what has to stay free on the file system of `folder`.
   /// - Throws: what the plan's own failure would be on the live database, or `.noSpace`.
   public func rehearse(
-    _ plan: Plan, _ order: ApplyOrder, in folder: String, reserveBytes: Int64
+    _ plan: Plan, _ order: ApplyOrder, in folder: String, exportTo exportFolder: String? = nil,
+    reserveBytes: Int64
   ) throws(Failure) -> Rehearsal {
     try FileSystem.makeFolder(folder)
     let name = "\(folder)/rehearsal-\(order.run).sqlite"
@@ -97,27 +108,62 @@ extension Snapshot {
       }
       progress(now)
     }
-    var parts: [SchemaVersion: Rehearsal.Part] = [:]
+    var parts: [Rehearsal.Part] = []
+    let segments = plan.segments
     var statementSeconds: [Double] = []
-    for segment in plan.segments {
+    var reports: [ApplyReport] = []
+    for segment in segments {
       let transaction = try Transaction.begin(connection, plan: segment, durable: false)
       let report = try transaction.apply(
         segment, order, baseline: parts.isEmpty ? baseline : nil, rehearsal: nil, .asRehearsal,
-        isLast: segment.to == plan.to)
+        isLast: segment.segment == segments.count - 1)
       try transaction.commit()
-      parts[segment.to] = Rehearsal.Part(
-        touched: report.touchedTables,
-        schemaDigest: try Database.catching(name) { () throws(SQLiteError) in
-          try Fingerprint.schema(connection)
-        })
+      parts.append(
+        Rehearsal.Part(
+          touched: report.touchedTables,
+          schemaDigest: try Database.catching(name) { () throws(SQLiteError) in
+            try Fingerprint.schema(connection)
+          }))
       statementSeconds += report.statementSeconds
+      reports.append(report)
     }
     let log = FileSystem.facts(name + "-wal")?.size ?? 0
+    let lost: (losses: [Loss], folder: String?) =
+      plan.direction == .rollback
+      ? try losses(of: plan, in: connection, reports, order, exportTo: exportFolder) : ([], nil)
     return Rehearsal(
       planHash: plan.hash, statementSeconds: statementSeconds,
       seconds: (ContinuousClock.now - started).seconds,
       peakBytes: log + max(0, try Database.bytes(connection) - sizeBefore),
-      temporaryBytes: Connection.takeTemporaryPeak(), parts: parts)
+      temporaryBytes: Connection.takeTemporaryPeak(), losses: lost.losses,
+      exportFolder: lost.folder, parts: parts)
+  }
+
+  /// What is in the snapshot and not in the database of `connection`, to which the plan was applied.
+  ///
+  /// - Parameter folder: where it is written; nil only counts it.
+  /// - Returns: the folder too, unless nothing is lost.
+  public func losses(
+    of plan: Plan, in connection: Connection, _ reports: [ApplyReport], _ order: ApplyOrder,
+    exportTo folder: String?
+  ) throws(Failure) -> (losses: [Loss], folder: String?) {
+    var renames: [TableKey: TableKey] = [:]
+    for report in reports {
+      for (old, new) in renames { renames[old] = report.renames[new] ?? new }
+      renames.merge(report.renames) { first, _ in first }
+    }
+    let finder = Losses(
+      before: try Database.open(path), after: connection, renames: renames,
+      touched: reports.reduce(into: []) { $0.formUnion($1.touchedTables) }, stop: order.stop)
+    guard let folder else { return (try finder.find(nil), nil) }
+    let export = try Export(
+      in: folder, run: order.run, databasePath: document.databasePath, from: plan.from, to: plan.to)
+    do throws(Failure) {
+      return (try finder.find(export), try export.finish())
+    } catch {
+      try? FileSystem.removeFolder(folder)
+      throw error
+    }
   }
 
   static func removeDatabase(_ path: String) {

@@ -82,11 +82,8 @@ public struct SnapshotStore: Sendable {
       progress("copy", $0, $1)
     }
     // The copy of a WAL database is in WAL mode itself; a snapshot is to be one file.
-    let mode = try Database.catching(source) { () throws(SQLiteError) in
-      try copy.text("PRAGMA journal_mode = DELETE")
-    }
-    guard mode == "delete" else {
-      throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: source)
+    try Database.catching(source) { () throws(SQLiteError) in
+      try copy.execute("PRAGMA journal_mode = DELETE")
     }
     return facts
   }
@@ -108,6 +105,14 @@ public struct SnapshotStore: Sendable {
       let copy = try Database.open(partial)
       copy.interrupt { stop.requested != nil }
       progress("check", 0, 1)
+      // By a connection that reads it from the file: the one that changed it says so also when it could not
+      // be written.
+      let mode = try Database.catching(source) { () throws(SQLiteError) in
+        try copy.text("PRAGMA journal_mode")
+      }
+      guard mode == "delete" else {
+        throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: source)
+      }
       try Database.check(copy, file: source, failingAs: .databaseCorrupt)
       progress("fingerprint", 0, 1)
       let fingerprint = try Fingerprint(copy, stop: stop)

@@ -170,7 +170,7 @@ public struct StateStore: Sendable {
         .notAllowed, "\(path) is not chock's own state.", file: path,
         howToClear: "Move it away; chock starts a new history. Snapshots are not affected.")
     }
-    let plan = try Plan(catalog: catalog, ledger: ledger, target: nil)
+    let plan = try Plan(catalog: catalog, ledger: ledger)
     if !plan.steps.isEmpty {
       let transaction = try Transaction.begin(connection, plan: plan)
       if try LedgerTable.read(connection)?.current == plan.from {

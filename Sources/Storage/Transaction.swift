@@ -86,7 +86,7 @@ public final class Transaction {
     verifying: () throws(Failure) -> Void = {}
   ) throws(Failure) -> ApplyReport {
     do throws(Failure) {
-      guard try LedgerTable.read(connection)?.current == plan.from else {
+      guard try LedgerTable.read(connection)?.versions == plan.before else {
         throw Failure(
           .planChanged, "The database is no longer at version \(plan.from).",
           howToClear: "Look at the new plan and confirm it.")
@@ -99,7 +99,7 @@ public final class Transaction {
         try LedgerTable.setBegun(
           isPart ? order.run : nil, chockVersion: order.chockVersion, connection)
       }
-      let applier = Applier(connection: connection, order: order)
+      let applier = try Applier(connection: connection, order: order, of: plan)
       let version = try dataVersion()
       if !plan.isTransaction { try commit() }
       let report = try applier.apply(plan)
@@ -116,7 +116,7 @@ public final class Transaction {
       ).verify()
       if !plan.isTransaction {
         for (step, seconds) in zip(plan.steps, report.seconds) {
-          try applier.noteApplied(step, seconds: seconds)
+          try applier.note(step, of: plan, seconds: seconds)
         }
       }
       if isLast {
@@ -124,7 +124,7 @@ public final class Transaction {
           try LedgerTable.setBegun(nil, chockVersion: order.chockVersion, connection)
         }
       }
-      guard try LedgerTable.read(connection)?.current == plan.to else {
+      guard try LedgerTable.read(connection)?.versions == plan.after else {
         throw Failure(.integrity, "The ledger does not say version \(plan.to) after the update.")
       }
       return report
@@ -180,7 +180,8 @@ public final class Transaction {
   /// gone, and the log after the last frame is in it.
   private func isCommitted(although failure: Failure) throws(Failure) -> Bool {
     do throws(Failure) {
-      return try LedgerTable.read(try Database.openSettled(connection.fileName))?.current == plan.to
+      let live = try Database.openSettled(connection.fileName)
+      return try LedgerTable.read(live)?.versions == plan.after
     } catch {
       throw Failure(
         .needsPerson,

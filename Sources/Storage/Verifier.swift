@@ -97,14 +97,20 @@ struct Verifier {
         try Database.count(name, connection)
       }
     }
-    let expectations = plan.steps.flatMap { step in
-      step.expectations.map { (path: step.path, value: $0) }
+    var declared: [TableKey: [RowExpectation]] = [:]
+    for step in plan.steps {
+      for expectation in step.expectations {
+        guard case .rows(let change) = expectation.subject else { continue }
+        declared[TableKey(expectation.table), default: []].append(
+          RowExpectation(path: step.path, header: expectation, change: change))
+      }
     }
-    let declared = Dictionary(grouping: expectations) { TableKey($0.value.table) }
     for (key, table) in before.tables.sorted(by: { $0.key < $1.key })
     where declared[key] == nil && !table.isShadow && report.touchedTables.contains(key) {
       // Under the name that it has now.
       let renamed = report.renames[key].flatMap { now[$0] == nil ? nil : $0 }
+      // What a rollback drops was counted, shown and exported before.
+      if plan.direction == .rollback, now[renamed ?? key] == nil { continue }
       let left = try rows(renamed ?? key) ?? 0
       guard left < table.rows else { continue }
       throw located(
@@ -121,32 +127,37 @@ struct Verifier {
     }
   }
 
+  /// An `Expect: TABLE rows …` of one file.
+  private struct RowExpectation {
+    var path: String
+    var header: TableExpectation
+    var change: TableExpectation.RowChange
+  }
+
   /// Several migrations may declare something for one table: their changes add up.
-  private func check(
-    _ list: [(path: String, value: RowExpectation)], had: Int64, has: Int64
-  ) throws(Failure) {
+  private func check(_ list: [RowExpectation], had: Int64, has: Int64) throws(Failure) {
     var change: Int64? = 0
-    for (path, expectation) in list {
+    for expectation in list {
       switch expectation.change {
       case .unchanged: break
       case .changesBy(let count): change = change.map { $0 + count }
       case .atLeast(let least):
         change = nil
         guard has >= least else {
-          throw unmet(expectation, path, "it has \(has) rows, not at least \(least)")
+          throw unmet(expectation, "it has \(has) rows, not at least \(least)")
         }
       }
     }
-    if let change, has != had + change, let (path, expectation) = list.last {
-      throw unmet(expectation, path, "it had \(had) rows and would have \(has)")
+    if let change, has != had + change, let expectation = list.last {
+      throw unmet(expectation, "it had \(had) rows and would have \(has)")
     }
   }
 
-  private func unmet(_ expectation: RowExpectation, _ path: String, _ what: String) -> Failure {
+  private func unmet(_ expectation: RowExpectation, _ what: String) -> Failure {
     Failure(
       .expectation,
-      "What the migration expects of \(expectation.table) did not come true: \(what).",
-      file: path, line: expectation.line,
+      "What the migration expects of \(expectation.header.table) did not come true: \(what).",
+      file: expectation.path, line: expectation.header.line,
       howToClear: "Correct the Expect header, or the migration.")
   }
 

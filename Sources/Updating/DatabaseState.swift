@@ -12,7 +12,7 @@ struct DatabaseState: Sendable {
   var problem: Failure?
 
   /// Reads both; never throws, so that a status can always be given.
-  init(_ settings: UpdateSettings, target: SchemaVersion? = nil) {
+  init(_ settings: UpdateSettings, goal: Goal = .newest) {
     do throws(Failure) {
       let connection = try Database.open(settings.databasePath, busyTimeout: 20)
       bytes = try Database.bytes(connection)
@@ -22,7 +22,7 @@ struct DatabaseState: Sendable {
       let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
       latest = catalog.latest
       guard let ledger else { throw Failure.unadopted(settings.databasePath) }
-      plan = try Plan(catalog: catalog, ledger: ledger, target: target)
+      plan = try Plan(catalog: catalog, ledger: ledger, goal: goal)
     } catch {
       problem = error
     }

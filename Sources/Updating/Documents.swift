@@ -7,7 +7,7 @@ public import Storage
 
 /// What a run does.
 public enum RunKind: String, Codable, Sendable {
-  case update, rehearse, snapshot, restore, recover, verify
+  case update, rollback, rehearse, snapshot, restore, recover, verify
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
 
@@ -123,7 +123,12 @@ public struct PlanDocument: Codable, Sendable, Equatable {
   public var toVersion: String
   /// What a person consents to; also the ETag.
   public var hash: String
+  public var direction: Direction
   public var migrations: [PlannedMigration]
+  /// Files that were rolled back and are left alone: `--out-of-order` brings them again.
+  public var skipped: [PlannedMigration]
+  /// What the plan asks a person.
+  public var inputs: [MigrationInput]
   /// Seconds, from the newest rehearsal of this very plan on this device; nil before one.
   public var expectedSeconds: Double?
   /// Seconds at worst, a restore included; nil before a rehearsal.
@@ -141,26 +146,43 @@ public struct PlanDocument: Codable, Sendable, Equatable {
     public var description: String
     public var file: String
     public var checksum: String
+    public var phase: Int?
+    public var purpose: Migration.Purpose?
+    /// Its author acknowledges that it removes something.
+    public var isDestructive: Bool
+    /// An owner cannot start it.
+    public var needsTechnician: Bool
+    /// Units that have to be started again after it.
+    public var restart: [String]
 
-    public init(version: String, name: String, description: String, file: String, checksum: String)
-    {
-      self.version = version
-      self.name = name
-      self.description = description
-      self.file = file
-      self.checksum = checksum
+    public init(_ migration: Migration) {
+      version = migration.version.description
+      name = migration.name
+      description = migration.summary
+      file = migration.fileName
+      checksum = migration.checksum
+      phase = migration.phase
+      purpose = migration.purpose
+      isDestructive = migration.isDestructive
+      needsTechnician = migration.needsTechnician
+      restart = migration.restart
     }
   }
 
+  public enum Direction: String, Codable, Sendable { case update, rollback }
+
   public init(
-    fromVersion: String, toVersion: String, hash: String, migrations: [PlannedMigration],
+    _ plan: Plan,
     expectedSeconds: Double?, worstCaseSeconds: Double?, databaseBytes: Int64, neededBytes: Int64,
     availableBytes: Int64, timeoutSeconds: Double
   ) {
-    self.fromVersion = fromVersion
-    self.toVersion = toVersion
-    self.hash = hash
-    self.migrations = migrations
+    fromVersion = plan.from.description
+    toVersion = plan.to.description
+    hash = plan.hash
+    direction = plan.direction == .update ? .update : .rollback
+    migrations = plan.steps.map(PlannedMigration.init)
+    skipped = plan.skipped.map(PlannedMigration.init)
+    inputs = plan.inputs
     self.expectedSeconds = expectedSeconds
     self.worstCaseSeconds = worstCaseSeconds
     self.databaseBytes = databaseBytes
@@ -171,6 +193,8 @@ public struct PlanDocument: Codable, Sendable, Equatable {
 }
 
 /// What a rehearsal found out.
+///
+/// `losses`: what a rollback takes out of the database.
 public struct RehearsalDocument: Codable, Sendable, Equatable {
   public var planHash: String
   /// Seconds for all statements and checks on the copy.
@@ -181,10 +205,11 @@ public struct RehearsalDocument: Codable, Sendable, Equatable {
   /// Bytes that SQLite's temporary files took at their peak; nil in a run of an older chock.
   public var temporaryBytes: Int64?
   public var touchedTables: [String]
+  public var losses: [Loss]?
 
   public init(
     planHash: String, seconds: Double, statements: Int, peakBytes: Int64, temporaryBytes: Int64,
-    touchedTables: [String]
+    touchedTables: [String], losses: [Loss]
   ) {
     self.planHash = planHash
     self.seconds = seconds
@@ -192,6 +217,7 @@ public struct RehearsalDocument: Codable, Sendable, Equatable {
     self.peakBytes = peakBytes
     self.temporaryBytes = temporaryBytes
     self.touchedTables = touchedTables
+    self.losses = losses
   }
 }
 
@@ -219,6 +245,10 @@ public struct RunDocument: Codable, Sendable, Equatable {
   /// Where the files of a database went that could not be read: a folder.
   public var setAside: String?
   public var rehearsal: RehearsalDocument?
+  /// What a person gave to the plan's inputs.
+  public var inputs: [String: InputValue]?
+  /// Where the rows are that a rollback took out: a folder.
+  public var exportFolder: String?
   public var error: Failure?
   /// Who consented or asked ("panel", "cli:root", "auto").
   public var requestedBy: String?

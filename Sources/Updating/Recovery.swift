@@ -54,7 +54,7 @@ struct RecoveryRun {
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
     switch journal.run.kind {
     case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
-    case .update: break
+    case .update, .rollback: break
     default:
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))
@@ -138,15 +138,16 @@ struct RecoveryRun {
   /// SQLite has rolled the transaction back, or it was committed with its ledger rows: never in between.
   private func byLedger(_ journal: Journal) throws(Failure) -> RunDocument {
     let live = try Database.openSettled(journal.databasePath)
-    let current = try LedgerTable.read(live)?.current.description
+    let ledger = try LedgerTable.read(live)
+    if let ledger, ledger.isCompleted(by: journal.run.id) { return context.end(.committed) }
+    let current = ledger?.current.description
     switch current {
-    case journal.run.toVersion: return context.end(.committed)
     case journal.run.fromVersion:
       return context.end(.rolledBack, interruption(journal, "the change was rolled back"))
     default:
       throw Failure(
         .needsPerson,
-        "After the interruption the database is at version \(current ?? "unknown"): neither \(journal.run.fromVersion ?? "?") nor \(journal.run.toVersion ?? "?").",
+        "After the interruption the database is at version \(current ?? "unknown"), not \(journal.run.fromVersion ?? "?"), and the run is not in its ledger.",
         file: journal.databasePath,
         howToClear:
           "Restore the snapshot \(journal.run.snapshotId ?? "from before"), or look at the database."
@@ -162,12 +163,11 @@ struct RecoveryRun {
     }
     let isBeingPutBack = journal.phase == .restore
     if !isBeingPutBack {
-      switch (try ledger()?.current.description, journal.partialCommit) {
-      case (journal.run.toVersion, _): return context.end(.committed)
+      let ledger = try ledger()
+      if let ledger, ledger.isCompleted(by: journal.run.id) { return context.end(.committed) }
       // The first segment was not committed: SQLite has rolled it back.
-      case (journal.run.fromVersion, .transactions):
+      if ledger?.begun == nil, ledger?.current.description == journal.run.fromVersion {
         return context.end(.rolledBack, interruption(journal, "the change was rolled back"))
-      default: break
       }
     }
     let undone = interruption(journal, "the snapshot from before was put back")

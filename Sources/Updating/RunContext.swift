@@ -71,10 +71,13 @@ final class RunContext {
     phaseStarted = now
   }
 
-  func set(plan: Plan) {
+  /// - Throws: `.input` when the plan asks for something that nobody has answered.
+  func set(plan: Plan) throws(Failure) {
     document.fromVersion = plan.from.description
     document.toVersion = plan.to.description
     document.planHash = plan.hash
+    let inputs = try plan.values(order.inputs)
+    document.inputs = inputs.isEmpty ? nil : inputs
   }
 
   func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
@@ -111,7 +114,13 @@ final class RunContext {
       planHash: rehearsal.planHash, seconds: rehearsal.seconds,
       statements: rehearsal.statements, peakBytes: rehearsal.peakBytes,
       temporaryBytes: rehearsal.temporaryBytes,
-      touchedTables: rehearsal.touchedTables)
+      touchedTables: rehearsal.touchedTables, losses: rehearsal.losses)
+    document.exportFolder = rehearsal.exportFolder
+  }
+
+  func set(losses: [Loss], exportFolder: String?) {
+    document.rehearsal?.losses = losses
+    document.exportFolder = exportFolder
   }
 
   func set(rescueCopy id: String?, setAside: String?) {
@@ -153,6 +162,7 @@ final class RunContext {
   /// What cannot be written any more is logged: it does not change how the run ended.
   func end(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
     note(nil)
+    if document.kind == .rollback, [.refused, .rolledBack].contains(outcome) { discardExport() }
     document.outcome = outcome
     document.error = failure
     document.endedAt = Timestamp.now()
@@ -171,6 +181,19 @@ final class RunContext {
     }
     return document
   }
+
+  /// What a rollback would take out is still in the database.
+  private func discardExport() {
+    document.exportFolder = nil
+    do throws(Failure) {
+      try FileSystem.removeFolder(exportFolder)
+    } catch {
+      link.send(.log("The export could not be removed: \(error.message)"))
+    }
+  }
+
+  /// Where this run writes what it takes out of the database.
+  var exportFolder: String { settings.exportsFolder + "/" + document.id }
 
   /// The answer of a run that is neither journaled nor remembered: it was not begun, or changes nothing.
   func answer(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {

@@ -3,10 +3,10 @@ enum RunProgress {
   private static func range(of phase: Phase, _ kind: RunKind) -> ClosedRange<Double> {
     switch (kind, phase) {
     case (_, .plan), (_, .safety): 0...0.02
-    case (.update, .snapshot): 0.02...0.25
-    case (.update, .rehearse): 0.25...0.5
-    case (.update, .apply): 0.5...0.9
-    case (.update, .verify): 0.9...0.97
+    case (.update, .snapshot), (.rollback, .snapshot): 0.02...0.25
+    case (.update, .rehearse), (.rollback, .rehearse): 0.25...0.5
+    case (.update, .apply), (.rollback, .apply): 0.5...0.9
+    case (.update, .verify), (.rollback, .verify): 0.9...0.97
     case (.rehearse, .snapshot): 0.02...0.4
     case (.rehearse, .rehearse): 0.4...0.98
     case (_, .commit): 0.97...0.99

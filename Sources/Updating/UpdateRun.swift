@@ -3,7 +3,7 @@ import Migrations
 import SQLite
 import Storage
 
-/// An update, from top to bottom. Each step returns the evidence that the next one asks for.
+/// An update or a rollback, from top to bottom. Each step returns the evidence that the next one asks for.
 struct UpdateRun {
   let context: RunContext
   private var settings: UpdateSettings { context.settings }
@@ -16,13 +16,15 @@ struct UpdateRun {
       let plan = try agreedPlan(live)
       guard !plan.steps.isEmpty else { return context.end(.nothingToDo) }
 
-      if context.order.kind == .update {
+      if context.order.kind != .rehearse {
         try context.enter(.safety)
         _ = try context.link.permit()
       }
-      // A plan in several segments has nothing but the snapshot to go back to.
+      // A plan in several segments has nothing but the snapshot to go back to, and what a rollback takes
+      // out is found by comparing with it.
       let needsSnapshot =
         settings.backupBeforeMigrate || context.order.kind == .rehearse || plan.isSegmented
+        || plan.direction == .rollback
       let snapshot = needsSnapshot ? try takeSnapshot(live, plan) : nil
       let rehearsal = try rehearse(plan, snapshot)
       if context.order.kind == .rehearse {
@@ -45,9 +47,15 @@ struct UpdateRun {
     guard let ledger = try LedgerTable.read(live) else {
       throw Failure.unadopted(settings.databasePath)
     }
-    let plan = try Plan(catalog: catalog, ledger: ledger, target: context.order.target)
-    context.set(plan: plan)
-    guard context.order.kind == .update, settings.requireExplicitConsent else { return plan }
+    let plan = try Plan(catalog: catalog, ledger: ledger, goal: context.order.goal)
+    try context.set(plan: plan)
+    let needsConsent =
+      switch context.order.kind {
+      case .update: settings.requireExplicitConsent
+      case .rollback: true
+      default: false
+      }
+    guard needsConsent else { return plan }
     guard let consented = context.order.consentedPlan else { throw Failure.consentMissing }
     guard consented == plan.hash else { throw Failure.planChanged }
     return plan
@@ -66,10 +74,13 @@ struct UpdateRun {
   }
 
   private func rehearse(_ plan: Plan, _ snapshot: Snapshot?) throws(Failure) -> Rehearsal? {
-    guard let snapshot, settings.rehearse || context.order.kind == .rehearse else { return nil }
+    let isWanted =
+      settings.rehearse || context.order.kind == .rehearse || plan.direction == .rollback
+    guard let snapshot, isWanted else { return nil }
     try context.enter(.rehearse)
     let rehearsal = try snapshot.rehearse(
       plan, applyOrder(plan, expected: nil), in: settings.workFolder,
+      exportTo: context.order.kind == .rollback ? context.exportFolder : nil,
       reserveBytes: UpdateSettings.reserveBytes)
     context.set(rehearsal: rehearsal)
     return rehearsal
@@ -77,7 +88,8 @@ struct UpdateRun {
 
   private func applyOrder(_ plan: Plan, expected: Rehearsal?) -> ApplyOrder {
     ApplyOrder(
-      run: context.order.run, chockVersion: Chock.version, stop: context.stop,
+      run: context.order.run, chockVersion: Chock.version, inputs: context.order.inputs,
+      stop: context.stop,
       deadline: .now + .seconds(settings.migrationTimeoutSeconds),
       progress: { [context] in context.progress(of: $0, plan, expected: expected) })
   }
@@ -104,6 +116,7 @@ struct UpdateRun {
     do throws(Failure) {
       try context.enter(.apply)
       let segments = plan.segments
+      var reports: [ApplyReport] = []
       var order = applyOrder(plan, expected: rehearsal)
       for (index, segment) in segments.enumerated() {
         let isLast = index == segments.count - 1
@@ -117,14 +130,23 @@ struct UpdateRun {
           try context.enter(.apply, committing: .statements)
           isCommitted = true
         }
-        try transaction.apply(
+        let report = try transaction.apply(
           segment, order, baseline: index == 0 ? snapshot?.baseline : nil, rehearsal: rehearsal,
           settings.integrityCheckInRun ? .full : .asRun, isLast: isLast,
           verifying: { [context] () throws(Failure) in
             if isLast { try context.enter(.verify) }
             context.progress("check", "Checking the new state")
           })
+        reports.append(report)
         if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
+        if isLast, plan.direction == .rollback, let snapshot, let first,
+          snapshot.document.id != first.document.id
+        {
+          // The application has written since the rehearsal: what goes is more than was exported.
+          let lost = try snapshot.losses(
+            of: plan, in: live, reports, order, exportTo: context.exportFolder)
+          context.set(losses: lost.losses, exportFolder: lost.folder)
+        }
         if isLast {
           try context.enter(.commit)
         } else if segment.isTransaction {

@@ -72,6 +72,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
       days: backupRetentionDays, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes)
   }
 
+  /// Where rollbacks write what they take out of the database.
+  var exportsFolder: String { stateDirectory + "/exports" }
   /// Where rehearsals take place: beside the snapshots.
   var workFolder: String { stateDirectory + "/work" }
   /// For SQLite's temporary files, which have no name: beside the database, since /tmp may be in memory.

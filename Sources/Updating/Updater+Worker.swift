@@ -47,7 +47,7 @@ extension Updater {
 
   /// Which results stay on the panel until somebody has seen them.
   static func isShown(_ document: RunDocument) -> Bool {
-    [.update, .restore].contains(document.kind)
+    [.update, .rollback, .restore].contains(document.kind)
   }
 
   /// Runs a worker to its end; when it dies without a result, recovery says how the run ended.
@@ -88,9 +88,10 @@ extension Updater {
     case .phase(let phase):
       switch (phase, current?.kind) {
       // The limit of apply is theirs too.
-      case (.verify, .update), (.commit, .update): break
+      case (.verify, .update), (.commit, .update), (.verify, .rollback), (.commit, .rollback): break
       // What stopped the run must not stop its way back.
-      case (.restore, .update): limitSilence(of: process, evenWhenStopped: true)
+      case (.restore, .update), (.restore, .rollback):
+        limitSilence(of: process, evenWhenStopped: true)
       default: limitSilence(of: process)
       }
       enter(phase)

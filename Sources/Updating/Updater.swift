@@ -4,21 +4,29 @@ public import Logging
 public import Migrations
 public import Storage
 
-/// What a client asks for when it starts an update.
+/// What a client asks for when it starts an update or a rollback.
 public struct UpdateRequest: Sendable {
   /// The hash of the plan that the person saw.
   public var planHash: String?
   /// True when a person said yes to that plan.
   public var consent: Bool
-  /// Nil: the newest version that the files hold.
-  public var target: SchemaVersion?
+  public var goal: Goal
+  /// What a person gave to the plan's inputs.
+  public var inputs: [String: InputValue]
   public var requestedBy: String
+  /// False for somebody who may only do what an owner may.
+  public var isTechnician: Bool
 
-  public init(planHash: String?, consent: Bool, target: SchemaVersion?, requestedBy: String) {
+  public init(
+    planHash: String?, consent: Bool, goal: Goal = .newest, inputs: [String: InputValue] = [:],
+    requestedBy: String, isTechnician: Bool
+  ) {
     self.planHash = planHash
     self.consent = consent
-    self.target = target
+    self.goal = goal
+    self.inputs = inputs
     self.requestedBy = requestedBy
+    self.isTechnician = isTechnician
   }
 }
 
@@ -142,7 +150,8 @@ public actor Updater {
     let plan = DatabaseState(settings).plan
     do throws(Failure) {
       _ = try startUpdate(
-        UpdateRequest(planHash: plan?.hash, consent: false, target: nil, requestedBy: "auto"))
+        UpdateRequest(
+          planHash: plan?.hash, consent: false, requestedBy: "auto", isTechnician: true))
     } catch {
       logger.warning("The automatic update did not start: \(error.message)")
     }
@@ -217,22 +226,22 @@ public actor Updater {
   }
 
   /// - Throws: why there is no plan.
-  public func plan(to target: SchemaVersion?) throws(Failure) -> PlanDocument {
-    let state = DatabaseState(settings, target: target)
+  public func plan(_ goal: Goal) throws(Failure) -> PlanDocument {
+    let state = DatabaseState(settings, goal: goal)
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
     }
+    return document(plan, state)
+  }
+
+  private func document(_ plan: Plan, _ state: DatabaseState) -> PlanDocument {
     let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
     let estimate = rehearsed.flatMap(Self.estimate)
+    // What their authors expect, where every one says it.
+    let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
+    let authors = times.count == plan.steps.count && !times.isEmpty ? times.reduce(0, +) : nil
     return PlanDocument(
-      fromVersion: plan.from.description, toVersion: plan.to.description, hash: plan.hash,
-      migrations: plan.steps.map {
-        PlanDocument.PlannedMigration(
-          version: $0.version.description, name: $0.name, description: $0.summary,
-          file: $0.fileName,
-          checksum: $0.checksum)
-      },
-      expectedSeconds: estimate?.expected, worstCaseSeconds: estimate?.worst,
+      plan, expectedSeconds: estimate?.expected ?? authors, worstCaseSeconds: estimate?.worst,
       databaseBytes: state.bytes, neededBytes: settings.estimatedBytes(database: state.bytes),
       availableBytes: (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0,
       timeoutSeconds: Double(settings.migrationTimeoutSeconds))
@@ -325,30 +334,49 @@ public actor Updater {
   /// - Throws: `.consentMissing`, `.planChanged`, `.gateClosed`, `.runActive`, or why there is no plan.
   public func startUpdate(_ request: UpdateRequest) throws(Failure) -> RunDocument {
     try checkIdle()
-    let plan = try plan(to: request.target)
-    if settings.requireExplicitConsent {
+    let state = DatabaseState(settings, goal: request.goal)
+    guard let plan = state.plan else {
+      throw state.problem ?? Failure(.notFound, "There is no plan.")
+    }
+    let isRollback = plan.direction == .rollback
+    if isRollback || settings.requireExplicitConsent {
       guard request.consent else { throw Failure.consentMissing }
       guard request.planHash == plan.hash else { throw Failure.planChanged }
     }
     // With nothing pending the worker says so at once; the coach need not be parked for that.
-    if !plan.migrations.isEmpty {
+    if !plan.steps.isEmpty {
+      if !request.isTechnician,
+        let step = plan.steps.first(where: { isRollback || $0.needsTechnician })
+      {
+        throw Failure(
+          .notAllowed, "\(step.fileName) needs a technician.", file: step.path,
+          howToClear:
+            "Let a technician start it: `chock \(isRollback ? "rollback" : "update")` on the device."
+        )
+      }
+      _ = try plan.values(request.inputs)
       judge()
       guard verdict.isSafe else { throw Failure.gates(verdict) }
     }
     return start(
-      order(.update, requestedBy: request.requestedBy) {
-        $0.target = request.target
+      order(isRollback ? .rollback : .update, requestedBy: request.requestedBy) {
+        $0.goal = request.goal
+        $0.inputs = request.inputs
         $0.consentedPlan = request.consent ? request.planHash : nil
       })
   }
 
   /// The plan on a copy; the live database is only read.
   public func startRehearsal(
-    to target: SchemaVersion? = nil, requestedBy: String
+    _ goal: Goal = .newest, inputs: [String: InputValue] = [:], requestedBy: String
   ) throws(Failure) -> RunDocument {
     try checkIdle()
-    _ = try plan(to: target)
-    return start(order(.rehearse, requestedBy: requestedBy) { $0.target = target })
+    _ = try plan(goal)
+    return start(
+      order(.rehearse, requestedBy: requestedBy) {
+        $0.goal = goal
+        $0.inputs = inputs
+      })
   }
 
   public func startSnapshot(requestedBy: String) throws(Failure) -> RunDocument {

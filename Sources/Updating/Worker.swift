@@ -43,7 +43,7 @@ public enum Worker {
         return context.answer(.refused, Failure.interruptedRun)
       }
       return switch order.kind {
-      case .update, .rehearse: UpdateRun(context: context)()
+      case .update, .rollback, .rehearse: UpdateRun(context: context)()
       case .snapshot: SnapshotRun(context: context)()
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()

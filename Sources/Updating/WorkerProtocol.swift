@@ -7,8 +7,9 @@ struct WorkOrder: Codable, Sendable {
   var kind: RunKind
   var settings: UpdateSettings
   var requestedBy: String
-  /// The schema version to reach; nil: the newest.
-  var target: SchemaVersion?
+  var goal = Goal.newest
+  /// What a person gave to the plan's inputs.
+  var inputs: [String: InputValue] = [:]
   /// The plan that a person said yes to.
   var consentedPlan: String?
   /// For `restore` and `verify`.

@@ -9,15 +9,20 @@ struct InitCommand: AsyncParsableCommand {
     abstract: "Creates a new database; refuses where a file exists. Nothing else ever creates one.")
 
   @OptionGroup var globals: Globals
+  @OptionGroup var inputs: InputOptions
   @Option(help: "The version to create; else the newest.") var to: SchemaVersion?
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let settings = session.config.settings
       let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
+      let plan = try Plan(
+        catalog: catalog, ledger: Ledger(entries: []), goal: .update(to: to, outOfOrder: false))
       let version = try Creation.create(
-        settings.databasePath, catalog: catalog, target: to, run: "init",
-        chockVersion: Chock.version)
+        settings.databasePath, plan,
+        ApplyOrder(
+          run: "init", chockVersion: Chock.version,
+          inputs: try inputs.values(for: plan.inputs, session)))
       try session.output.result(
         CreatedDocument(schema: "chock.CREATED/1", version: version, path: settings.databasePath),
         ["Created \(settings.databasePath) at version \(version)."])

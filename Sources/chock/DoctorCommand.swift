@@ -127,7 +127,7 @@ struct DoctorCommand: AsyncParsableCommand {
           found:
             "\(settings.migrationsDirectory), \(catalog.migrations.count) files, newest version \(catalog.latest)"
         ))
-      if let ledger { _ = try Plan(catalog: catalog, ledger: ledger, target: nil) }
+      if let ledger { _ = try Plan(catalog: catalog, ledger: ledger) }
     } catch {
       findings.append(
         Finding(

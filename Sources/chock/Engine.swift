@@ -6,7 +6,7 @@ import Updating
 /// What the command line asks of chock, with or without a daemon.
 protocol Engine: Sendable {
   func status() async throws(Failure) -> StatusDocument
-  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument
+  func plan(_ goal: Goal) async throws(Failure) -> PlanDocument
   func history(limit: Int) async throws(Failure) -> [RunDocument]
   func snapshots() async throws(Failure) -> [SnapshotDocument]
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument
@@ -19,8 +19,9 @@ protocol Engine: Sendable {
 
 /// A run that a person asks for.
 enum RunRequest: Sendable {
-  case update(target: SchemaVersion?, planHash: String?, consent: Bool)
-  case rehearse(target: SchemaVersion?)
+  /// An update or a rollback.
+  case apply(Goal, inputs: [String: InputValue], planHash: String?, consent: Bool)
+  case rehearse(Goal, inputs: [String: InputValue])
   case snapshot
   case verify(String)
   case restore(String)
@@ -32,8 +33,8 @@ struct LocalEngine: Engine {
 
   func status() async -> StatusDocument { await updater.status() }
 
-  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument {
-    try await updater.plan(to: target)
+  func plan(_ goal: Goal) async throws(Failure) -> PlanDocument {
+    try await updater.plan(goal)
   }
 
   func history(limit: Int) async throws(Failure) -> [RunDocument] {
@@ -51,11 +52,13 @@ struct LocalEngine: Engine {
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
     let user = Session.user
     switch run {
-    case .update(let target, let planHash, let consent):
+    case .apply(let goal, let inputs, let planHash, let consent):
       return try await updater.startUpdate(
-        UpdateRequest(planHash: planHash, consent: consent, target: target, requestedBy: user))
-    case .rehearse(let target):
-      return try await updater.startRehearsal(to: target, requestedBy: user)
+        UpdateRequest(
+          planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: user,
+          isTechnician: true))
+    case .rehearse(let goal, let inputs):
+      return try await updater.startRehearsal(goal, inputs: inputs, requestedBy: user)
     case .snapshot: return try await updater.startSnapshot(requestedBy: user)
     case .verify(let id): return try await updater.startVerify(snapshot: id, requestedBy: user)
     case .restore(let id): return try await updater.startRestore(snapshot: id, requestedBy: user)
@@ -89,8 +92,22 @@ struct DaemonEngine: Engine {
     try await ask("GET", "/api/database/status")
   }
 
-  func plan(to target: SchemaVersion?) async throws(Failure) -> PlanDocument {
-    try await ask("GET", "/api/database/plan" + (target.map { "?to=\($0)" } ?? ""))
+  func plan(_ goal: Goal) async throws(Failure) -> PlanDocument {
+    let query = Self.fields(goal).map { "\($0.key)=\($0.value)" }.sorted()
+    return try await ask(
+      "GET", "/api/database/plan" + (query.isEmpty ? "" : "?" + query.joined(separator: "&")))
+  }
+
+  private static func fields(_ goal: Goal) -> [String: Field] {
+    switch goal {
+    case .update(let target, let outOfOrder):
+      var fields: [String: Field] = [:]
+      if let target { fields["target_version"] = .text(target.description) }
+      if outOfOrder { fields["out_of_order"] = .flag(true) }
+      return fields
+    case .rollback(let target): return ["rollback_to": .text(target.description)]
+    case .rollbackOnly(let version): return ["rollback_only": .text(version.description)]
+    }
   }
 
   func history(limit: Int) async throws(Failure) -> [RunDocument] {
@@ -114,16 +131,17 @@ struct DaemonEngine: Engine {
 
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
     switch run {
-    case .update(let target, let planHash, let consent):
-      var body: [String: Field] = ["consent": .flag(consent)]
-      if let target { body["target_version"] = .text(target.description) }
+    case .apply(let goal, let inputs, let planHash, let consent):
+      var body = Self.fields(goal)
+      body["consent"] = .flag(consent)
+      if !inputs.isEmpty { body["inputs"] = .values(inputs) }
       return try await ask(
-        "POST", "/api/database/update",
+        "POST", goal.isRollback ? "/api/database/rollback" : "/api/database/update",
         headers: planHash.map { [("if-match", "\"\($0)\"")] } ?? [], body: body)
-    case .rehearse(let target):
-      return try await ask(
-        "POST", "/api/database/rehearse",
-        body: target.map { ["target_version": .text($0.description)] } ?? [:])
+    case .rehearse(let goal, let inputs):
+      var body = Self.fields(goal)
+      if !inputs.isEmpty { body["inputs"] = .values(inputs) }
+      return try await ask("POST", "/api/database/rehearse", body: body)
     case .snapshot: return try await ask("POST", "/api/database/backups", body: [:])
     case .verify(let id):
       return try await ask("POST", "/api/database/backups/\(id)/verify", body: [:])
@@ -160,15 +178,25 @@ struct DaemonEngine: Engine {
     let _: RunDocument? = try? await ask("POST", "/api/database/update/\(id)/cancel", body: [:])
   }
 
-  private enum Field: Encodable {
+  private enum Field: Encodable, CustomStringConvertible {
     case text(String)
     case flag(Bool)
+    case values([String: InputValue])
+
+    var description: String {
+      switch self {
+      case .text(let text): text
+      case .flag(let flag): "\(flag)"
+      case .values(let values): "\(values)"
+      }
+    }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.singleValueContainer()
       switch self {
       case .text(let text): try container.encode(text)
       case .flag(let flag): try container.encode(flag)
+      case .values(let values): try container.encode(values)
       }
     }
   }

@@ -71,11 +71,11 @@ struct PlanCommand: AsyncParsableCommand {
     commandName: "plan", abstract: "What an update would do, and its hash.")
 
   @OptionGroup var globals: Globals
-  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+  @OptionGroup var goal: GoalOptions
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      let plan = try await session.lookingEngine().plan(to: to)
+      let plan = try await session.lookingEngine().plan(goal.goal)
       try session.output.result(plan, Self.lines(plan, session.output))
       return 0
     }
@@ -85,8 +85,22 @@ struct PlanCommand: AsyncParsableCommand {
     guard !plan.migrations.isEmpty else {
       return ["Nothing to do: the database is at version \(plan.fromVersion)."]
     }
-    var lines = [output.bold("Update \(plan.fromVersion) -> \(plan.toVersion)")]
-    lines += plan.migrations.map { "  \($0.version)  \($0.description)  (\($0.file))" }
+    let verb = plan.direction == .update ? "Update" : "Rollback"
+    var lines = [output.bold("\(verb) \(plan.fromVersion) -> \(plan.toVersion)")]
+    for step in plan.migrations {
+      lines.append("  \(step.version)  \(step.description)  (\(step.file))")
+      let notes = [
+        step.purpose.map { "for \($0.rawValue)" }, step.isDestructive ? "removes something" : nil,
+        step.needsTechnician ? "needs a technician" : nil,
+        step.restart.isEmpty ? nil : "restart \(step.restart.joined(separator: ", ")) after it",
+      ].compactMap { $0 }
+      if !notes.isEmpty { lines.append("     \(notes.joined(separator: "; "))") }
+    }
+    lines += plan.skipped.map { "  \($0.version)  left out: it was rolled back (--out-of-order)" }
+    lines += plan.inputs.map { input in
+      "Asks       \(input.question) (--input \(input.name)=VALUE: \(input.domain)"
+        + (input.defaultValue.map { "; else \($0))" } ?? ")")
+    }
     lines.append("Hash       \(plan.hash)")
     lines.append(
       "Time       "

@@ -99,13 +99,22 @@ struct Output: Sendable {
     seconds < 10 ? "\((seconds * 10).rounded() / 10) s" : "\(Int(seconds.rounded())) s"
   }
 
+  /// What a rollback takes out of the database.
+  func lines(losses: [Loss]) -> [String] {
+    losses.map { loss in
+      let what = loss.columns.map { "the values of \($0.joined(separator: ", ")) in " } ?? ""
+      return "Goes: \(what)\(loss.rows) \(loss.rows == 1 ? "row" : "rows") of \(loss.table)"
+    }
+  }
+
   /// How a run ended, for a person.
   func lines(_ run: RunDocument) -> [String] {
     var lines: [String] = []
     let from = run.fromVersion ?? "?"
     switch run.outcome {
     case .committed:
-      lines.append(bold("Updated to version \(run.toVersion ?? "?") (from \(from))."))
+      let verb = run.kind == .rollback ? "Rolled back" : "Updated"
+      lines.append(bold("\(verb) to version \(run.toVersion ?? "?") (from \(from))."))
     case .nothingToDo:
       lines.append(
         run.kind == .recover
@@ -133,7 +142,9 @@ struct Output: Sendable {
         "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(ByteCount.text(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
       )
     }
-    if let snapshot = run.snapshotId, [.update, .snapshot].contains(run.kind) {
+    lines += self.lines(losses: run.rehearsal?.losses ?? [])
+    if let folder = run.exportFolder { lines.append("What went is kept in \(folder)") }
+    if let snapshot = run.snapshotId, [.update, .rollback, .snapshot].contains(run.kind) {
       lines.append("Snapshot: \(snapshot)")
     }
     if let rescue = run.rescueCopy {

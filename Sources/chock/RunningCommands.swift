@@ -15,12 +15,16 @@ extension Session {
   func run(
     _ request: RunRequest, on engine: any Engine, kind: RunKind
   ) async throws(Failure) -> Int32 {
-    let started: RunDocument
     do throws(Failure) {
-      started = try await engine.start(request)
+      return try show(try await finish(request, on: engine))
     } catch {
       return try show(.refused(kind, error))
     }
+  }
+
+  /// The same, without showing how it ended.
+  func finish(_ request: RunRequest, on engine: any Engine) async throws(Failure) -> RunDocument {
+    let started = try await engine.start(request)
     let interrupts = Task {
       for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) {
         output.complain("Stopping, and putting everything back …")
@@ -30,7 +34,7 @@ extension Session {
     defer { interrupts.cancel() }
     let ended = try await engine.follow(started.id) { [output] in output.progress($0) }
     output.endProgress()
-    return try show(ended)
+    return ended
   }
 
   func show(_ run: RunDocument) throws(Failure) -> Int32 {
@@ -46,9 +50,27 @@ extension Session {
     }
   }
 
+  /// Asks until the answer may be given; nil: the default, or nobody is there to ask.
+  func ask(_ input: MigrationInput) -> String? {
+    guard hasPerson else { return nil }
+    let preset = input.defaultValue.map { " [\($0)]" } ?? ""
+    while true {
+      output.complain("\(input.question) (\(input.domain))\(preset) ")
+      guard let line = readLine(), !line.isEmpty || input.defaultValue == nil else { return nil }
+      do throws(Failure) {
+        _ = try input.accept(.text(line))
+        return line
+      } catch {
+        output.complain(error.message)
+      }
+    }
+  }
+
+  private var hasPerson: Bool { isatty(STDIN_FILENO) == 1 && !output.json }
+
   /// Asks a person at the terminal; without one there is no yes.
   func confirm(_ question: String) -> Bool {
-    guard isatty(STDIN_FILENO) == 1, !output.json else { return false }
+    guard hasPerson else { return false }
     output.complain("\(question) [y/N] ")
     return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
   }
@@ -64,6 +86,41 @@ extension RunDocument {
     document.endedAt = document.startedAt
     document.cancellable = false
     return document
+  }
+}
+
+/// `--input`, and the questions of a plan.
+struct InputOptions: ParsableArguments {
+  @Option(
+    name: .customLong("input"),
+    help: ArgumentHelp(
+      "The answer to a question of the plan. May be repeated; what is not answered is asked, or has its default.",
+      valueName: "name=value"))
+  var inputs: [String] = []
+
+  func validate() throws {
+    for input in inputs where !input.contains("=") {
+      throw ValidationError("--input \(input): write NAME=VALUE.")
+    }
+  }
+
+  /// - Throws: `.input` for what may not be given.
+  func values(
+    for questions: [MigrationInput], _ session: Session
+  ) throws(Failure) -> [String: InputValue] {
+    var values: [String: InputValue] = [:]
+    for input in inputs {
+      let parts = input.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      values[String(parts[0])] = .text(String(parts.last ?? ""))
+    }
+    for input in questions where values[input.name] == nil {
+      guard let answer = session.ask(input) else { continue }
+      values[input.name] = .text(answer)
+    }
+    for input in questions {
+      if let value = values[input.name] { values[input.name] = try input.accept(value) }
+    }
+    return values
   }
 }
 
@@ -109,12 +166,16 @@ struct RehearseCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @OptionGroup var offline: OfflineOptions
-  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+  @OptionGroup var inputs: InputOptions
+  @OptionGroup var goal: GoalOptions
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      try await session.run(
-        .rehearse(target: to), on: try await offline.engine(session), kind: .rehearse)
+      let engine = try await offline.engine(session)
+      let plan = try await engine.plan(goal.goal)
+      return try await session.run(
+        .rehearse(goal.goal, inputs: try inputs.values(for: plan.inputs, session)), on: engine,
+        kind: .rehearse)
     }
   }
 }
@@ -126,15 +187,18 @@ struct UpdateCommand: AsyncParsableCommand {
   @OptionGroup var globals: Globals
   @OptionGroup var offline: OfflineOptions
   @Flag(name: .shortAndLong, help: "Consent to the plan that `chock plan` shows.") var yes = false
-  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+  @OptionGroup var inputs: InputOptions
+  @OptionGroup var goal: GoalOptions
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let engine: any Engine
       let plan: PlanDocument
+      let answers: [String: InputValue]
       do throws(Failure) {
         engine = try await offline.engine(session)
-        plan = try await engine.plan(to: to)
+        plan = try await engine.plan(goal.goal)
+        answers = try inputs.values(for: plan.inputs, session)
       } catch {
         return try session.show(.refused(.update, error))
       }
@@ -144,10 +208,78 @@ struct UpdateCommand: AsyncParsableCommand {
         consent = session.confirm("Update the database now?")
       }
       return try await session.run(
-        .update(target: to, planHash: plan.hash, consent: consent || plan.migrations.isEmpty),
-        on: engine, kind: .update)
+        .apply(
+          goal.goal, inputs: answers, planHash: plan.hash,
+          consent: consent || plan.migrations.isEmpty), on: engine, kind: .update)
     }
   }
+}
+
+struct RollbackCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rollback",
+    abstract: "Goes back by rollback files, and shows first what would be lost.",
+    discussion: """
+      Rehearses on a copy, counts the rows and values that would go, and asks. What goes is written as \
+      JSON lines into the state folder; `chock import` puts it in again after a new update.
+      """)
+
+  @OptionGroup var globals: Globals
+  @OptionGroup var offline: OfflineOptions
+  @OptionGroup var inputs: InputOptions
+  @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+  @Option(help: "The version to go back to.") var to: SchemaVersion?
+  @Option(help: "Take back this version alone; nothing in the database may require it.")
+  var only: SchemaVersion?
+
+  func validate() throws {
+    guard (to == nil) != (only == nil) else {
+      throw ValidationError("Give one of --to VERSION and --only VERSION.")
+    }
+  }
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let goal = only.map(Goal.rollbackOnly) ?? .rollback(to: to ?? .zero)
+      let engine: any Engine
+      let plan: PlanDocument
+      let answers: [String: InputValue]
+      do throws(Failure) {
+        engine = try await offline.engine(session)
+        plan = try await engine.plan(goal)
+        answers = try inputs.values(for: plan.inputs, session)
+      } catch {
+        return try session.show(.refused(.rollback, error))
+      }
+      if !yes, !plan.migrations.isEmpty {
+        let rehearsed = try await session.finish(.rehearse(goal, inputs: answers), on: engine)
+        guard rehearsed.outcome == .finished else { return try session.show(rehearsed) }
+        let lines =
+          PlanCommand.lines(plan, session.output)
+          + session.output.lines(losses: rehearsed.rehearsal?.losses ?? [])
+        for line in lines { session.output.complain(line) }
+        guard session.confirm("Roll back now?") else {
+          return try session.show(
+            .refused(
+              .rollback,
+              Failure(
+                .consentMissing, "A rollback needs a person's yes.", howToClear: "Add --yes.")))
+        }
+      }
+      return try await session.run(
+        .apply(goal, inputs: answers, planHash: plan.hash, consent: true), on: engine,
+        kind: .rollback)
+    }
+  }
+}
+
+/// How far an update goes.
+struct GoalOptions: ParsableArguments {
+  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+  @Flag(help: "Also files that are older than the newest version in the database.")
+  var outOfOrder = false
+
+  var goal: Goal { .update(to: to, outOfOrder: outOfOrder) }
 }
 
 struct RestoreCommand: AsyncParsableCommand {

@@ -12,7 +12,9 @@ enum Scenario: String, CaseIterable, Sendable {
   case updateDelete = "update-delete"
   case updateInUse = "update-in-use"
   /// A statement fails in the live database, and everything before it is taken back.
-  case rollBack = "roll-back"
+  case failing
+  /// Back by a rollback file, with an export of what goes.
+  case rollback
   /// With a VACUUM in the middle, which no transaction holds.
   case segments
   /// The last of them fails in the live database, and the snapshot is put back.
@@ -73,7 +75,7 @@ enum Scenario: String, CaseIterable, Sendable {
         arguments + ["--json"], environment: shim.environment(of: undisturbed))
     }
     let calls = shim.calls(of: undisturbed)
-    let isUndone = [Scenario.rollBack, .segmentsUndone, .recover, .recoverDelete].contains(self)
+    let isUndone = [Scenario.failing, .segmentsUndone, .recover, .recoverDelete].contains(self)
     guard calls > 0, answer.code == (isUndone ? 1 : 0) else {
       throw Failure(.inputOutput, "\(rawValue): \(calls) calls, \(answer)")
     }
@@ -90,13 +92,21 @@ enum Scenario: String, CaseIterable, Sendable {
     let arguments: [String]
     switch self {
     case .update, .updateDelete, .updateInUse: arguments = ["update", "--offline"]
-    case .rollBack:
+    case .failing:
       let config = TestCoach.text(coach.configFile)
       try coach.folder.write("\(config)\n[update]\nrehearse = false\n", to: "chock.toml")
       try coach.folder.write(
         "\(Sample.update)\nINSERT INTO item (body) VALUES (NULL);",
         to: "migrations/0002_change.sql")
       arguments = ["update", "--offline"]
+    case .rollback:
+      try coach.folder.write(
+        "DROP TABLE note; DROP INDEX item_by_size; ALTER TABLE item DROP COLUMN size;",
+        to: "migrations/0002_change.rollback.sql")
+      _ = try await coach.run("update", "--offline")
+      try SampleDatabase.change(
+        coach.database, "INSERT INTO note (item_id, text) VALUES (1, 'recorded since')")
+      arguments = ["rollback", "--to", "1", "--offline", "--yes"]
     case .segments, .segmentsUndone:
       try coach.folder.write(
         "-- Transaction: none\nPRAGMA auto_vacuum = FULL;\nVACUUM;",
@@ -261,7 +271,7 @@ struct Prepared: Sendable {
     switch (outcome, scenario) {
     case (.finished, .take), (.refused, _), (.rolledBack, _): before
     case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
-      (.committed, .recoverDone), (.committed, .segments):
+      (.committed, .recoverDone), (.committed, .segments), (.committed, .rollback):
       after
     case (.restored, .restore), (.restored, .restoreDelete), (.restored, .restoreInUse),
       (.restored, .restoreReplace), (.restored, .setAside):

@@ -138,6 +138,7 @@ struct Trial {
         problems.append("\(who) names a rescue copy that is not there")
       }
     }
+    if prepared.scenario == .rollback { problems += try exportProblems(state) }
     return try problems + tidiness()
   }
 
@@ -158,6 +159,21 @@ struct Trial {
     return print == prepared.before.print ? [] : ["the rescue copy does not hold what there was"]
   }
 
+  /// What a rollback has taken out is in its export; there is none of one that was not committed.
+  private func exportProblems(_ state: State) throws -> [String] {
+    let names = try coach.files().map(\.0).filter { $0.hasPrefix("state/exports/") }
+    guard state.print == prepared.after.print else {
+      return names.isEmpty ? [] : ["\(names) is left"]
+    }
+    let lines = names.filter { $0.hasSuffix("-note.jsonl") }.map {
+      TestCoach.text(coach.folder($0))
+    }
+    guard names.contains(where: { $0.hasSuffix("/export.json") }), lines.count == 1,
+      lines[0].split(separator: "\n").count == 21, lines[0].contains("recorded since")
+    else { return ["the export does not hold what went: \(names)"] }
+    return []
+  }
+
   /// What lies about.
   private func tidiness() throws -> [String] {
     var problems: [String] = []
@@ -167,7 +183,8 @@ struct Trial {
         [
           "chock.toml", "coach.db", "state/lock", "state/state.db", Shim.counter,
         ].contains(name)
-        || ["migrations/", "state/snapshots/", "state/rescue/"].contains(where: name.hasPrefix)
+        || ["migrations/", "state/snapshots/", "state/rescue/", "state/exports/"].contains(
+          where: name.hasPrefix)
       if !isKnown { problems.append("\(name) is left") }
       guard name.hasPrefix("state/snapshots/") else { continue }
       if name.hasSuffix(".sqlite") {

@@ -86,8 +86,11 @@ struct WorkerTests {
     try #require(kill(call.process.pid, SIGSTOP) == 0)
     defer { kill(call.process.pid, SIGCONT) }
     frozen.letGo()
+    let application = try Connection(path: coach.database, mode: .readWrite, busyTimeout: 0)
+    try await waitUntil("the worker has the lock") {
+      (try? application.execute("BEGIN IMMEDIATE; ROLLBACK")) == nil
+    }
     // Its reports fill the pipe; then it waits, with the lock.
-    let application = try Connection(path: coach.database, mode: .readWrite)
     try application.execute(
       "PRAGMA busy_timeout = 90000; INSERT INTO item (body) VALUES ('recorded meanwhile')")
     #expect(kill(call.process.pid, SIGCONT) == 0)

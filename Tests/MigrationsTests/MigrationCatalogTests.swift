@@ -15,9 +15,11 @@ import Testing
       #expect(catalog.directory == folder)
       #expect(catalog.migrations.map(\.fileName) == ["0001_a.sql", "9_b.sql", "0010_c.sql"])
       #expect(catalog.migrations[0].path == folder + "/0001_a.sql")
-      #expect(catalog.migrations[0].rollbackPath == folder + "/0001_a.rollback.sql")
-      #expect(catalog.migrations[1].rollbackPath == folder + "/9_b_rollback.sql")
-      #expect(catalog.migrations[2].rollbackPath == nil)
+      #expect(
+        catalog.rollbacks.mapValues(\.path) == [
+          try version("1"): folder + "/0001_a.rollback.sql",
+          try version("9"): folder + "/9_b_rollback.sql",
+        ])
       #expect(catalog.latest == (try version("10")))
     }
   }

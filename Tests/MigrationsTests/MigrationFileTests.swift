@@ -12,6 +12,13 @@ import Testing
       -- Expect: trips rows unchanged
       -- Expect: "odd ""name" rows >= 3
       -- Foreign-Keys: enforced
+      -- Phase: 2
+      -- Purpose: safety
+      -- Estimated-Time: 5 s
+      -- Destructive: yes
+      -- Technician: yes
+      -- Restart: coachiq.service, panel@1.service
+      -- Input: unit TEXT "Which ""unit""?" default 'kg' choices 'kg', 'lb'
 
       -- @preflight
       SELECT 'bad' WHERE 0;
@@ -31,16 +38,25 @@ import Testing
     #expect(file.enforcesForeignKeys)
     #expect(
       file.expectations == [
-        RowExpectation(table: "trips", change: .unchanged, line: 6),
-        RowExpectation(table: "odd \"name", change: .atLeast(3), line: 7),
+        TableExpectation(table: "trips", subject: .rows(.unchanged), line: 6),
+        TableExpectation(table: "odd \"name", subject: .rows(.atLeast(3)), line: 7),
       ])
-    #expect(file.preflight == [SQLSection(text: "SELECT 'bad' WHERE 0;\n", firstLine: 11)])
+    #expect(file.phase == 2)
+    #expect(file.purpose == .safety)
+    #expect(file.estimatedTime == .seconds(5))
+    #expect(file.isDestructive && file.needsTechnician)
+    #expect(file.restart == ["coachiq.service", "panel@1.service"])
+    let input = try #require(file.inputs.first)
+    #expect(input.name == "unit" && input.kind == .text && input.line == 15)
+    #expect(input.question == "Which \"unit\"?")
+    #expect(input.defaultValue == .text("kg") && input.choices == [.text("kg"), .text("lb")])
+    #expect(file.preflight == [SQLSection(text: "SELECT 'bad' WHERE 0;\n", firstLine: 18)])
     #expect(
       file.migrate == [
-        SQLSection(text: "CREATE TABLE a (x);\n", firstLine: 13),
-        SQLSection(text: "CREATE TABLE b (x)", firstLine: 17),
+        SQLSection(text: "CREATE TABLE a (x);\n", firstLine: 20),
+        SQLSection(text: "CREATE TABLE b (x)", firstLine: 24),
       ])
-    #expect(file.validate == [SQLSection(text: "SELECT 'worse' WHERE 0;\n", firstLine: 15)])
+    #expect(file.validate == [SQLSection(text: "SELECT 'worse' WHERE 0;\n", firstLine: 22)])
   }
 
   @Test("A file without marks is all migrate, and its name describes it") func unmarked() throws {
@@ -49,7 +65,9 @@ import Testing
     #expect(file.migrate == [SQLSection(text: text, firstLine: 1)])
     #expect(file.preflight.isEmpty && file.validate.isEmpty)
     #expect(file.summary == "add a")
-    #expect(file.timeout == nil && !file.enforcesForeignKeys && file.rollbackPath == nil)
+    #expect(file.timeout == nil && !file.enforcesForeignKeys)
+    #expect(file.phase == nil && file.purpose == nil && file.estimatedTime == nil)
+    #expect(!file.isDestructive && !file.needsTechnician && file.inputs.isEmpty)
   }
 
   @Test(
@@ -197,13 +215,62 @@ import Testing
   @Test(
     "Every way to write Expect is read",
     arguments: [
-      ("trips rows unchanged", RowExpectation.Change.unchanged), ("trips rows +0", .changesBy(0)),
-      ("trips rows +12", .changesBy(12)), ("trips rows -3", .changesBy(-3)),
-      ("trips  rows  >= 5", .atLeast(5)), ("\"trips\" rows >=5", .atLeast(5)),
+      ("trips rows unchanged", TableExpectation.Subject.rows(.unchanged)),
+      ("trips rows +0", .rows(.changesBy(0))), ("trips rows +12", .rows(.changesBy(12))),
+      ("trips rows -3", .rows(.changesBy(-3))), ("trips rows - 3", .rows(.changesBy(-3))),
+      ("trips  rows  >= 5", .rows(.atLeast(5))), ("\"trips\" rows >=5", .rows(.atLeast(5))),
+      ("trips content unchanged", .values(columns: [])),
+      ("trips columns (a) unchanged", .values(columns: ["a"])),
+      (
+        "trips columns(a,\"b (c), \"\"d\"\"\" ) unchanged", .values(columns: ["a", "b (c), \"d\""])
+      ),
     ])
-  func expect(value: String, change: RowExpectation.Change) throws {
+  func expect(value: String, subject: TableExpectation.Subject) throws {
     let file = try migration("-- Expect: \(value)\nSELECT 1;")
-    #expect(file.expectations == [RowExpectation(table: "trips", change: change, line: 1)])
+    #expect(file.expectations == [TableExpectation(table: "trips", subject: subject, line: 1)])
+  }
+
+  @Test(
+    "Every way to write Input is read",
+    arguments: [
+      ("n INTEGER \"?\"", InputValue?.none, [InputValue](), "a whole number"),
+      ("n INTEGER \"?\" default -3 range -5..5", .integer(-3), [], "a whole number from -5 to 5"),
+      ("n REAL \"?\" range 0..2.5 default 1", .real(1), [], "a number from 0.0 to 2.5"),
+      ("n REAL \"?\" choices 1, 2.5", nil, [.real(1), .real(2.5)], "one of 1.0, 2.5"),
+      ("_n TEXT \"?\" choices 'it''s',''", nil, [.text("it's"), .text("")], "one of it's, "),
+    ])
+  func input(value: String, preset: InputValue?, choices: [InputValue], domain: String) throws {
+    let input = try #require(try migration("-- Input: \(value)\nSELECT 1;").inputs.first)
+    #expect(input.defaultValue == preset)
+    #expect(input.choices == choices)
+    #expect(input.domain == domain)
+  }
+
+  @Test(
+    "A value of another type, or one that may not be chosen, is refused",
+    arguments: [
+      ("INTEGER", InputValue.text("x")), ("INTEGER", .real(1.5)), ("INTEGER", .text("1.0")),
+      ("REAL", .text("much")), ("REAL", .text("inf")), ("REAL", .text("0x10")),
+      ("TEXT", .text("c")), ("INTEGER", .integer(11)), ("REAL", .integer(-1)),
+    ])
+  func refusedInput(kind: String, value: InputValue) throws {
+    let domain = kind == "TEXT" ? "choices 'a', 'b'" : "range 0..10"
+    let file = try migration("-- Input: n \(kind) \"How many?\" \(domain)\nSELECT 1;")
+    let error = failure { try file.inputs[0].accept(value) }
+    #expect(error.code == .input)
+    #expect(error.message.hasPrefix("How many?"))
+    #expect(error.howToClear?.hasPrefix("Give n: ") == true)
+  }
+
+  @Test(
+    "A value is taken as its type says",
+    arguments: [
+      ("INTEGER", InputValue.text("7"), InputValue.integer(7)), ("REAL", .integer(7), .real(7)),
+      ("REAL", .text("7.5"), .real(7.5)), ("TEXT", .integer(7), .text("7")),
+    ])
+  func acceptedInput(kind: String, value: InputValue, expected: InputValue) throws {
+    let file = try migration("-- Input: n \(kind) \"?\"\nSELECT 1;")
+    #expect(try file.inputs[0].accept(value) == expected)
   }
 
   @Test(
@@ -222,9 +289,22 @@ import Testing
       "Timeout: 60", "Timeout: 0 s", "Timeout: -1 s", "Timeout: 2 weeks", "Timeout: 1441 min",
       "Timeout: 99999999999999999999 s", "Expect: trips unchanged", "Expect: trips rows",
       "Expect: trips rows 5", "Expect: trips rows +-5", "Expect: trips rows >= -5",
-      "Expect: trips rows + 5", "Expect: trips rows >= 1 2", "Expect: \"trips rows unchanged",
+      "Expect: trips rows >= 1 2", "Expect: \"trips rows unchanged",
       "Expect: rows unchanged", "Expect: trips rows +99999999999999999999",
-      "Foreign-Keys: off", "Requires: 3,", "Requires: three", "Requires:", "Description:",
+      "Expect: trips columns () unchanged", "Expect: trips columns (a unchanged",
+      "Expect: trips columns (a)", "Expect: trips content changed",
+      "Expect: trips rows unchanged or not", "Phase: one", "Phase: 0", "Phase: -1", "Phase: +1",
+      "Purpose: fun", "Estimated-Time: soon", "Destructive: no", "Technician: true",
+      "Restart: coachiq", "Restart: a.service,", "Restart: .service", "Restart: a b.service",
+      "Input: n", "Input: n TEXT", "Input: n TEXT 'no'", "Input: n TEXT \"\"",
+      "Input: n DATE \"?\"", "Input: 1n TEXT \"?\"", "Input: n TEXT \"?\" default 5",
+      "Input: n INTEGER \"?\" default 1.5", "Input: n INTEGER \"?\" default '1'",
+      "Input: n TEXT \"?\" range 1..2", "Input: n INTEGER \"?\" range 2..1",
+      "Input: n INTEGER \"?\" range 1", "Input: n INTEGER \"?\" default 3 range 1..2",
+      "Input: n TEXT \"?\" default 'c' choices 'a', 'b'", "Input: n TEXT \"?\" choices 'a', 'a'",
+      "Input: n TEXT \"?\" default 'a' default 'b'", "Input: n TEXT \"?\" maybe",
+      "Input: n TEXT \"?\" default 'a", "Foreign-Keys: off", "Requires: 3,", "Requires: three",
+      "Requires:", "Description:",
     ])
   func badValue(header: String) {
     let error = failure { try migration("-- prose\n-- \(header)\nSELECT 1;") }
@@ -247,17 +327,12 @@ import Testing
     #expect(error.message.contains("Did you mean Requires?"))
   }
 
-  @Test(
-    "A header that this version does not obey is refused, not ignored",
-    arguments: [
-      "Phase", "Estimated-Time", "Destructive", "Technician", "Restart", "Input",
-      "Purpose",
-    ])
-  func unsupported(key: String) {
-    let error = failure { try migration("-- \(key): yes\nSELECT 1;") }
+  @Test("An input is declared once") func twiceAsked() {
+    let error = failure {
+      try migration("-- Input: n TEXT \"?\"\n-- Input: n TEXT \"?\"\nSELECT 1;")
+    }
     #expect(error.code == .migrationFile)
-    #expect(error.line == 1)
-    #expect(error.message.contains(key) && error.message.contains("does not support"))
+    #expect(error.line == 2)
   }
 
   @Test("A header is given once") func twice() {

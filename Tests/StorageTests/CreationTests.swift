@@ -27,8 +27,11 @@ import Testing
     throws -> SchemaVersion
   {
     try Creation.create(
-      path, catalog: try catalog(texts), target: target, run: "run-1", chockVersion: "0.1.0",
-      stop: stop)
+      path,
+      try Plan(
+        catalog: try catalog(texts), ledger: Ledger(entries: []),
+        goal: .update(to: target, outOfOrder: false)),
+      ApplyOrder(run: "run-1", chockVersion: "0.1.0", stop: stop))
   }
 
   @Test("A new database is complete, in WAL mode, with a row for each file") func create() throws {
@@ -112,7 +115,7 @@ import Testing
     #expect(ledger.entries.map(\.kind) == [.adopted, .adopted])
     #expect(
       ledger.entries.map(\.checksum) == (try catalog(three)).migrations.prefix(2).map(\.checksum))
-    let plan = try Plan(catalog: try catalog(three), ledger: ledger, target: nil)
+    let plan = try Plan(catalog: try catalog(three), ledger: ledger)
     #expect(plan.steps.map(\.fileName) == ["0003_change.sql"])
   }
 

@@ -278,7 +278,7 @@ private struct ProgramEngine {
     let stop = StopSignal()
     let live = try Database.openForWriting(database)
     let ledger = try LedgerTable.read(live) ?? Ledger(entries: [])
-    let plan = try Plan(catalog: try catalog(texts), ledger: ledger, target: nil)
+    let plan = try Plan(catalog: try catalog(texts), ledger: ledger)
     let snapshot = try store.take(
       of: live, version: plan.from, reason: .beforeUpdate, run: "run", stop: stop,
       progress: { _, _, _ in })

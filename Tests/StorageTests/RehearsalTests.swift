@@ -44,7 +44,7 @@ import Testing
   func course() throws {
     let rehearsal = Rehearsal(
       planHash: "", statementSeconds: [0, 2, 0.1], seconds: 2.1, peakBytes: 0,
-      temporaryBytes: 0, parts: [:])
+      temporaryBytes: 0, losses: [], exportFolder: nil, parts: [])
     let migration = try Migration(fileName: "0001_a.sql", path: "0001_a.sql", text: "SELECT 1;")
     var last = -1.0
     for statement in 0..<3 {

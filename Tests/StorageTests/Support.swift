@@ -94,7 +94,7 @@ struct Workshop {
 
   func plan(_ catalog: MigrationCatalog) throws -> Plan {
     let ledger = try LedgerTable.read(try Database.open(database))
-    return try Plan(catalog: catalog, ledger: try #require(ledger), target: nil)
+    return try Plan(catalog: catalog, ledger: try #require(ledger))
   }
 
   /// Applies one migration to the database, as a run does.
