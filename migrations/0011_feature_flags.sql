@@ -8,7 +8,7 @@
 -- Expect: feature_dependencies rows +6
 
 -- @preflight
--- sqlite_schema has no two objects of one name, in whatever case of letters.
+-- Names are compared without regard to the case of letters, as SQLite does.
 SELECT 'The database already has ' || iif(type = 'index', 'an ', 'a ') || type || ' "' || name
   || '", a name that this update needs; have the program that made it give it another one'
 FROM sqlite_schema
@@ -196,7 +196,8 @@ CREATE TABLE feature_settings (
   profile_id INTEGER REFERENCES profiles (id) ON DELETE CASCADE,
   -- NULL means: decided nothing any more. A row is emptied rather than deleted, because a DELETE
   -- could not say who did it, when and why.
-  value TEXT CHECK (json_valid(value) AND value = json(value)),
+  -- json() gives NULL for NULL, which passes, and an error for what is no JSON.
+  value TEXT CHECK (value = json(value)),
   reason TEXT NOT NULL DEFAULT '' CHECK (length(reason) <= 500),
   changed_by_profile_id INTEGER REFERENCES profiles (id) ON DELETE SET NULL,
   updated_at INTEGER NOT NULL CHECK (updated_at > 0),

@@ -8,7 +8,7 @@
 -- Expect: widget_library rows +7
 
 -- @preflight
--- sqlite_schema has no two objects of one name, in whatever case of letters.
+-- Names are compared without regard to the case of letters, as SQLite does.
 SELECT 'The database already has ' || iif(type = 'index', 'an ', 'a ') || type || ' "' || name
   || '", a name that this update needs; have the program that made it give it another one'
 FROM sqlite_schema

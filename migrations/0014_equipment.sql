@@ -13,7 +13,7 @@ SELECT 'The SQLite of this controller has no full-text search (FTS5), which this
   || 'ask whoever maintains the software of your coach'
 WHERE NOT EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5');
 
--- sqlite_schema has no two objects of one name, in whatever case of letters.
+-- Names are compared without regard to the case of letters, as SQLite does.
 SELECT 'The database already has ' || iif(type = 'index', 'an ', 'a ') || type || ' "' || name
   || '", a name that this update needs; have the program that made it give it another one'
 FROM sqlite_schema
