@@ -20,6 +20,7 @@ struct PanelRoutes {
     ("/lists.js", script, PackageResources.lists_js),
     ("/mark.svg", image, PackageResources.mark_svg),
     ("/model.js", script, PackageResources.model_js),
+    ("/questions.js", script, PackageResources.questions_js),
     ("/running.js", script, PackageResources.running_js),
     ("/texts.js", script, PackageResources.texts_js),
     ("/theme.js", script, PackageResources.theme_js),

@@ -99,6 +99,12 @@ struct Output: Sendable {
     seconds < 10 ? "\((seconds * 10).rounded() / 10) s" : "\(Int(seconds.rounded())) s"
   }
 
+  /// The first of many names, and how many more there are.
+  private static func list(_ names: [String], most: Int = 8) -> String {
+    let more = names.count - most
+    return names.prefix(most).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
+  }
+
   /// What a rollback takes out of the database.
   func lines(losses: [Loss]) -> [String] {
     losses.map { loss in
@@ -139,7 +145,7 @@ struct Output: Sendable {
     }
     if let rehearsal = run.rehearsal {
       lines.append(
-        "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(ByteCount.text(rehearsal.peakBytes)) beside the database; touches \(rehearsal.touchedTables.joined(separator: ", "))."
+        "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(ByteCount.text(rehearsal.peakBytes)) beside the database; touches \(Self.list(rehearsal.touchedTables))."
       )
     }
     lines += self.lines(losses: run.rehearsal?.losses ?? [])

@@ -2,11 +2,12 @@
 import { Refusal, post, uuid } from "./api.js";
 import { attribute, byId, keyed, make, progress, setIcon, show, text } from "./dom.js";
 import { blockers, isActive, runSeconds, state, takeRun } from "./model.js";
+import { answers, renderQuestions } from "./questions.js";
 import { estimate, texts } from "./texts.js";
 
 const countdownSeconds = 10;
 
-/** What the action area is doing: null, or `{until, hash, version, posting}`. */
+/** What the action area is doing: null, or `{until, hash, version, inputs, posting}`. */
 let start = null;
 /** Why the last try did not start: `{title, detail, blockers}`. */
 let refusal = null;
@@ -17,6 +18,7 @@ export const starting = () => start !== null;
 export function wireAvailable(onChange) {
   changed = onChange;
   byId("consent").addEventListener("click", begin);
+  byId("question-form").addEventListener("submit", (event) => event.preventDefault());
   byId("countdown-cancel").addEventListener("click", () => stopCountdown(null));
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && start && !start.posting) stopCountdown(null);
@@ -27,10 +29,12 @@ export function wireAvailable(onChange) {
 
 function begin() {
   if (start || blockers().length) return;
+  const inputs = answers();
+  if (!inputs) return;
   refusal = null;
   start = {
     until: performance.now() + countdownSeconds * 1000, hash: state.plan.hash,
-    version: state.plan.to_version, key: uuid(), posting: false,
+    version: state.plan.to_version, inputs, key: uuid(), posting: false,
   };
   start.timer = setInterval(tick, 200);
   changed();
@@ -64,7 +68,7 @@ async function send() {
   const headers = { "If-Match": `"${own.hash}"`, "Idempotency-Key": own.key };
   for (let attempt = 0; ; attempt += 1) {
     try {
-      takeRun(await post("/api/database/update", { consent: true }, headers));
+      takeRun(await post("/api/database/update", { consent: true, inputs: own.inputs }, headers));
       break;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
@@ -88,9 +92,11 @@ function told(error, title) {
 }
 
 async function rehearse() {
+  const inputs = answers();
+  if (!inputs) return;
   refusal = null;
   try {
-    takeRun(await post("/api/database/rehearse"));
+    takeRun(await post("/api/database/rehearse", { inputs }));
   } catch (error) {
     refusal = told(error, texts.refusal.title);
   }
@@ -131,6 +137,7 @@ export function renderAvailable() {
   text(byId("snapshot-sub"), status.latest_backup
     ? words.snapshotNewest(status.latest_backup.created_at) : words.snapshotNone);
 
+  renderQuestions(plan?.inputs ?? [], Boolean(start));
   renderStops(from, plan?.migrations ?? status.pending_migrations);
   renderRehearsal(seconds);
   renderAction(to, seconds);

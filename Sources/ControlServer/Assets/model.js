@@ -125,6 +125,8 @@ export function blockers() {
     return [{ kind: "other", title: detail ?? title, clear: reasons?.[0]?.clear }];
   }
   if (!plan) return [{ kind: "wait", ...texts.blocked.loading }];
+  const technician = plan.migrations.find((step) => step.needs_technician);
+  if (technician) return [{ kind: "other", ...texts.blocked.technician(technician.description) }];
   const gates = status.gates.filter((gate) => gate.required && gate.state !== "satisfied");
   const found = gates.map((gate) => ({
     kind: "gate", id: gate.id, state: gate.state, title: gate.reason || gate.title, clear: gate.how_to_clear,
@@ -167,7 +169,7 @@ export function steps(run) {
   const kind = run.kind === "recover" ? "restore" : run.kind;
   let sets = stepSets[kind] ?? stepSets.update;
   // A run that has to put the old state back says so in the place of its last step.
-  const puttingBack = kind === "update"
+  const puttingBack = ["update", "rollback"].includes(kind)
     && (run.phase === "restore" || run.phases.some((entry) => entry.phase === "restore"));
   if (puttingBack) {
     sets = [...sets.slice(0, -1), ["restore", [...sets.at(-1)[1], "restore"]]];
@@ -203,7 +205,9 @@ export function verdict(run) {
   }
   switch (run.outcome) {
     case "committed":
-      return good(run.kind === "recover" ? titles.recovered(run.to_version) : titles.updated(run.to_version));
+      return good(
+        { recover: titles.recovered, rollback: titles.rolledBack }[run.kind]?.(run.to_version)
+          ?? titles.updated(run.to_version));
     case "rolled_back":
       return stopped && state.stopping.has(run.id)
         ? calm(titles.cancelled(run.from_version)) : { ...calm(titles.putBack(run.from_version)), failed };

@@ -39,7 +39,7 @@ export function renderRunning() {
   progress(byId("running-bar"), fraction, message);
   renderSteps(list);
 
-  const changes = ["update", "restore", "recover"].includes(run.kind);
+  const changes = ["update", "rollback", "restore", "recover"].includes(run.kind);
   const offered = run.cancellable && !stopping && state.link !== "lost" && run.kind !== "recover";
   show(byId("running-cancel"), offered);
   text(byId("running-until"), stopping && run.cancellable ? words.stopping
@@ -77,6 +77,7 @@ export function renderResult() {
   facts(byId("result-facts"), [
     version && { label: words.database, value: version },
     run.snapshot_id && { label: words.snapshot, value: run.snapshot_id, sub: words.snapshotKept },
+    run.export_folder && { label: words.exported, value: run.export_folder },
     { label: words.job, value: run.id, sub: run.requested_by && `${words.startedBy} ${run.requested_by}` },
   ]);
   const timed = run.phases.filter((entry) => entry.seconds >= 0.05);

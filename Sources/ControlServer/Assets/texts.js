@@ -134,6 +134,11 @@ export const texts = {
     under: "Starts 10 s after you press. You can still cancel then.",
   },
 
+  questions: {
+    title: "What it asks",
+    choose: "Please choose",
+  },
+
   meanwhile: {
     keeps: "Keeps working",
     keeps_text: "Your app keeps reading: tanks, sensors and trips stay visible.",
@@ -175,6 +180,10 @@ export const texts = {
     other: "Can't start yet",
     offline: { title: "No connection", clear: "The button comes back by itself." },
     loading: { title: "Reading the plan", clear: "This takes a moment." },
+    technician: (description) => ({
+      title: `A technician has to start this update: ${description}`,
+      clear: "On the device: chock update.",
+    }),
     rehearsing: { title: "A rehearsal is running", clear: "The button comes back when it is done." },
     disk: (need, have) => ({
       title: `${neededBytes(need)} of free disk needed, ${bytes(have)} there`,
@@ -212,6 +221,7 @@ export const texts = {
   running: {
     titles: {
       update: (run) => run.to_version ? `Updating to version ${run.to_version}` : "Updating",
+      rollback: (run) => run.to_version ? `Rolling back to version ${run.to_version}` : "Rolling back",
       rehearse: () => "Rehearsing on a copy",
       snapshot: () => "Taking a snapshot",
       restore: (run) => run.to_version ? `Going back to version ${run.to_version}` : "Restoring a snapshot",
@@ -256,6 +266,7 @@ export const texts = {
   result: {
     titles: {
       updated: (version) => `Updated to version ${version}`,
+      rolledBack: (version) => `Rolled back to version ${version}`,
       recovered: (version) => `Finished after an interruption. Now at version ${version}.`,
       putBack: (version) => version ? `Put back to version ${version}. Nothing was lost.` : "Put back. Nothing was lost.",
       cancelled: (version) => version ? `Cancelled. Still at version ${version}.` : "Cancelled. Nothing was changed.",
@@ -277,6 +288,7 @@ export const texts = {
     times: "How long each step took",
     snapshot: "Snapshot from before",
     snapshotKept: "kept",
+    exported: "What went is kept in",
     database: "Database version",
     startedBy: "Asked for by",
     job: "Run",
@@ -323,7 +335,7 @@ export const texts = {
     empty: "Nothing has run yet.",
     failed: "The history can't be read right now.",
     kinds: {
-      update: "Update", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
+      update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
       recover: "Recovery", verify: "Check",
     },
     outcomes: {
