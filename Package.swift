@@ -46,6 +46,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .target(
+      name: "Authoring", dependencies: ["SQLite", "Storage", "Migrations"], swiftSettings: strict),
+    .target(
       name: "Updating",
       dependencies: [
         "Storage", "Migrations", "Coach",
@@ -75,7 +77,7 @@ let package = Package(
     .executableTarget(
       name: "chock",
       dependencies: [
-        "ControlServer", "Updating", "Storage", "SQLite", "Migrations", "Coach",
+        "ControlServer", "Updating", "Authoring", "Storage", "SQLite", "Migrations", "Coach",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -99,6 +101,10 @@ let package = Package(
     .testTarget(name: "CoachTests", dependencies: ["Coach"], swiftSettings: strict),
     .testTarget(
       name: "StorageTests", dependencies: ["Storage", "SQLite", "Migrations", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AuthoringTests",
+      dependencies: ["Authoring", "Storage", "SQLite", "Migrations", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "UpdatingTests", dependencies: ["Updating", "Storage", "Coach", "TestSupport"],

@@ -106,6 +106,16 @@ public struct MigrationInput: Hashable, Sendable, Codable {
     Failure(.input, "\(question) \(why).", howToClear: "Give \(name): \(domain).")
   }
 
+  /// A value that it accepts.
+  public var sample: InputValue {
+    if let value = defaultValue ?? choices.first ?? minimum { return value }
+    return switch kind {
+    case .text: .text("x")
+    case .integer: .integer(1)
+    case .real: .real(1)
+    }
+  }
+
   /// What may be given, in words.
   public var domain: String {
     if !choices.isEmpty { return "one of " + choices.map(\.description).joined(separator: ", ") }

@@ -86,7 +86,7 @@ public enum Database {
   }
 
   /// Runs `body`; what SQLite throws becomes a failure that names the file.
-  static func catching<R>(
+  public static func catching<R>(
     _ path: String, _ body: () throws(SQLiteError) -> R
   ) throws(Failure) -> R {
     do {
