@@ -21,6 +21,8 @@ public struct ApplyOrder {
   public var chockVersion: String
   /// What a person gave to the plan's inputs.
   public var inputs: [String: InputValue]
+  /// What is done with what the verification finds.
+  public var verdicts = Verdicts()
   public var stop: StopSignal
   /// When statements and checks must be over; nil: no limit.
   public var deadline: ContinuousClock.Instant?
@@ -62,6 +64,8 @@ public struct ApplyReport: Sendable {
   var droppedTables: Set<TableKey> = []
   /// True when any table was altered: RENAME rewrites what refers to it.
   var hasAlterations = false
+  /// What was found and does not stop the run.
+  public internal(set) var warnings: [Failure] = []
 }
 
 /// Runs the statements of a plan: inside the transaction that its caller has opened, or one by one.
@@ -113,7 +117,12 @@ struct Applier {
       }
       let values = try ExpectedValues(migration, connection)
       try authorized { () throws(Failure) in try statements(of: migration.migrate, &context) }
-      try values.check(connection)
+      do throws(Failure) {
+        try values.check(connection)
+      } catch {
+        guard error.code == .expectation, order.verdicts.expectations == .warn else { throw error }
+        context.result.warnings.append(error)
+      }
       try authorized { () throws(Failure) in
         try problems(of: migration.validate, failingAs: .validation, &context)
       }

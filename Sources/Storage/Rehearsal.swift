@@ -17,6 +17,8 @@ public struct Rehearsal: Sendable {
   public let losses: [Loss]
   /// Where it was written; nil when nothing is lost, or it was not asked for.
   public let exportFolder: String?
+  /// What was found and does not stop the run.
+  public let warnings: [Failure]
   /// What each segment did.
   private let parts: [Part]
 
@@ -30,7 +32,8 @@ public struct Rehearsal: Sendable {
 
   init(
     planHash: String, statementSeconds: [Double], seconds: Double, peakBytes: Int64,
-    temporaryBytes: Int64, losses: [Loss], exportFolder: String?, parts: [Part]
+    temporaryBytes: Int64, losses: [Loss], exportFolder: String?, warnings: [Failure] = [],
+    parts: [Part]
   ) {
     self.planHash = planHash
     self.seconds = seconds
@@ -38,6 +41,7 @@ public struct Rehearsal: Sendable {
     self.temporaryBytes = temporaryBytes
     self.losses = losses
     self.exportFolder = exportFolder
+    self.warnings = warnings
     self.parts = parts
     course = statementSeconds.reduce(into: [0]) { course, seconds in
       // Half a millisecond more for each, so that many small ones move a progress bar too.
@@ -136,7 +140,7 @@ extension Snapshot {
       seconds: (ContinuousClock.now - started).seconds,
       peakBytes: log + max(0, try Database.bytes(connection) - sizeBefore),
       temporaryBytes: Connection.takeTemporaryPeak(), losses: lost.losses,
-      exportFolder: lost.folder, parts: parts)
+      exportFolder: lost.folder, warnings: reports.flatMap(\.warnings), parts: parts)
   }
 
   /// What is in the snapshot and not in the database of `connection`, to which the plan was applied.

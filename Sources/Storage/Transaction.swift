@@ -118,7 +118,7 @@ public final class Transaction {
       let applier = try Applier(connection: connection, order: order, of: plan)
       let version = try dataVersion()
       if !plan.isTransaction { try commit() }
-      let report = try applier.apply(plan)
+      var report = try applier.apply(plan)
       if !plan.isTransaction { try lock() }
       let isAlone = try dataVersion() == version
       try verifying()
@@ -126,9 +126,9 @@ public final class Transaction {
         order.stop.requested != nil || order.deadline.map { .now > $0 } == true
       }
       defer { connection.interrupt(when: nil) }
-      try Verifier(
+      report.warnings += try Verifier(
         connection: connection, plan: plan, report: report, before: before, isAlone: isAlone,
-        thoroughness: thoroughness, rehearsal: rehearsal
+        thoroughness: thoroughness, verdicts: order.verdicts, rehearsal: rehearsal
       ).verify()
       if !plan.isTransaction {
         for (step, seconds) in zip(plan.steps, report.seconds) {

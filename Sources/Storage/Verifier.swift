@@ -10,22 +10,33 @@ struct Verifier {
   /// Nobody else has committed since `before`: without a transaction the application may.
   let isAlone: Bool
   let thoroughness: Transaction.Thoroughness
+  let verdicts: Verdicts
   /// What the plan did to the copy, if it was rehearsed.
   let rehearsal: Rehearsal?
 
+  /// - Returns: what was found and does not stop the run.
   /// - Throws: `.rowsLost`, `.expectation`, `.foreignKeys` or `.integrity`, naming the statement
   ///   that did it where one can be named. The transaction is then to be rolled back.
-  func verify() throws(Failure) {
+  func verify() throws(Failure) -> [Failure] {
+    var warnings: [Failure] = []
     // Such as ADD COLUMN: the rows are those of before.
     let isSchemaAlone = try onlyWrote(to: [])
     let hasSameReferences = isSchemaAlone ? try hasSameForeignKeys() : false
-    if !hasSameReferences { try checkForeignKeys() }
-    try checkRows(isSchemaAlone: isSchemaAlone)
+    if !hasSameReferences { try checkForeignKeys(&warnings) }
+    try checkRows(isSchemaAlone: isSchemaAlone, &warnings)
     try checkSchema()
     // A rehearsal only finds out what is touched.
     let isProven = thoroughness == .asRehearsal ? false : try onlyWrote(to: touched)
     try checkUntouched(isProven: isProven)
-    try checkIntegrity(isProven: isProven, isSchemaAlone: isSchemaAlone)
+    try checkIntegrity(isProven: isProven, isSchemaAlone: isSchemaAlone, &warnings)
+    return warnings
+  }
+
+  private func judge(
+    _ finding: Failure, _ verdict: Verdicts.Verdict, _ warnings: inout [Failure]
+  ) throws(Failure) {
+    guard verdict == .warn else { throw finding }
+    warnings.append(finding)
   }
 
   /// The tables that the plan writes to: the rehearsal finds them out.
@@ -42,14 +53,23 @@ struct Verifier {
   }
 
   /// Old violations never stop a run; new ones do.
-  private func checkForeignKeys() throws(Failure) {
+  private func checkForeignKeys(_ warnings: inout [Failure]) throws(Failure) {
     let changed = report.touchedTables.union(report.renames.values)
     let after = try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try ForeignKeyViolations(connection, affectedBy: changed)
     }
     guard after.count > 0 else { return }
     let tables = try names()
-    let new = after.new(since: try before.violations(affectedBy: changed)) { table in
+    let old = try before.violations(affectedBy: changed)
+    if old.count > 0 {
+      try judge(
+        Failure(
+          .foreignKeys,
+          "\(old.count) rows of the tables that are changed point to nothing, and did so before.",
+          howToClear: "Mend them in the application, or with a migration."),
+        verdicts.oldForeignKeys, &warnings)
+    }
+    let new = after.new(since: old) { table in
       tables[table] == nil ? report.renames[table] ?? table : table
     } rebuilt: { table in
       report.droppedTables.contains(table)
@@ -58,24 +78,26 @@ struct Verifier {
     guard let first = new.first else { return }
     let child = tables[first.table] ?? first.table.text
     guard let parent = first.parent else {
-      throw located(
-        Failure(
-          .foreignKeys, "The foreign keys of \(child) would not fit the tables they refer to.",
-          howToClear:
-            "A foreign key has to refer to a primary key or to columns with a UNIQUE index."
-        ),
-        tables: [first.table])
+      return try judge(
+        located(
+          Failure(
+            .foreignKeys, "The foreign keys of \(child) would not fit the tables they refer to.",
+            howToClear:
+              "A foreign key has to refer to a primary key or to columns with a UNIQUE index."
+          ),
+          tables: [first.table]), verdicts.foreignKeys, &warnings)
     }
     let row = first.rowid.map { "row \($0) of \(child)" } ?? "a row of \(child)"
     let target = tables[parent] ?? parent.text
-    throw located(
-      Failure(
-        .foreignKeys,
-        "\(new.count) rows would point to nothing: \(row) refers to a row of \(target) that is not there.",
-        howToClear:
-          "Keep the rows of \(target), or remove those that refer to them and declare it with Expect."
-      ),
-      tables: [parent, first.table])
+    try judge(
+      located(
+        Failure(
+          .foreignKeys,
+          "\(new.count) rows would point to nothing: \(row) refers to a row of \(target) that is not there.",
+          howToClear:
+            "Keep the rows of \(target), or remove those that refer to them and declare it with Expect."
+        ),
+        tables: [parent, first.table]), verdicts.foreignKeys, &warnings)
   }
 
   /// The tables that there are now, ordinary and virtual.
@@ -88,7 +110,7 @@ struct Verifier {
 
   // MARK: Rows
 
-  private func checkRows(isSchemaAlone: Bool) throws(Failure) {
+  private func checkRows(isSchemaAlone: Bool, _ warnings: inout [Failure]) throws(Failure) {
     let now = try names()
     func rows(_ key: TableKey) throws(Failure) -> Int64? {
       guard let name = now[key] else { return nil }
@@ -113,19 +135,24 @@ struct Verifier {
       if plan.direction == .rollback, now[renamed ?? key] == nil { continue }
       let left = try rows(renamed ?? key) ?? 0
       guard left < table.rows else { continue }
-      throw located(
-        Failure(
-          .rowsLost,
-          "\(table.name) would lose \(table.rows - left) of its \(table.rows) rows, and no migration says so.",
-          howToClear:
-            "If that is meant, declare it: -- Expect: \(table.name) rows >= 0. If not, mend the migration."
-        ),
-        tables: [key])
+      try judge(
+        located(
+          Failure(
+            .rowsLost,
+            "\(table.name) would lose \(table.rows - left) of its \(table.rows) rows, and no migration says so.",
+            howToClear:
+              "If that is meant, declare it: -- Expect: \(table.name) rows >= 0. If not, mend the migration."
+          ),
+          tables: [key]), verdicts.rowsLost, &warnings)
     }
     for (key, list) in declared.sorted(by: { $0.key < $1.key }) {
       // Steps before the one that drops it may have declared something.
       if plan.direction == .rollback, before.tables[key] != nil, now[key] == nil { continue }
-      try check(list, had: before.tables[key]?.rows ?? 0, has: try rows(key) ?? 0)
+      do throws(Failure) {
+        try check(list, had: before.tables[key]?.rows ?? 0, has: try rows(key) ?? 0)
+      } catch {
+        try judge(error, error.code == .expectation ? verdicts.expectations : .rollback, &warnings)
+      }
     }
   }
 
@@ -254,22 +281,30 @@ struct Verifier {
 
   /// The whole database with `quick_check`; or, where the snapshot was checked and no other page has been
   /// written since, the tables that the plan wrote to.
-  private func checkIntegrity(isProven: Bool, isSchemaAlone: Bool) throws(Failure) {
+  private func checkIntegrity(
+    isProven: Bool, isSchemaAlone: Bool, _ warnings: inout [Failure]
+  ) throws(Failure) {
     let file = connection.fileName
+    var drifted = 0
     switch thoroughness {
-    case .full:
-      _ = try Database.check(connection, .full, file: file, failingAs: .integrity)
-      return
+    case .full: drifted = try Database.check(connection, .full, file: file, failingAs: .integrity)
     case .asRun where !(isProven && before.isChecked):
-      _ = try Database.check(connection, file: file, failingAs: .integrity)
-      return
-    case .asRun, .asRehearsal: break
+      drifted = try Database.check(connection, file: file, failingAs: .integrity)
+    case .asRun, .asRehearsal:
+      guard !isSchemaAlone else { return }
+      let written = touched.union(report.touchedTables).union(report.renames.values)
+      for (key, name) in try names() where written.contains(key) {
+        drifted += try Database.check(
+          connection, .quickTable(name), file: file, failingAs: .integrity)
+      }
     }
-    guard !isSchemaAlone else { return }
-    let written = touched.union(report.touchedTables).union(report.renames.values)
-    for (key, name) in try names() where written.contains(key) {
-      try Database.check(connection, .quickTable(name), file: file, failingAs: .integrity)
-    }
+    guard drifted > 0 else { return }
+    try judge(
+      Failure(
+        .integrity, "\(drifted) rows do not keep a constraint of their table.", file: file,
+        howToClear: "`chock doctor` counts them; mend them in the application, or with a migration."
+      ),
+      verdicts.constraints, &warnings)
   }
 
   private func located(_ failure: Failure, tables: [TableKey]) -> Failure {

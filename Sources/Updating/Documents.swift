@@ -253,6 +253,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var exportFolder: String?
   public var imported: [ImportedTable]?
   public var error: Failure?
+  /// What was found and did not stop the run.
+  public var warnings: [Failure]?
   /// Who consented or asked ("panel", "cli:root", "auto").
   public var requestedBy: String?
   public var startedAt: String

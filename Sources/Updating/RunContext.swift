@@ -126,6 +126,8 @@ final class RunContext {
 
   func set(imported: [ImportedTable]) { document.imported = imported }
 
+  func set(warnings: [Failure]) { document.warnings = warnings.isEmpty ? nil : warnings }
+
   func set(losses: [Loss], exportFolder: String?) {
     document.rehearsal?.losses = losses
     document.exportFolder = exportFolder

@@ -83,15 +83,18 @@ struct UpdateRun {
       exportTo: context.order.kind == .rollback ? context.exportFolder : nil,
       reserveBytes: UpdateSettings.reserveBytes)
     context.set(rehearsal: rehearsal)
+    context.set(warnings: rehearsal.warnings)
     return rehearsal
   }
 
   private func applyOrder(_ plan: Plan, expected: Rehearsal?) -> ApplyOrder {
-    ApplyOrder(
+    var order = ApplyOrder(
       run: context.order.run, chockVersion: Chock.version, inputs: context.order.inputs,
       stop: context.stop,
       deadline: .now + .seconds(settings.migrationTimeoutSeconds),
       progress: { [context] in context.progress(of: $0, plan, expected: expected) })
+    order.verdicts = settings.verdicts
+    return order
   }
 
   /// What the rehearsal measured has to fit beside the live database.
@@ -138,6 +141,7 @@ struct UpdateRun {
             context.progress("check", "Checking the new state")
           })
         reports.append(report)
+        context.set(warnings: reports.flatMap(\.warnings))
         if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
         if isLast, plan.direction == .rollback, let snapshot, let first,
           snapshot.document.id != first.document.id

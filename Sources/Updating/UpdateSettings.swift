@@ -1,5 +1,5 @@
 public import Coach
-import Storage
+public import Storage
 
 /// What kind of device this is; sets the defaults.
 public enum Environment: String, Codable, Sendable, CaseIterable {
@@ -29,6 +29,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   /// 0: no limit.
   public var maxTotalBytes: Int64
   public var requiredGates: Set<GateID>
+  public var verdicts: Verdicts
   /// Check in a run also what the indexes hold.
   public var integrityCheckInRun: Bool
   /// How often the daemon does so when it has nothing else to do; 0: never.
@@ -53,6 +54,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     backupRetentionDays = 7
     keepAtLeast = 3
     maxTotalBytes = 0
+    verdicts = Verdicts()
     integrityCheckInRun = false
     integrityCheckDays = 7
     integrityCheckIdleMinutes = 10

@@ -28,6 +28,11 @@ struct Config {
     case backupRetentionDays = "snapshots.backup_retention_days"
     case keepAtLeast = "snapshots.keep_at_least"
     case maxTotalBytes = "snapshots.max_total_bytes"
+    case rowsLost = "verify.rows_lost"
+    case expectations = "verify.expectations"
+    case foreignKeys = "verify.foreign_keys"
+    case oldForeignKeys = "verify.old_foreign_keys"
+    case constraints = "verify.constraints"
     case integrityDays = "integrity.every_days"
     case integrityIdleMinutes = "integrity.idle_minutes"
     case integrityInRun = "integrity.in_run"
@@ -123,6 +128,7 @@ struct Config {
     if let path = try reader.path(.socket) { server.socketPath = path }
     if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
     try readListen(reader)
+    try readVerdicts(reader)
     try readGates(reader)
     try checkProduction(reader)
   }
@@ -140,6 +146,28 @@ struct Config {
     }
     server.listenHost = "127.0.0.1"
     server.listenPort = port
+  }
+
+  private mutating func readVerdicts(_ reader: Reader) throws(Failure) {
+    let keys: [(Key, WritableKeyPath<Verdicts, Verdicts.Verdict>)] = [
+      (.rowsLost, \.rowsLost), (.expectations, \.expectations), (.foreignKeys, \.foreignKeys),
+      (.oldForeignKeys, \.oldForeignKeys), (.constraints, \.constraints),
+    ]
+    let defaults = Verdicts()
+    for (key, path) in keys {
+      let words = Verdicts.Verdict.allCases.map(\.rawValue)
+      guard let verdict = try reader.choice(key, of: words).flatMap(Verdicts.Verdict.init) else {
+        continue
+      }
+      if settings.environment == .production, defaults[keyPath: path] == .rollback,
+        verdict == .warn, let place = reader.place(key)
+      {
+        throw place.saying(
+          "Production rolls back what \(key.rawValue) is about.",
+          "Remove it, or set environment to development or testing on a machine that is no coach.")
+      }
+      settings.verdicts[keyPath: path] = verdict
+    }
   }
 
   private mutating func readGates(_ reader: Reader) throws(Failure) {

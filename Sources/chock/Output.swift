@@ -163,6 +163,7 @@ struct Output: Sendable {
         "Rehearsal: \(rehearsal.statements) statements in \(Self.seconds(rehearsal.seconds)); needs \(ByteCount.text(rehearsal.peakBytes)) beside the database; touches \(Self.list(rehearsal.touchedTables))."
       )
     }
+    lines += (run.warnings ?? []).map { "Warning: \($0.message)" }
     lines += self.lines(losses: run.rehearsal?.losses ?? [])
     if run.kind == .rollback, let folder = run.exportFolder {
       lines.append("What went is kept in \(folder)")

@@ -75,7 +75,7 @@ struct UntouchedTests {
     let report = try apply(plan, transaction, snapshot.baseline)
     let verifier = Verifier(
       connection: connection, plan: plan, report: report, before: snapshot.baseline, isAlone: true,
-      thoroughness: .asRun, rehearsal: nil)
+      thoroughness: .asRun, verdicts: Verdicts(), rehearsal: nil)
     #expect(try verifier.onlyWrote(to: report.touchedTables))
     // It notices that another table was written.
     try connection.execute("UPDATE marks SET n = 2; INSERT INTO marks VALUES (77, 77)")

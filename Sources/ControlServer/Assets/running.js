@@ -77,6 +77,7 @@ export function renderResult() {
   facts(byId("result-facts"), [
     version && { label: words.database, value: version },
     run.snapshot_id && { label: words.snapshot, value: run.snapshot_id, sub: words.snapshotKept },
+    run.warnings && { label: words.warning, value: run.warnings.map((entry) => entry.message).join(" ") },
     run.export_folder && { label: words.exported, value: run.export_folder },
     { label: words.job, value: run.id, sub: run.requested_by && `${words.startedBy} ${run.requested_by}` },
   ]);

@@ -289,6 +289,7 @@ export const texts = {
     snapshot: "Snapshot from before",
     snapshotKept: "kept",
     exported: "What went is kept in",
+    warning: "Worth a look",
     database: "Database version",
     startedBy: "Asked for by",
     job: "Run",
