@@ -11,6 +11,7 @@ their sources, and their files are written as their documentation says.
 import hashlib
 import json
 import os
+import pty
 import shutil
 import sqlite3
 import subprocess
@@ -63,6 +64,18 @@ class Coach:
         except ValueError:
             check(f"chock {' '.join(arguments)} prints a document", False, run.stdout)
             return {}
+
+    def ask(self, answer, *arguments):
+        """Runs a verb at a terminal, where a person gives the answer; gives its end and its words."""
+        person, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [CHOCK, *arguments], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={"CHOCK_CONFIG": str(self.folder / "chock.toml")})
+        os.close(terminal)
+        os.write(person, answer.encode() + b"\n")
+        output, error = process.communicate(timeout=60)
+        os.close(person)
+        return process.returncode, output + error
 
     def sql(self, script):
         with sqlite3.connect(self.database) as connection:
@@ -425,6 +438,27 @@ def others():
     coach.update("3")
 
 
+def terminal():
+    coach = Coach("a person at the terminal")
+    coach.write({"1_items.sql": ITEM, "2_size.sql": SIZE})
+    coach.sql(ITEM)
+    before = coach.digest()
+    for answer in ("", "n", "no"):
+        code, words = coach.ask(answer, "adopt")
+        check(f"{answer!r} is no", code == 77 and "[y/N]" in words, words)
+        code, words = coach.ask(answer, "adopt", "--at", "2")
+        check(f"{answer!r} is no to what differs", code == 77 and "changed table item" in words, words)
+    check("nothing was changed", coach.digest() == before)
+    code, words = coach.ask("y", "adopt")
+    check("y is yes", code == 0 and "at version 1." in words, words)
+
+    coach = Coach("a person at the terminal, whose word counts")
+    coach.write({"1_items.sql": ITEM, "2_size.sql": SIZE})
+    coach.sql(ITEM)
+    code, words = coach.ask("y", "adopt", "--at", "2")
+    check("y is yes", code == 0 and "at version 2." in words, words)
+
+
 def main():
     global CHOCK, ROOT, VENV
     if len(sys.argv) != 2:
@@ -438,7 +472,7 @@ def main():
         subprocess.run(
             [str(VENV / "bin/pip"), "install", "--quiet", "--disable-pip-version-check",
              "--requirement", str(HERE / "requirements.txt")], check=True)
-        for part in (alembic, django, yoyo, dbmate, others):
+        for part in (alembic, django, yoyo, dbmate, others, terminal):
             part()
     print(f"{checks} checks, {failures} failed")
     sys.exit(1 if failures else 0)
