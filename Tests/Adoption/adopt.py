@@ -37,7 +37,8 @@ class Coach:
 
     def __init__(self, name):
         print(name)
-        self.folder = ROOT / name.replace(" ", "_")
+        # dbmate takes a comma for the next folder.
+        self.folder = ROOT / "".join(c if c.isalnum() else "-" for c in name)
         self.migrations = self.folder / "migrations"
         self.migrations.mkdir(parents=True)
         self.database = self.folder / "coach.db"
@@ -162,9 +163,10 @@ def alembic():
     def made(coach, revision):
         folder = coach.folder / "alembic"
         tool("alembic", "init", str(folder / "scripts"), cwd=coach.folder)
-        (coach.folder / "alembic.ini").write_text(
-            f"[alembic]\nscript_location = {folder}/scripts\n"
-            f"sqlalchemy.url = sqlite:///{coach.database}\n")
+        settings = coach.folder / "alembic.ini"
+        settings.write_text("".join(
+            f"sqlalchemy.url = sqlite:///{coach.database}\n" if line.startswith("sqlalchemy.url")
+            else line for line in settings.read_text().splitlines(keepends=True)))
         head = 'import sqlalchemy as sa\nfrom alembic import op\ndef downgrade():\n    pass\n'
         (folder / "scripts/versions/one.py").write_text(
             head + 'revision = "167f01dae3e4"\ndown_revision = None\ndef upgrade():\n'
