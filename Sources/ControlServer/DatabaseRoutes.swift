@@ -53,6 +53,19 @@ struct DatabaseRoutes: Sendable {
         goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, bytes, request,
         context)
     }
+    routes.on(.post, "\(base)/import/:id") { request, context in
+      let body = try await request.strictBody(ImportBody.self, limit: bodyLimit)
+      let person = await requester(of: context.channel)
+      let id = try context.id("id")
+      do {
+        return try accepted(
+          await updater.startImport(
+            of: id, replaces: body.replace ?? false, consent: body.consent ?? false,
+            isTechnician: person != panel, requestedBy: person))
+      } catch let failure as Failure {
+        throw await refusal(failure)
+      }
+    }
     routes.on(.get, "\(base)/update/:id/progress", "\(base)/migrate/:id/status") { _, context in
       try .json(await updater.run(try context.id("id")))
     }
@@ -156,6 +169,13 @@ struct DatabaseRoutes: Sendable {
       case rollbackTo = "rollback_to"
       case rollbackOnly = "rollback_only"
     }
+  }
+
+  private struct ImportBody: StrictBody {
+    var consent: Bool?
+    var replace: Bool?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case consent, replace }
   }
 
   /// Where a plan is to lead, as requests say it.

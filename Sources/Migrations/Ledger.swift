@@ -42,9 +42,13 @@ public struct Ledger: Sendable, Hashable {
   /// The run that has committed a part of its plan, and neither the rest nor the way back.
   public var begun: String?
 
+  /// The runs that have imported what a rollback had exported.
+  public var imports: Set<String>
+
   /// Takes the rows of the table: one for each version.
-  public init(entries: [LedgerEntry], begun: String? = nil) {
+  public init(entries: [LedgerEntry], begun: String? = nil, imports: Set<String> = []) {
     self.begun = begun
+    self.imports = imports
     // Version 0 is what an adoption "at 0" may leave behind: it stands for no file.
     let rows = entries.filter { $0.version != .zero }.sorted { $0.version < $1.version }
     self.entries = rows.filter { $0.kind != .rolledBack }
@@ -56,7 +60,8 @@ public struct Ledger: Sendable, Hashable {
 
   /// True when this run has committed something, its last part included.
   public func isCompleted(by run: String) -> Bool {
-    begun != run && (entries + rolledBack).contains { $0.run == run }
+    begun != run
+      && (imports.contains(run) || (entries + rolledBack).contains { $0.run == run })
   }
 
   /// The newest version in effect, or `.zero`.

@@ -133,6 +133,11 @@ public final class Connection {
     _ = chock_db_config_set(handle, SQLITE_DBCONFIG_DEFENSIVE, 1)
   }
 
+  /// Whether triggers fire on this connection.
+  public func setTriggers(enabled: Bool) {
+    _ = chock_db_config_set(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, enabled ? 1 : 0)
+  }
+
   /// Leaves the write-ahead log as it is when the connection closes, even when it is the last one.
   public func keepLogOnClose() {
     _ = chock_db_config_set(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

@@ -53,6 +53,17 @@ public final class Statement {
     try check(chock_bind_text(handle, index, text, Int32(text.utf8.count)))
   }
 
+  /// Binds text that need not be UTF-8.
+  public func bind(rawText bytes: [UInt8], at index: Int32) throws(SQLiteError) {
+    try check(
+      bytes.withUnsafeBytes {
+        chock_bind_text(
+          handle, index, $0.bindMemory(to: CChar.self).baseAddress, Int32($0.count))
+      })
+  }
+
+  public var parameterCount: Int32 { sqlite3_bind_parameter_count(handle) }
+
   public func bind(_ value: Int64?, at index: Int32) throws(SQLiteError) {
     if let value {
       try check(sqlite3_bind_int64(handle, index, value))
@@ -77,9 +88,8 @@ public final class Statement {
 
   /// Each parameter with its number and its name; `?` has none.
   public var parameters: [(index: Int32, name: String)] {
-    let count = sqlite3_bind_parameter_count(handle)
-    guard count > 0 else { return [] }
-    return (1...count).map { index in
+    guard parameterCount > 0 else { return [] }
+    return (1...parameterCount).map { index in
       (index, sqlite3_bind_parameter_name(handle, index).map { String(cString: $0) } ?? "?")
     }
   }

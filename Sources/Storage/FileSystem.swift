@@ -238,6 +238,23 @@ public enum FileSystem {
     }
   }
 
+  /// Reads a text file line by line; the last one may lack its line end.
+  static func forEachLine(
+    of path: String, _ body: ([UInt8]) throws(Failure) -> Void
+  ) throws(Failure) {
+    var rest: [UInt8] = []
+    try forEachChunk(of: path) { (chunk: UnsafeRawBufferPointer) throws(Failure) in
+      rest.append(contentsOf: chunk)
+      var start = 0
+      while let end = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        try body(Array(rest[start..<end]))
+        start = end + 1
+      }
+      rest.removeSubrange(..<start)
+    }
+    if !rest.isEmpty { try body(rest) }
+  }
+
   /// Copies a file that nobody has open. The new one is not synced.
   static func copy(_ from: String, to path: String, stop: StopSignal) throws(Failure) {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)

@@ -14,7 +14,7 @@ public enum LedgerTable {
       duration_ms INTEGER NOT NULL,
       run TEXT NOT NULL,
       chock_version TEXT NOT NULL,
-      kind TEXT NOT NULL CHECK (kind IN ('applied', 'adopted', 'rolled_back', 'begun'))
+      kind TEXT NOT NULL CHECK (kind IN ('applied', 'adopted', 'rolled_back', 'begun', 'imported'))
     ) STRICT
     """
 
@@ -30,7 +30,7 @@ public enum LedgerTable {
       let statement = try connection.prepare(
         """
         SELECT version, name, checksum, applied_at, duration_ms, run, chock_version, kind
-        FROM main.chock_migrations WHERE kind <> 'begun'
+        FROM main.chock_migrations WHERE kind NOT IN ('begun', 'imported')
         """)
       var entries: [LedgerEntry] = []
       while try statement.step() {
@@ -46,7 +46,11 @@ public enum LedgerTable {
             kind: LedgerEntry.Kind(rawValue: statement.text(7) ?? "") ?? .applied))
       }
       let begun = try connection.text("SELECT run FROM main.chock_migrations WHERE kind = 'begun'")
-      return Ledger(entries: entries, begun: begun)
+      let others = try connection.prepare(
+        "SELECT run FROM main.chock_migrations WHERE kind = 'imported'")
+      var imports: Set<String> = []
+      while try others.step() { imports.insert(others.text(0) ?? "") }
+      return Ledger(entries: entries, begun: begun, imports: imports)
     }
   }
 
@@ -55,12 +59,28 @@ public enum LedgerTable {
     _ run: String?, chockVersion: String, _ connection: Connection
   ) throws(SQLiteError) {
     try connection.execute("DELETE FROM main.chock_migrations WHERE kind = 'begun'")
-    guard let run else { return }
+    if let run { try note(run, "begun", of: "", chockVersion: chockVersion, connection) }
+  }
+
+  /// Says that a run has imported what another one exported.
+  static func noteImport(
+    _ run: String, of export: String, chockVersion: String, _ connection: Connection
+  ) throws(SQLiteError) {
+    try note(run, "imported", of: export, chockVersion: chockVersion, connection)
+  }
+
+  /// A row that is about no version.
+  private static func note(
+    _ run: String, _ kind: String, of name: String, chockVersion: String, _ connection: Connection
+  ) throws(SQLiteError) {
     let statement = try connection.prepare(
-      "INSERT INTO main.chock_migrations VALUES ('begun', '', '', ?1, 0, ?2, ?3, 'begun')")
-    try statement.bind(Timestamp.now(), at: 1)
-    try statement.bind(run, at: 2)
-    try statement.bind(chockVersion, at: 3)
+      "INSERT INTO main.chock_migrations VALUES (?1, ?2, '', ?3, 0, ?4, ?5, ?6)")
+    try statement.bind("\(kind) \(run)", at: 1)
+    try statement.bind(name, at: 2)
+    try statement.bind(Timestamp.now(), at: 3)
+    try statement.bind(run, at: 4)
+    try statement.bind(chockVersion, at: 5)
+    try statement.bind(kind, at: 6)
     try statement.run()
   }
 

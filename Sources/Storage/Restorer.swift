@@ -65,9 +65,15 @@ public struct Restorer {
       return try FileSystem.sha256(of: path) {}
     }
     let kept = rescueFolder + "/damaged.sqlite"
-    guard try digest(kept) == digest(databasePath) else { return false }
-    for suffix in Self.sidecars
-    where FileSystem.facts(kept + suffix) != nil && FileSystem.facts(databasePath + suffix) == nil {
+    // It is removed after they are back.
+    guard let whole = try digest(kept) else { return true }
+    guard try whole == digest(databasePath) else { return false }
+    // SQLite makes the index of the log anew. Whoever looks at the database makes an empty log.
+    for suffix in ["-wal", "-journal"]
+    where FileSystem.facts(kept + suffix) != nil
+      && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0
+    {
+      try checkNobodyHasItOpen()
       let temporary = databasePath + ".chock-restore"
       try FileSystem.copy(kept + suffix, to: temporary, stop: StopSignal())
       try FileSystem.sync(temporary)

@@ -6,13 +6,16 @@ public import SQLite
 /// It ends with `commit()`; in every other case it is rolled back.
 public final class Transaction {
   private let connection: Connection
-  private let plan: Plan
+  /// Whether a ledger is the one that the commit leaves.
+  private let isDone: (Ledger) -> Bool
   private let isDurable: Bool
   private var isOpen = false
 
-  private init(_ connection: Connection, _ plan: Plan, isDurable: Bool) {
+  private init(
+    _ connection: Connection, isDurable: Bool, isDone: @escaping (Ledger) -> Bool
+  ) {
     self.connection = connection
-    self.plan = plan
+    self.isDone = isDone
     self.isDurable = isDurable
   }
 
@@ -39,18 +42,31 @@ public final class Transaction {
         howToClear:
           "Update in steps: chock update --to VERSION, up to and then including \(first.version).")
     }
-    let transaction = Transaction(connection, plan, isDurable: durable)
+    let transaction = Transaction(connection, isDurable: durable) { $0.versions == plan.after }
+    try transaction.begin(enforcingForeignKeys: !enforced.isEmpty)
+    return transaction
+  }
+
+  /// Takes the write lock for an import.
+  public static func begin(
+    _ connection: Connection, importOf run: String
+  ) throws(Failure) -> Transaction {
+    let transaction = Transaction(connection, isDurable: true) { $0.isCompleted(by: run) }
+    try transaction.begin(enforcingForeignKeys: false)
+    return transaction
+  }
+
+  private func begin(enforcingForeignKeys: Bool) throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
-      try connection.execute("PRAGMA foreign_keys = \(enforced.isEmpty ? "OFF" : "ON")")
+      try connection.execute("PRAGMA foreign_keys = \(enforcingForeignKeys ? "ON" : "OFF")")
       // FULL, SQLite's default, does not sync the folder after a rollback journal is unlinked: after a power
       // cut the journal could be there again and undo what was reported as done. EXTRA does.
-      try connection.execute("PRAGMA synchronous = \(durable ? "EXTRA" : "OFF")")
+      try connection.execute("PRAGMA synchronous = \(isDurable ? "EXTRA" : "OFF")")
       // Sorting and statement journals go to files beside the database, not to memory: the worker
       // has to stay small however large the table is.
       try connection.execute("PRAGMA temp_store = FILE; PRAGMA cache_size = -8000")
     }
-    try transaction.lock()
-    return transaction
+    try lock()
   }
 
   /// Whether nobody has committed to the database since the snapshot was taken from this connection.
@@ -138,6 +154,46 @@ public final class Transaction {
     }
   }
 
+  /// Puts in what an export holds, and checks what came of it; nothing is committed yet.
+  ///
+  /// - Throws: why it cannot be. The transaction is rolled back then.
+  public func importRows(
+    _ importer: Importer, from export: String, _ order: ApplyOrder
+  ) throws(Failure) -> [ImportedTable] {
+    do throws(Failure) {
+      let file = connection.fileName
+      let before = try Database.catching(file) { () throws(SQLiteError) in
+        try ForeignKeyViolations(connection, affectedBy: nil)
+      }
+      let tables = try importer.run()
+      let changed = Set(tables.map { TableKey($0.table) })
+      let after = try Database.catching(file) { () throws(SQLiteError) in
+        try ForeignKeyViolations(connection, affectedBy: changed)
+      }
+      if let first = after.new(since: before, name: { $0 }, rebuilt: { _ in false }).first {
+        throw Failure(
+          .foreignKeys,
+          "Rows of \(first.table.text) would refer to rows\(first.parent.map { " of \($0.text)" } ?? "") that are not there.",
+          file: file,
+          howToClear: "Bring those back first, or remove the lines from a copy of the export.")
+      }
+      let ordinary = try Database.catching(file) { () throws(SQLiteError) in
+        try Database.tables(connection)
+      }
+      for table in ordinary where changed.contains(TableKey(table)) {
+        try Database.check(connection, .quickTable(table), file: file, failingAs: .integrity)
+      }
+      try Database.catching(file) { () throws(SQLiteError) in
+        try LedgerTable.noteImport(
+          order.run, of: export, chockVersion: order.chockVersion, connection)
+      }
+      return tables
+    } catch {
+      rollBack()
+      throw order.stop.requested ?? error
+    }
+  }
+
   private func dataVersion() throws(Failure) -> Int64 {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try connection.dataVersion()
@@ -181,7 +237,7 @@ public final class Transaction {
   private func isCommitted(although failure: Failure) throws(Failure) -> Bool {
     do throws(Failure) {
       let live = try Database.openSettled(connection.fileName)
-      return try LedgerTable.read(live)?.versions == plan.after
+      return try LedgerTable.read(live).map(isDone) ?? false
     } catch {
       throw Failure(
         .needsPerson,

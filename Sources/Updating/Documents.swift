@@ -8,6 +8,8 @@ public import Storage
 /// What a run does.
 public enum RunKind: String, Codable, Sendable {
   case update, rollback, rehearse, snapshot, restore, recover, verify
+  /// Puts in what a rollback took out.
+  case `import`
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
 
@@ -247,8 +249,9 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var rehearsal: RehearsalDocument?
   /// What a person gave to the plan's inputs.
   public var inputs: [String: InputValue]?
-  /// Where the rows are that a rollback took out: a folder.
+  /// Where the rows are that a rollback took out, or that an import puts in: a folder.
   public var exportFolder: String?
+  public var imported: [ImportedTable]?
   public var error: Failure?
   /// Who consented or asked ("panel", "cli:root", "auto").
   public var requestedBy: String?

@@ -54,7 +54,7 @@ struct RecoveryRun {
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
     switch journal.run.kind {
     case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
-    case .update, .rollback: break
+    case .update, .rollback, .import: break
     default:
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))
@@ -74,6 +74,12 @@ struct RecoveryRun {
   /// A restore is committed or not; it is never begun again, since the application may have written
   /// and the coach may be driving.
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
+    let isSetAside = journal.phase == .commit && journal.run.setAside != nil
+    // Before SQLite opens it: without its log the database would be another one.
+    if isSetAside, try context.restorer(stop: StopSignal()).bringBackSidecars() {
+      context.discardNewerState()
+      return context.end(.refused, interruption(journal, "nothing had been changed"))
+    }
     let isReadable = try settle(journal.databasePath)
     if isReadable { try context.bringBackJournalMode() }
     switch journal.phase == .commit ? try isPutBack(journal) : false {
@@ -86,11 +92,15 @@ struct RecoveryRun {
       }
       return context.end(.restored)
     case false?:
-      let restorer = context.restorer(stop: StopSignal())
-      let isWhole =
-        journal.phase == .commit && journal.run.setAside != nil
-        ? try restorer.bringBackSidecars() : true
-      if isWhole { context.discardNewerState() }
+      guard !isSetAside else {
+        throw Failure(
+          .needsPerson,
+          "The restore was interrupted in its commit, and the database has been opened since without its log, which is kept in \(journal.run.setAside ?? "?").",
+          file: journal.databasePath,
+          howToClear:
+            "`chock recover --discard` leaves it as it is, `chock restore` puts a snapshot back.")
+      }
+      context.discardNewerState()
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     case nil:
       throw Failure(

@@ -118,6 +118,14 @@ final class RunContext {
     document.exportFolder = rehearsal.exportFolder
   }
 
+  func set(import folder: String, at version: SchemaVersion) {
+    document.exportFolder = folder
+    document.fromVersion = version.description
+    document.toVersion = version.description
+  }
+
+  func set(imported: [ImportedTable]) { document.imported = imported }
+
   func set(losses: [Loss], exportFolder: String?) {
     document.rehearsal?.losses = losses
     document.exportFolder = exportFolder

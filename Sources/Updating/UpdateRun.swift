@@ -159,7 +159,7 @@ struct UpdateRun {
       if isCommitted, let snapshot { return undo(snapshot, error) }
       return context.end(error.code == .needsPerson ? .needsRecovery : .rolledBack, error)
     }
-    return finish()
+    return context.finish()
   }
 
   /// A part of the plan is in the database: the snapshot is put back, whatever stopped the run.
@@ -188,19 +188,20 @@ struct UpdateRun {
     return snapshot
   }
 
-  /// The new state is committed: nothing that fails now may say otherwise.
-  private func finish() -> RunDocument {
-    do throws(Failure) {
-      try context.enter(.done)
-    } catch {
-      context.link.send(.log("The journal could not be written: \(error.message)"))
-    }
-    context.prune()
-    return context.end(.committed)
-  }
 }
 
 extension RunContext {
+  /// The new state is committed: nothing that fails now may say otherwise.
+  func finish() -> RunDocument {
+    do throws(Failure) {
+      try enter(.done)
+    } catch {
+      link.send(.log("The journal could not be written: \(error.message)"))
+    }
+    prune()
+    return end(.committed)
+  }
+
   /// Removes the snapshot that this run took and does not need; a failure is only logged.
   func discardSnapshot() {
     guard let id = document.snapshotId else { return }

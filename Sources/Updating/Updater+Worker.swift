@@ -47,7 +47,7 @@ extension Updater {
 
   /// Which results stay on the panel until somebody has seen them.
   static func isShown(_ document: RunDocument) -> Bool {
-    [.update, .rollback, .restore].contains(document.kind)
+    [.update, .rollback, .import, .restore].contains(document.kind)
   }
 
   /// Runs a worker to its end; when it dies without a result, recovery says how the run ended.

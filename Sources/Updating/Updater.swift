@@ -366,6 +366,46 @@ public actor Updater {
       })
   }
 
+  /// Puts in what a rollback took out.
+  ///
+  /// - Throws: `.consentMissing`, `.notFound`, `.notAllowed`, `.gateClosed`, `.runActive`.
+  public func startImport(
+    of export: String, replaces: Bool, consent: Bool, isTechnician: Bool, requestedBy: String
+  ) throws(Failure) -> RunDocument {
+    try checkIdle()
+    _ = try exported(by: export)
+    guard isTechnician else {
+      throw Failure(
+        .notAllowed, "An import needs a technician.",
+        howToClear: "Let a technician start it: `chock import \(export)` on the device.")
+    }
+    guard consent else {
+      throw Failure(
+        .consentMissing, "An import needs a person's yes.", howToClear: "Add --yes.")
+    }
+    judge()
+    guard verdict.isSafe else { throw Failure.gates(verdict) }
+    return start(
+      order(.import, requestedBy: requestedBy) {
+        $0.export = export
+        $0.replaces = replaces
+      })
+  }
+
+  /// What a rollback has written.
+  ///
+  /// - Throws: `.notFound`.
+  public func exported(by run: String) throws(Failure) -> Export.Document {
+    let all = try FileSystem.names(in: settings.exportsFolder)
+    guard all.contains(run) else {
+      throw Failure(
+        .notFound, "There is no export of a run \(run).",
+        howToClear: all.isEmpty
+          ? "No rollback has written one." : "There are: \(all.joined(separator: ", ")).")
+    }
+    return try Importer.document(in: "\(settings.exportsFolder)/\(run)")
+  }
+
   /// The plan on a copy; the live database is only read.
   public func startRehearsal(
     _ goal: Goal = .newest, inputs: [String: InputValue] = [:], requestedBy: String

@@ -12,6 +12,9 @@ struct WorkOrder: Codable, Sendable {
   var inputs: [String: InputValue] = [:]
   /// The plan that a person said yes to.
   var consentedPlan: String?
+  /// For `import`: the run whose export it is, and whether it wins over what is there now.
+  var export: String?
+  var replaces = false
   /// For `restore` and `verify`.
   var snapshot: String?
   /// For `recover`: why the run before was ended from outside.

@@ -17,7 +17,8 @@ struct ChockCommand: AsyncParsableCommand {
     version: Chock.version,
     subcommands: [
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, UpdateCommand.self,
-      RollbackCommand.self, HistoryCommand.self, SnapshotsCommand.self, RestoreCommand.self,
+      RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
+      RestoreCommand.self,
       RecoverCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
       ServeCommand.self, WorkerCommand.self,

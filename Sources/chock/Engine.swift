@@ -25,6 +25,7 @@ enum RunRequest: Sendable {
   case snapshot
   case verify(String)
   case restore(String)
+  case `import`(String, replaces: Bool)
 }
 
 /// Without a daemon: the supervisor in this process.
@@ -62,6 +63,9 @@ struct LocalEngine: Engine {
     case .snapshot: return try await updater.startSnapshot(requestedBy: user)
     case .verify(let id): return try await updater.startVerify(snapshot: id, requestedBy: user)
     case .restore(let id): return try await updater.startRestore(snapshot: id, requestedBy: user)
+    case .import(let export, let replaces):
+      return try await updater.startImport(
+        of: export, replaces: replaces, consent: true, isTechnician: true, requestedBy: user)
     }
   }
 
@@ -148,6 +152,10 @@ struct DaemonEngine: Engine {
     case .restore(let id):
       return try await ask(
         "POST", "/api/database/restore/\(id)", body: ["consent": .flag(true)])
+    case .import(let export, let replaces):
+      return try await ask(
+        "POST", "/api/database/import/\(export)",
+        body: ["consent": .flag(true), "replace": .flag(replaces)])
     }
   }
 

@@ -105,6 +105,16 @@ struct Output: Sendable {
     return names.prefix(most).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
   }
 
+  private static func line(_ table: ImportedTable) -> String {
+    let counts = [
+      (table.added, "added"), (table.filled, "filled"), (table.same, "there already"),
+      (table.conflicts, "with something else by now"),
+    ]
+    let words = counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
+    let examples = table.examples.isEmpty ? "" : " (\(table.examples.joined(separator: "; ")))"
+    return "\(table.table): \(words.isEmpty ? "nothing" : words)\(examples)"
+  }
+
   /// What a rollback takes out of the database.
   func lines(losses: [Loss]) -> [String] {
     losses.map { loss in
@@ -119,6 +129,11 @@ struct Output: Sendable {
     let from = run.fromVersion ?? "?"
     switch run.outcome {
     case .committed:
+      if run.kind == .import {
+        lines.append(bold("Imported into version \(run.toVersion ?? "?")."))
+        lines += (run.imported ?? []).map(Self.line)
+        break
+      }
       let verb = run.kind == .rollback ? "Rolled back" : "Updated"
       lines.append(bold("\(verb) to version \(run.toVersion ?? "?") (from \(from))."))
     case .nothingToDo:
@@ -149,7 +164,9 @@ struct Output: Sendable {
       )
     }
     lines += self.lines(losses: run.rehearsal?.losses ?? [])
-    if let folder = run.exportFolder { lines.append("What went is kept in \(folder)") }
+    if run.kind == .rollback, let folder = run.exportFolder {
+      lines.append("What went is kept in \(folder)")
+    }
     if let snapshot = run.snapshotId, [.update, .rollback, .snapshot].contains(run.kind) {
       lines.append("Snapshot: \(snapshot)")
     }

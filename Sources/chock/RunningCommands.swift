@@ -273,6 +273,41 @@ struct RollbackCommand: AsyncParsableCommand {
   }
 }
 
+struct ImportCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "import",
+    abstract: "Puts in again what a rollback took out, after a new update.",
+    discussion: """
+      Rows that are not there are added, and columns that hold nothing are filled. What holds something else \
+      by now stays, and is listed; with --replace it gets what was exported.
+      """)
+
+  @OptionGroup var globals: Globals
+  @OptionGroup var offline: OfflineOptions
+  @Argument(help: "The run of the rollback, from `chock history`.") var run: String
+  @Flag(help: "What was exported wins over what is there now.") var replace = false
+  @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let engine: any Engine
+      do throws(Failure) {
+        engine = try await offline.engine(session)
+      } catch {
+        return try session.show(.refused(.import, error))
+      }
+      guard yes || session.confirm("Put in what \(self.run) took out?") else {
+        return try session.show(
+          .refused(
+            .import,
+            Failure(.consentMissing, "An import needs a person's yes.", howToClear: "Add --yes.")))
+      }
+      return try await session.run(
+        .import(self.run, replaces: replace), on: engine, kind: .import)
+    }
+  }
+}
+
 /// How far an update goes.
 struct GoalOptions: ParsableArguments {
   @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?

@@ -15,6 +15,8 @@ enum Scenario: String, CaseIterable, Sendable {
   case failing
   /// Back by a rollback file, with an export of what goes.
   case rollback
+  /// What it has taken out is put in again.
+  case `import`
   /// With a VACUUM in the middle, which no transaction holds.
   case segments
   /// The last of them fails in the live database, and the snapshot is put back.
@@ -99,14 +101,22 @@ enum Scenario: String, CaseIterable, Sendable {
         "\(Sample.update)\nINSERT INTO item (body) VALUES (NULL);",
         to: "migrations/0002_change.sql")
       arguments = ["update", "--offline"]
-    case .rollback:
+    case .rollback, .import:
       try coach.folder.write(
         "DROP TABLE note; DROP INDEX item_by_size; ALTER TABLE item DROP COLUMN size;",
         to: "migrations/0002_change.rollback.sql")
       _ = try await coach.run("update", "--offline")
       try SampleDatabase.change(
         coach.database, "INSERT INTO note (item_id, text) VALUES (1, 'recorded since')")
-      arguments = ["rollback", "--to", "1", "--offline", "--yes"]
+      let rollback = ["rollback", "--to", "1", "--offline", "--yes"]
+      if self == .rollback {
+        arguments = rollback
+      } else {
+        let run: RunDocument = try await coach.run(rollback + ["--json"]).document()
+        _ = try await coach.run("update", "--offline")
+        try SampleDatabase.change(coach.database, "DELETE FROM note")
+        arguments = ["import", run.id, "--offline", "--yes"]
+      }
     case .segments, .segmentsUndone:
       try coach.folder.write(
         "-- Transaction: none\nPRAGMA auto_vacuum = FULL;\nVACUUM;",
@@ -271,7 +281,8 @@ struct Prepared: Sendable {
     switch (outcome, scenario) {
     case (.finished, .take), (.refused, _), (.rolledBack, _): before
     case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
-      (.committed, .recoverDone), (.committed, .segments), (.committed, .rollback):
+      (.committed, .recoverDone), (.committed, .segments), (.committed, .rollback),
+      (.committed, .import):
       after
     case (.restored, .restore), (.restored, .restoreDelete), (.restored, .restoreInUse),
       (.restored, .restoreReplace), (.restored, .setAside):

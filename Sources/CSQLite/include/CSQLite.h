@@ -12,11 +12,11 @@ static inline int chock_db_config_set(sqlite3 *db, int option, int on) {
 
 // The destructor constants are casts of integers to function pointers, which Swift does not import.
 static inline int chock_bind_text(sqlite3_stmt *statement, int index, const char *text, int length) {
-  return sqlite3_bind_text(statement, index, text, length, SQLITE_TRANSIENT);
+  return sqlite3_bind_text(statement, index, text ? text : "", length, SQLITE_TRANSIENT);
 }
 
 static inline int chock_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int length) {
-  return sqlite3_bind_blob(statement, index, bytes, length, SQLITE_TRANSIENT);
+  return sqlite3_bind_blob(statement, index, bytes ? bytes : "", length, SQLITE_TRANSIENT);
 }
 
 // MARK: row_hash.c
