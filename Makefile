@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
-.PHONY: run test torture lint format build release bench clean deps
+.PHONY: run test torture acceptance lint format build release bench clean deps
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -35,6 +35,16 @@ test: deps
 torture: deps
 	$(SWIFT) build --build-tests
 	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests'
+
+# Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
+acceptance: deps
+	@if ! python3 -c 'import ensurepip' 2>/dev/null; then \
+	  echo "Installing python3-venv ..."; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q python3-venv; \
+	fi
+	$(SWIFT) build --product chock
+	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

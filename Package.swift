@@ -124,7 +124,7 @@ let package = Package(
     .testTarget(
       name: "AcceptanceTests",
       dependencies: [
-        "chock", "SQLite", "Storage", "Migrations", "Updating", "TestSupport",
+        "chock", "Authoring", "SQLite", "Storage", "Migrations", "Updating", "TestSupport",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

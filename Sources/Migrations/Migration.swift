@@ -57,34 +57,77 @@ public struct Migration: Hashable, Sendable {
     case feature, safety, security
   }
 
-  /// Parses one file, a migration or a rollback file.
+  /// Parses one file, a migration or a rollback file; of a file with both parts the migration.
   ///
   /// Throws `.migrationFile` with file and line for a name, header, mark or quote that does not fit
   /// the format.
   public init(fileName: String, path: String, text: String) throws(Failure) {
+    self = try Self.read(fileName: fileName, path: path, text: text).migration
+  }
+
+  /// Parses one file, in chock's format or that of another tool.
+  ///
+  /// - Parameter isForeign: what looks like a header and is none is prose, as in every file with another
+  ///   tool's marks.
+  /// - Returns: the rollback too, where the file has a down part. Its checksum is that of the file.
+  static func read(
+    fileName: String, path: String, text: String, isForeign: Bool = false
+  ) throws(Failure) -> (migration: Migration, rollback: Migration?) {
     let parsedName = try MigrationFileName(fileName, path: path)
     let source = try MigrationSource(fileName: fileName, path: path, text: text)
     var scanner = ScriptScanner(source)
-    var headers = MigrationHeaders()
     var sections = SectionCollector(source)
+    var marks = ToolMarks(source)
+    var upTop: [ScriptScanner.LineComment] = []
+    var downTop: [ScriptScanner.LineComment] = []
     while let element = try scanner.next() {
       switch element {
       case .sql(let line): sections.noteSQL(line: line)
       case .comment(let comment) where comment.opensLine:
-        if let mark = try SectionKind(markedBy: comment, in: source) {
-          try sections.open(mark, at: comment)
-        } else if sections.isAtTop {
-          try headers.take(comment, in: source)
+        if let mark = try ToolMark(comment, in: source) {
+          try marks.take(mark, line: comment.line)
+          switch mark.meaning {
+          case .up: try sections.open(.migrate, at: comment)
+          case .down: try sections.open(.down, at: comment)
+          case .noTransaction, .nothing: break
+          }
+        } else if let kind = try SectionKind(markedBy: comment, in: source) {
+          try marks.takeOwn(line: comment.line)
+          try sections.open(kind, at: comment)
+        } else if sections.isAtTop || (marks.hasParts && sections.isAtTopOfPart) {
+          if sections.isInDownPart { downTop.append(comment) } else { upTop.append(comment) }
         }
       case .comment: break
       }
     }
-    let found = try sections.finish()
+    try marks.check()
+    guard !(marks.hasParts && parsedName.isRollback) else {
+      throw source.failure(
+        "\(fileName) is a rollback file, and has the marks of a file with both parts.", line: 1,
+        howToClear: "Keep the down part in the file of its migration, and remove this one.")
+    }
+    let found = try sections.finish(marks.hasParts ? "up" : "@migrate")
+    if parsedName.isFlyway, !marks.isOwn { try source.refusePlaceholders() }
 
+    let isForeign = isForeign || marks.tool != nil
+    var headers = try MigrationHeaders(upTop, in: source, isForeign: isForeign)
+    if !marks.upIsTransaction { headers.runsInTransaction = false }
+    let migration = Migration(parsedName, source, headers, found)
+    guard let down = found[.down] else { return (migration, nil) }
+    var downHeaders = try MigrationHeaders(downTop, in: source, isForeign: isForeign)
+    if !marks.downIsTransaction { downHeaders.runsInTransaction = false }
+    downHeaders.description = downHeaders.description ?? headers.description
+    return (migration, Migration(parsedName, source, downHeaders, [.migrate: down]))
+  }
+
+  private init(
+    _ parsedName: MigrationFileName, _ source: MigrationSource, _ headers: MigrationHeaders,
+    _ found: [SectionKind: [SQLSection]]
+  ) {
     version = parsedName.version
     name = parsedName.name
-    self.fileName = fileName
-    self.path = path
+    fileName = source.fileName
+    path = source.path
     summary = headers.description ?? String(name.map { $0 == "_" ? " " : $0 })
     requires = headers.requires
     requiresLine = headers.requiresLine
@@ -106,16 +149,20 @@ public struct Migration: Hashable, Sendable {
   }
 }
 
-private enum SectionKind: String, CaseIterable {
+private enum SectionKind: String {
   case preflight, migrate, validate
+  /// What takes the migration back, in a file of another tool.
+  case down
+
+  private static let marked: [SectionKind] = [.preflight, .migrate, .validate]
 
   /// The section that the comment opens; nil when the comment is no mark.
   init?(markedBy comment: ScriptScanner.LineComment, in source: MigrationSource) throws(Failure) {
     guard comment.text.hasPrefix("@") else { return nil }
     let word = comment.text.dropFirst().prefix { $0.isLetter || $0.isNumber || $0 == "-" }
     guard !word.isEmpty else { return nil }
-    let marks = Self.allCases.map { "@" + $0.rawValue }
-    guard let kind = Self(rawValue: String(word)) else {
+    let marks = Self.marked.map { "@" + $0.rawValue }
+    guard let kind = Self(rawValue: String(word)), Self.marked.contains(kind) else {
       throw source.failure(
         "There is no section @\(word).\(suggestion(for: "@" + word, among: marks))",
         line: comment.line, howToClear: "Use one of \(marks.joined(separator: ", ")).")
@@ -144,6 +191,11 @@ private struct SectionCollector {
   /// True before the first SQL and the first mark, where headers may stand.
   var isAtTop: Bool { open == nil && firstUnmarkedLine == nil }
 
+  /// True behind a mark, before the first SQL that belongs to it.
+  var isAtTopOfPart: Bool { open != nil && !hasSQL }
+
+  var isInDownPart: Bool { open?.kind == .down }
+
   mutating func noteSQL(line: Int) {
     hasSQL = true
     if open == nil, firstUnmarkedLine == nil { firstUnmarkedLine = line }
@@ -152,22 +204,23 @@ private struct SectionCollector {
   mutating func open(_ kind: SectionKind, at mark: ScriptScanner.LineComment) throws(Failure) {
     if let line = firstUnmarkedLine {
       throw source.failure(
-        "There is SQL before the first section mark (line \(mark.line)).", line: line,
-        howToClear: "Put -- @migrate above it, or below the mark that it belongs to.")
+        "There is SQL before the first mark, -- \(mark.text) (line \(mark.line)).", line: line,
+        howToClear: "Put it below the mark that it belongs to.")
     }
     close(end: mark.lineStart)
     open = (kind, mark.nextLineStart, mark.line + 1)
     hasSQL = false
   }
 
-  mutating func finish() throws(Failure) -> [SectionKind: [SQLSection]] {
+  mutating func finish(_ part: String) throws(Failure) -> [SectionKind: [SQLSection]] {
     if firstUnmarkedLine != nil {
       return [.migrate: [SQLSection(text: source.text(0..<source.bytes.count), firstLine: 1)]]
     }
     close(end: source.bytes.count)
     guard found[.migrate] != nil else {
       throw Failure(
-        .migrationFile, "\(source.fileName) changes nothing: there is no SQL in its @migrate part.",
+        .migrationFile,
+        "\(source.fileName) changes nothing: there is no SQL in its \(part) part.",
         file: source.path, howToClear: "Write the statements, or remove the file.")
     }
     return found

@@ -13,42 +13,44 @@ public struct MigrationCatalog: Sendable {
   /// list.
   public var latest: SchemaVersion { migrations.last?.version ?? .zero }
 
-  /// Reads every `.sql` file of the folder; other files, and those whose name begins with a dot,
-  /// are not looked at.
+  /// Reads every `.sql` file of the folder, in chock's format or that of another tool; other files, and
+  /// those whose name begins with a dot, are not looked at.
   ///
   /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when
   /// it or a file cannot be read, `.migrationFile` and `.migrationOrder` for what is wrong in the
   /// files.
   public init(directory: String) throws(Failure) {
     var migrations: [Migration] = []
-    var stems: Set<String> = []
-    var rollbacks: [(stem: String, file: Migration)] = []
-    for fileName in try Self.fileNames(in: directory) {
-      let path = directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
-      let name = try MigrationFileName(fileName, path: path)
-      let migration = try Migration(
-        fileName: fileName, path: path, text: Self.text(of: fileName, at: path))
-      if name.isRollback {
-        rollbacks.append((name.stem, migration))
-      } else {
-        stems.insert(name.stem)
-        migrations.append(migration)
-      }
+    var names: [MigrationFileName] = []
+    let fileNames = try Self.fileNames(in: directory)
+    func path(_ fileName: String) -> String {
+      directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
     }
-    var byVersion: [SchemaVersion: Migration] = [:]
-    for (stem, file) in rollbacks {
-      guard stems.contains(stem) else {
+    for fileName in fileNames {
+      names.append(try MigrationFileName(fileName, path: path(fileName)))
+    }
+    // A file with .up.sql is another tool's, and so is what takes it back.
+    let foreign = Set(names.filter(\.isUp).map(\.stem))
+    let stems = Set(names.filter { !$0.isRollback }.map(\.stem))
+    var rollbacks: [String: Migration] = [:]
+    for (fileName, name) in zip(fileNames, names) {
+      let path = path(fileName)
+      let (migration, down) = try Migration.read(
+        fileName: fileName, path: path, text: Self.text(of: fileName, at: path),
+        isForeign: foreign.contains(name.stem))
+      if !name.isRollback { migrations.append(migration) }
+      guard let rollback = name.isRollback ? migration : down else { continue }
+      guard stems.contains(name.stem) else {
         throw Failure(
           .migrationFile,
-          "\(file.fileName) is a rollback file, but there is no \(stem).sql.",
-          file: file.path,
-          howToClear: "Name it after its migration, or remove it.")
+          "\(fileName) is a rollback file, but there is no \(name.stem).sql.",
+          file: path, howToClear: "Name it after its migration, or remove it.")
       }
-      if let other = byVersion.updateValue(file, forKey: file.version) {
+      if let other = rollbacks.updateValue(rollback, forKey: name.stem) {
         throw Failure(
           .migrationFile,
-          "\(stem).sql has two rollback files: \(other.fileName) and \(file.fileName).",
-          file: file.path, howToClear: "Keep one of them.")
+          "\(name.stem).sql has two ways back: in \(other.fileName) and in \(fileName).",
+          file: path, howToClear: "Keep one of them.")
       }
     }
     guard !migrations.isEmpty else {
@@ -58,7 +60,10 @@ public struct MigrationCatalog: Sendable {
         howToClear: "Install the application's migration files there, "
           + "or set migrations.directory to the folder that has them.")
     }
-    try self.init(directory: directory, migrations: migrations, rollbacks: byVersion)
+    try self.init(
+      directory: directory, migrations: migrations,
+      rollbacks: Dictionary(
+        rollbacks.values.map { ($0.version, $0) }, uniquingKeysWith: { first, _ in first }))
   }
 
   /// Sorts the migrations and checks them against each other.
@@ -99,6 +104,21 @@ public struct MigrationCatalog: Sendable {
     }
   }
 
+  /// The files up to a version, that one included; none for 0.
+  ///
+  /// Throws `.notFound` for a version that no file has.
+  public func upTo(_ version: SchemaVersion) throws(Failure) -> [Migration] {
+    let files = migrations.filter { $0.version <= version }
+    guard version == .zero || files.last?.version == version else {
+      throw Failure(
+        .notFound, "No migration file has version \(version).", file: directory,
+        howToClear:
+          "The files hold \(migrations.map(\.version.description).joined(separator: ", ")); 0 means that none of them is in the database."
+      )
+    }
+    return files
+  }
+
   private static func fileNames(in directory: String) throws(Failure) -> [String] {
     var isDirectory = false
     let setting = "Set migrations.directory to the folder with the application's migration files."
@@ -111,16 +131,17 @@ public struct MigrationCatalog: Sendable {
       throw Failure(
         .migrationsMissing, "\(directory) is not a folder.", file: directory, howToClear: setting)
     }
+    let names: [String]
     do {
-      return try FileManager.default.contentsOfDirectory(atPath: directory)
-        // Lowercased, so that 0004_x.SQL is refused by its name instead of overlooked.
-        .filter { !$0.hasPrefix(".") && $0.lowercased().hasSuffix(".sql") }
-        .sorted()
+      names = try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
     } catch {
       throw Failure(
         .inputOutput, "The migrations folder \(directory) cannot be read.", file: directory,
         howToClear: "Let the user that chock runs as read it.")
     }
+    for name in names { try MigrationFileName.refuse(name, directory + "/" + name) }
+    // Lowercased, so that 0004_x.SQL is refused by its name instead of overlooked.
+    return names.filter { !$0.hasPrefix(".") && $0.lowercased().hasSuffix(".sql") }
   }
 
   private static func text(of fileName: String, at path: String) throws(Failure) -> String {

@@ -1,15 +1,20 @@
 /// What a migration's file name says, and whether it is the migration or its rollback.
 struct MigrationFileName {
   static let acceptedForms =
-    "0004_add_routes.sql, 20250101120000_add_routes.sql, V4__add_routes.sql or "
-    + "phase1_004_add_routes.sql; its rollback file ends in .rollback.sql, _rollback.sql or .down.sql"
+    "0004_add_routes.sql, 0004_add_routes.up.sql, 20250101120000_add_routes.sql, V4__add_routes.sql or "
+    + "phase1_004_add_routes.sql; its rollback file ends in .rollback.sql, _rollback.sql or .down.sql, "
+    + "or is U4__add_routes.sql"
 
   var version: SchemaVersion
   var name: String
-  /// The name without `.sql` and without what marks a rollback; a rollback and its migration share
-  /// it.
+  /// The name without `.sql`, without what marks a rollback or the other way, and with `V` for Flyway's
+  /// `U`; a rollback and its migration share it.
   var stem: String
   var isRollback: Bool
+  /// True for `.up.sql`, which only other tools' migrations have.
+  var isUp: Bool
+  /// True for `V1__x.sql` and `U1__x.sql`.
+  var isFlyway: Bool
 
   /// Throws `.migrationFile` for a name that fits none of the accepted forms.
   init(_ fileName: String, path: String) throws(Failure) {
@@ -17,14 +22,21 @@ struct MigrationFileName {
       .migrationFile, "\(fileName) is not the name of a migration.", file: path,
       howToClear: "Name it like \(Self.acceptedForms).")
     guard fileName.hasSuffix(".sql") else { throw misfit }
-    var stem = fileName.dropLast(".sql".count)
-    var isRollback = false
-    for suffix in [".rollback", "_rollback", ".down"] where stem.hasSuffix(suffix) {
-      stem = stem.dropLast(suffix.count)
+    try Self.refuse(fileName, path)
+    var stem = String(fileName.dropLast(".sql".count))
+    isUp = stem.hasSuffix(".up")
+    isRollback = false
+    if isUp { stem.removeLast(".up".count) }
+    for suffix in [".rollback", "_rollback", ".down"] where !isUp && stem.hasSuffix(suffix) {
+      stem.removeLast(suffix.count)
       isRollback = true
       break
     }
-    guard let (versionText, name) = Self.split(stem), Self.isGood(name),
+    if stem.hasPrefix("U"), !isUp, !isRollback {
+      stem = "V" + stem.dropFirst()
+      isRollback = true
+    }
+    guard let (versionText, name) = Self.split(stem[...]), Self.isGood(name),
       let version = SchemaVersion(String(versionText))
     else { throw misfit }
     guard version != .zero else {
@@ -35,8 +47,47 @@ struct MigrationFileName {
     }
     self.version = version
     self.name = String(name)
-    self.stem = String(stem)
-    self.isRollback = isRollback
+    self.stem = stem
+    isFlyway = ["V", "v"].contains(stem.first)
+  }
+
+  /// Refuses files of other tools that do something, and that chock does not run: left out, they would be
+  /// missed by nobody.
+  static func refuse(_ fileName: String, _ path: String) throws(Failure) {
+    let what: String
+    let howToClear: String
+    let isSQL = fileName.hasSuffix(".sql")
+    if isSQL, fileName.hasPrefix("R__") {
+      what = "a repeatable migration of Flyway"
+      howToClear =
+        "Write what it does as a migration with a version, and as a new one each time it changes."
+    } else if isSQL, fileName.hasPrefix("B"), let end = fileName.firstRange(of: "__"),
+      SchemaVersion(String(fileName[..<end.lowerBound].dropFirst())) != nil
+    {
+      what = "a baseline migration of Flyway"
+      howToClear = "Move it away; chock begins with the oldest version."
+    } else if isSQL,
+      ["before", "after"].contains(where: { word in
+        fileName.hasPrefix(word) && fileName.dropFirst(word.count).first?.isUppercase == true
+      })
+    {
+      what = "a callback of Flyway"
+      howToClear = "Write what it does into the migrations, or move it away."
+    } else if fileName.hasSuffix(".sql.conf") {
+      what = "a script configuration of Flyway"
+      howToClear =
+        "Move it away; for executeInTransaction=false write -- Transaction: none at the top of the migration."
+    } else if fileName.hasSuffix(".go"), !fileName.hasSuffix("_test.go"),
+      fileName.first?.isNumber == true
+    {
+      what = "a migration of goose that is written in Go"
+      howToClear = "Write what it does in SQL, in a file with this version, and move it away."
+    } else {
+      return
+    }
+    throw Failure(
+      .migrationFile, "\(fileName) is \(what), which chock does not run.", file: path,
+      howToClear: howToClear)
   }
 
   private static func split(_ stem: Substring) -> (version: Substring, name: Substring)? {

@@ -23,14 +23,23 @@ struct MigrationHeaders {
   var runsInTransaction = true
   private var seen: Set<String> = []
 
+  /// Takes in the comment lines of the top.
+  ///
+  /// - Parameter isForeign: in files of other tools an unknown header is prose.
+  init(
+    _ comments: [ScriptScanner.LineComment], in source: MigrationSource, isForeign: Bool
+  ) throws(Failure) {
+    for comment in comments { try take(comment, in: source, isForeign: isForeign) }
+  }
+
   /// Takes in a comment line of the file's top, when it looks like a header.
   ///
   /// It does when one word (letters and hyphens) stands before a colon, and is capitalised or a
   /// known key in other letters. "-- https://…" and "-- step 1: …" are prose; "-- Requries: 3" is a
   /// mistake that must not pass.
-  mutating func take(_ comment: ScriptScanner.LineComment, in source: MigrationSource)
-    throws(Failure)
-  {
+  private mutating func take(
+    _ comment: ScriptScanner.LineComment, in source: MigrationSource, isForeign: Bool
+  ) throws(Failure) {
     guard let colon = comment.text.firstIndex(of: ":") else { return }
     let key = comment.text[..<colon].trimmed()
     let value = comment.text[comment.text.index(after: colon)...].trimmed()
@@ -40,6 +49,7 @@ struct MigrationHeaders {
     else { return }
 
     guard Self.known.contains(key) else {
+      if isForeign { return }
       throw source.failure(
         "There is no header \(key).\(suggestion(for: key, among: Self.known))", line: line,
         howToClear: "Use one of \(Self.known.joined(separator: ", ")); "

@@ -42,6 +42,22 @@ struct MigrationSource {
     String(decoding: bytes[range], as: UTF8.self)
   }
 
+  /// Refuses Flyway's `${name}`: as it stands it would go into the database as text.
+  func refusePlaceholders() throws(Failure) {
+    let text = text(0..<bytes.count)
+    guard text.contains("${") else { return }
+    let tokens = SQLToken.all(of: text)
+    for (token, next) in zip(tokens, tokens.dropFirst() + tokens.suffix(1)) {
+      let isQuoted = [.string, .name].contains(token.kind) && token.text.contains("${")
+      guard isQuoted || (token.text == "$" && next.text == "{") else { continue }
+      throw failure(
+        "A placeholder of Flyway stands here, which chock does not fill in.", line: token.line,
+        howToClear:
+          "Write the value out, or ask the person for it with an Input header. If the text is meant as it is, put -- @migrate above the statements."
+      )
+    }
+  }
+
   func failure(_ message: String, line: Int, howToClear: String) -> Failure {
     Failure(.migrationFile, message, file: path, line: line, howToClear: howToClear)
   }

@@ -10,22 +10,11 @@ public enum Creation {
     _ path: String, at version: SchemaVersion, catalog: MigrationCatalog, run: String,
     chockVersion: String
   ) throws(Failure) {
-    let known = catalog.migrations.filter { $0.version <= version }
-    guard version == .zero || known.last?.version == version else {
-      throw Failure(
-        .notFound, "No migration file has version \(version).", file: catalog.directory,
-        howToClear:
-          "The files hold \(catalog.migrations.map(\.version.description).joined(separator: ", ")); 0 means that none of them is in the database."
-      )
-    }
+    let known = try catalog.upTo(version)
     let connection = try Database.openForWriting(path)
     guard
       try !Database.catching(path, { () throws(SQLiteError) in try LedgerTable.exists(connection) })
-    else {
-      throw Failure(
-        .databaseExists, "The database is adopted already.", file: path,
-        howToClear: "`chock status` shows its version.")
-    }
+    else { throw adoptedAlready(path) }
     try Database.catching(path) { () throws(SQLiteError) in
       try connection.execute("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE")
       do throws(SQLiteError) {
@@ -43,6 +32,12 @@ public enum Creation {
         throw error
       }
     }
+  }
+
+  public static func adoptedAlready(_ path: String) -> Failure {
+    Failure(
+      .databaseExists, "The database is adopted already.", file: path,
+      howToClear: "`chock status` shows its version.")
   }
 
   /// Makes a new database at a version: built beside its place, and moved there when it is complete.

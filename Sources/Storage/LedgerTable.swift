@@ -84,7 +84,7 @@ public enum LedgerTable {
     try statement.run()
   }
 
-  static func exists(_ connection: Connection) throws(SQLiteError) -> Bool {
+  public static func exists(_ connection: Connection) throws(SQLiteError) -> Bool {
     try connection.integer(
       "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = '\(name)'") == 1
   }

@@ -289,7 +289,9 @@ extension Failure {
     Failure(
       .unadopted, "The database has tables, and chock does not know at which version it is.",
       file: path,
-      howToClear: "Say it once: `chock adopt --at VERSION` (0: none of the files is in it).")
+      howToClear:
+        "`chock adopt` finds out, or say it: `chock adopt --at VERSION` (0: none of the files is in it)."
+    )
   }
 
   static var consentMissing: Failure {

@@ -31,35 +31,6 @@ struct InitCommand: AsyncParsableCommand {
   }
 }
 
-struct AdoptCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "adopt",
-    abstract: "Says once at which version an existing database is.",
-    discussion: "Writes the ledger and nothing else.")
-
-  @OptionGroup var globals: Globals
-  @Option(help: "The version that the database is at; 0: none of the files is in it.")
-  var at: SchemaVersion
-
-  func run() async throws {
-    try await globals.session { session throws(Failure) in
-      let settings = session.config.settings
-      guard let lock = try RunLock(folder: settings.stateDirectory) else {
-        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
-      }
-      defer { withExtendedLifetime(lock) {} }
-      try Creation.adopt(
-        settings.databasePath, at: at,
-        catalog: try MigrationCatalog(directory: settings.migrationsDirectory), run: "adopt",
-        chockVersion: Chock.version)
-      try session.output.result(
-        CreatedDocument(schema: "chock.ADOPTED/1", version: at, path: settings.databasePath),
-        ["Adopted \(settings.databasePath) at version \(at)."])
-      return 0
-    }
-  }
-}
-
 private struct CreatedDocument: Encodable {
   var schema: String
   var version: SchemaVersion

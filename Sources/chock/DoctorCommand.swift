@@ -119,7 +119,7 @@ struct DoctorCommand: AsyncParsableCommand {
         Finding(
           subject: "Schema", isGood: ledger != nil,
           found: ledger.map { "version \($0.current)" } ?? "not adopted",
-          howToClear: ledger == nil ? "chock adopt --at VERSION" : nil))
+          howToClear: ledger == nil ? "chock adopt" : nil))
       let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
       findings.append(
         Finding(

@@ -66,7 +66,7 @@ extension Session {
     }
   }
 
-  private var hasPerson: Bool { isatty(STDIN_FILENO) == 1 && !output.json }
+  var hasPerson: Bool { isatty(STDIN_FILENO) == 1 && !output.json }
 
   /// Asks a person at the terminal; without one there is no yes.
   func confirm(_ question: String) -> Bool {

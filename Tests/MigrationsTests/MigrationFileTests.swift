@@ -77,7 +77,7 @@ import Testing
       ("V4__x.sql", "4", "x"), ("V1_2__x.sql", "1.2", "x"), ("phase1_004_x.sql", "1.4", "x"),
       ("1.2_x.sql", "1.2", "x"), ("0004_2fa.sql", "4", "2fa"),
       ("0004_x.rollback.sql", "4", "x"), ("0004_x_rollback.sql", "4", "x"),
-      ("0004_x.down.sql", "4", "x"),
+      ("0004_x.down.sql", "4", "x"), ("0004_x.up.sql", "4", "x"), ("U4__x.sql", "4", "x"),
     ])
   func names(fileName: String, number: String, name: String) throws {
     let file = try migration("SELECT 1;", fileName)
@@ -89,7 +89,7 @@ import Testing
     "A name that fits nothing is refused with the accepted forms",
     arguments: [
       "x.sql", "0004.sql", "0004_.sql", "0004-x.sql", "1_2_x.sql", "1_2.sql", "V4_x.sql",
-      "phase1_x.sql", "0004_x.up.sql", "0004_x.SQL", "0004_x y.sql",
+      "phase1_x.sql", "0004_x.SQL", "0004_x y.sql", "0004_x.down.up.sql", "U4_x.sql",
     ])
   func misfits(fileName: String) {
     let error = failure { try migration("SELECT 1;", fileName) }

@@ -318,7 +318,7 @@ export const texts = {
     unadoptedLead:
       "It has tables, but chock has not been told which version they are. Until then nothing is offered or changed.",
     unadoptedSteps: [
-      ["See which version fits", "chock doctor"],
+      ["See which version fits", "chock adopt"],
       ["Tell chock, on the device", "chock adopt --at VERSION"],
     ],
     recovery: "Recovery mode",

@@ -1,0 +1,176 @@
+import ArgumentParser
+import Authoring
+import Migrations
+import Storage
+import Updating
+
+struct AdoptCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "adopt",
+    abstract: "Finds out at which version an existing database is, and notes it.",
+    discussion: """
+      Looks at the tables of Alembic, dbmate, Django, Flyway, golang-migrate, goose, Rails, sqlx and yoyo, \
+      and compares the schema with that of each version. Writes the ledger and nothing else, on a person's \
+      yes.
+      """)
+
+  @OptionGroup var globals: Globals
+  @Option(help: "The version that the database is at; 0: none of the files is in it.")
+  var at: SchemaVersion?
+  @Flag(name: .shortAndLong, help: "Do not ask, where what was found leaves no doubt.")
+  var yes = false
+  @Flag(name: .shortAndLong, help: "Show each difference of the schema.") var verbose = false
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let settings = session.config.settings
+      guard let lock = try RunLock(folder: settings.stateDirectory) else {
+        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
+      }
+      defer { withExtendedLifetime(lock) {} }
+      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
+      let found = try Adoption(try Database.open(settings.databasePath), catalog, at: at)
+      if let at { return try adopt(settings.databasePath, at, catalog, found, session) }
+      return try propose(settings.databasePath, catalog, found, session)
+    }
+  }
+
+  /// A person's word counts, also against what was found; at the terminal it is then asked for once more.
+  private func adopt(
+    _ path: String, _ version: SchemaVersion, _ catalog: MigrationCatalog, _ found: Adoption,
+    _ session: Session
+  ) throws(Failure) -> Int32 {
+    _ = try catalog.upTo(version)
+    if !found.warnings.isEmpty {
+      for line in warnings(found) { session.output.complain(line) }
+      guard yes || !session.hasPerson || session.confirm("Adopt at version \(version)?") else {
+        throw notAgreed
+      }
+    }
+    try write(path, version, catalog, found, session)
+    return 0
+  }
+
+  private func propose(
+    _ path: String, _ catalog: MigrationCatalog, _ found: Adoption, _ session: Session
+  ) throws(Failure) -> Int32 {
+    guard found.isCertain, let version = found.proposal else {
+      let choices = catalog.migrations.map(\.version.description).joined(separator: ", ")
+      return try refuse(
+        Failure(
+          .unadopted, "Nothing says for certain at which version the database is.", file: path,
+          howToClear:
+            "Say it: `chock adopt --at VERSION`, with one of \(choices); 0 means that none of the files is in it."
+        ), found, session)
+    }
+    if yes {
+      try write(path, version, catalog, found, session)
+      return 0
+    }
+    guard session.hasPerson else { return try refuse(notAgreed, found, session) }
+    for line in lines(found, session.output) { session.output.complain(line) }
+    guard session.confirm("Adopt at version \(version)?") else { throw notAgreed }
+    try write(path, version, catalog, found, session)
+    return 0
+  }
+
+  private var notAgreed: Failure {
+    Failure(
+      .consentMissing, "An adoption needs a person's yes; nothing was changed.",
+      howToClear: "Add --yes.")
+  }
+
+  private func write(
+    _ path: String, _ version: SchemaVersion, _ catalog: MigrationCatalog, _ found: Adoption,
+    _ session: Session
+  ) throws(Failure) {
+    try Creation.adopt(
+      path, at: version, catalog: catalog, run: "adopt", chockVersion: Chock.version)
+    try session.output.result(
+      AdoptedDocument(
+        version: version, path: path, warnings: found.warnings, differences: found.differences),
+      ["Adopted \(path) at version \(version)."])
+  }
+
+  private func refuse(
+    _ failure: Failure, _ found: Adoption, _ session: Session
+  ) throws(Failure) -> Int32 {
+    try session.output.result(
+      FoundDocument(found: found, error: failure), lines(found, session.output))
+    session.output.complain("chock: " + Output.words(failure).joined(separator: "\n  "))
+    return failure.exitCode
+  }
+
+  // MARK: Words
+
+  private func lines(_ found: Adoption, _ output: Output) -> [String] {
+    var lines = ["Database   \(found.path)"]
+    for finding in found.findings {
+      let version = finding.version.map { "version \($0). " } ?? ""
+      lines.append(
+        "Found      \(finding.table) of \(finding.tool.rawValue), \(finding.rows) \(finding.rows == 1 ? "row" : "rows"): \(version)\(finding.reason)"
+      )
+    }
+    if found.findings.isEmpty {
+      lines.append("Found      no table of another tool that chock knows")
+    }
+    if found.userVersion != 0 {
+      lines.append(
+        "Found      user_version \(found.userVersion): the application's own, not gone by")
+    }
+    if found.exact.isEmpty, let version = found.comparedWith {
+      let count = found.matches.first { $0.version == version }?.differences
+      lines.append(
+        "Schema     like that of no version"
+          + (count.map { "; \($0) \($0 == 1 ? "difference" : "differences") to version \(version)" }
+            ?? ""))
+    } else {
+      let versions = found.exact.map(\.description).joined(separator: ", ")
+      lines.append("Schema     exactly that of version \(versions)")
+    }
+    lines += warnings(found)
+    let proposal = found.proposal.map { "version \($0)" } ?? "none"
+    lines.append(output.bold("Proposal   \(proposal)\(found.isCertain ? "" : ", not certain")"))
+    lines.append("           \(found.reason)")
+    return lines
+  }
+
+  /// With the differences that they speak of.
+  private func warnings(_ found: Adoption) -> [String] {
+    var lines = found.warnings.map { "Warning    \($0)" }
+    let most = verbose ? found.differences.count : 5
+    for difference in found.differences.prefix(most) {
+      lines.append("           \(difference.kind) \(difference.object) \(difference.name)")
+      guard verbose else { continue }
+      lines += [("expected", difference.expected), ("found", difference.found)].compactMap {
+        what, sql in sql.map { "             \(what): \($0)" }
+      }
+    }
+    if found.differences.count > most {
+      lines.append("           and \(found.differences.count - most) more: --verbose lists all")
+    }
+    return lines
+  }
+}
+
+/// What was found, and why nothing was written.
+private struct FoundDocument: Encodable {
+  var found: Adoption
+  var error: Failure
+
+  private enum Keys: CodingKey { case error }
+
+  func encode(to encoder: any Encoder) throws {
+    try found.encode(to: encoder)
+    var container = encoder.container(keyedBy: Keys.self)
+    try container.encode(error, forKey: .error)
+  }
+}
+
+private struct AdoptedDocument: Encodable {
+  var schema = "chock.ADOPTED/1"
+  var version: SchemaVersion
+  var path: String
+  var warnings: [String]
+  var differences: [Schema.Difference]
+}
