@@ -51,6 +51,14 @@ public struct Migration: Hashable, Sendable {
   /// The SHA-256 of the text in lowercase hexadecimal; line ends count as LF, a byte order mark
   /// does not count.
   public var checksum: String
+  /// Its `-- lint:` comments; they mean nothing to a run.
+  public var lintNotes: [LintNote]
+
+  /// What follows `-- lint:` on a line.
+  public struct LintNote: Hashable, Sendable {
+    public var text: String
+    public var line: Int
+  }
 
   /// What it is for.
   public enum Purpose: String, Hashable, Sendable, Codable, CaseIterable {
@@ -67,7 +75,12 @@ public struct Migration: Hashable, Sendable {
     var scanner = ScriptScanner(source)
     var headers = MigrationHeaders()
     var sections = SectionCollector(source)
+    lintNotes = []
     while let element = try scanner.next() {
+      if case .comment(let comment) = element, comment.text.hasPrefix("lint:") {
+        let text = comment.text.dropFirst("lint:".count).trimmed()
+        lintNotes.append(LintNote(text: text, line: comment.line))
+      }
       switch element {
       case .sql(let line): sections.noteSQL(line: line)
       case .comment(let comment) where comment.opensLine:

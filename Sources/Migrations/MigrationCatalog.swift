@@ -20,45 +20,77 @@ public struct MigrationCatalog: Sendable {
   /// it or a file cannot be read, `.migrationFile` and `.migrationOrder` for what is wrong in the
   /// files.
   public init(directory: String) throws(Failure) {
+    let (catalog, problems) = try Self.read(directory: directory)
+    if let first = problems.first { throw first }
+    self = catalog
+  }
+
+  /// Reads what can be read, and says what is wrong with the rest. Of two files with one version the first
+  /// is in the catalog.
+  ///
+  /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when it
+  /// cannot be read.
+  public static func read(
+    directory: String
+  ) throws(Failure) -> (catalog: MigrationCatalog, problems: [Failure]) {
+    var problems: [Failure] = []
     var migrations: [Migration] = []
     var stems: Set<String> = []
+    var unread: Set<SchemaVersion> = []
     var rollbacks: [(stem: String, file: Migration)] = []
-    for fileName in try Self.fileNames(in: directory) {
+    for fileName in try fileNames(in: directory) {
       let path = directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
-      let name = try MigrationFileName(fileName, path: path)
-      let migration = try Migration(
-        fileName: fileName, path: path, text: Self.text(of: fileName, at: path))
-      if name.isRollback {
-        rollbacks.append((name.stem, migration))
-      } else {
-        stems.insert(name.stem)
-        migrations.append(migration)
+      do throws(Failure) {
+        let name = try MigrationFileName(fileName, path: path)
+        if !name.isRollback {
+          stems.insert(name.stem)
+          unread.insert(name.version)
+        }
+        let migration = try Migration(
+          fileName: fileName, path: path, text: text(of: fileName, at: path))
+        if name.isRollback {
+          rollbacks.append((name.stem, migration))
+        } else {
+          migrations.append(migration)
+        }
+      } catch {
+        problems.append(error)
       }
     }
     var byVersion: [SchemaVersion: Migration] = [:]
     for (stem, file) in rollbacks {
       guard stems.contains(stem) else {
-        throw Failure(
-          .migrationFile,
-          "\(file.fileName) is a rollback file, but there is no \(stem).sql.",
-          file: file.path,
-          howToClear: "Name it after its migration, or remove it.")
+        problems.append(
+          Failure(
+            .migrationFile,
+            "\(file.fileName) is a rollback file, but there is no \(stem).sql.",
+            file: file.path,
+            howToClear: "Name it after its migration, or remove it."))
+        continue
       }
-      if let other = byVersion.updateValue(file, forKey: file.version) {
-        throw Failure(
-          .migrationFile,
-          "\(stem).sql has two rollback files: \(other.fileName) and \(file.fileName).",
-          file: file.path, howToClear: "Keep one of them.")
+      if let other = byVersion[file.version] {
+        problems.append(
+          Failure(
+            .migrationFile,
+            "\(stem).sql has two rollback files: \(other.fileName) and \(file.fileName).",
+            file: file.path, howToClear: "Keep one of them."))
+        continue
       }
+      byVersion[file.version] = file
     }
-    guard !migrations.isEmpty else {
+    guard !migrations.isEmpty || !problems.isEmpty else {
       throw Failure(
         .migrationsMissing, "The migrations folder \(directory) has no migration files.",
         file: directory,
         howToClear: "Install the application's migration files there, "
           + "or set migrations.directory to the folder that has them.")
     }
-    try self.init(directory: directory, migrations: migrations, rollbacks: byVersion)
+    var catalog = MigrationCatalog(
+      unchecked: migrations, directory: directory, rollbacks: byVersion)
+    problems += catalog.problems(unread: unread)
+    var seen: Set<SchemaVersion> = []
+    catalog.migrations.removeAll { !seen.insert($0.version).inserted }
+    return (catalog, problems)
   }
 
   /// Sorts the migrations and checks them against each other.
@@ -68,20 +100,35 @@ public struct MigrationCatalog: Sendable {
   public init(
     directory: String, migrations: [Migration], rollbacks: [SchemaVersion: Migration] = [:]
   ) throws(Failure) {
+    self.init(unchecked: migrations, directory: directory, rollbacks: rollbacks)
+    if let first = problems(unread: []).first { throw first }
+  }
+
+  private init(
+    unchecked migrations: [Migration], directory: String, rollbacks: [SchemaVersion: Migration]
+  ) {
     self.directory = directory
     self.rollbacks = rollbacks
     self.migrations = migrations.sorted {
       ($0.version, $0.fileName) < ($1.version, $1.fileName)
     }
-    for (one, other) in zip(self.migrations, self.migrations.dropFirst())
+  }
+
+  /// How the files do not fit each other.
+  ///
+  /// - Parameter unread: versions of files that are there, but could not be read.
+  private func problems(unread: Set<SchemaVersion>) -> [Failure] {
+    var problems: [Failure] = []
+    for (one, other) in zip(migrations, migrations.dropFirst())
     where one.version == other.version {
-      throw Failure(
-        .migrationOrder,
-        "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
-        file: other.path, howToClear: "Give the newer one the next free version.")
+      problems.append(
+        Failure(
+          .migrationOrder,
+          "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
+          file: other.path, howToClear: "Give the newer one the next free version."))
     }
-    let versions = Set(self.migrations.map(\.version))
-    for migration in self.migrations {
+    let versions = unread.union(migrations.map(\.version))
+    for migration in migrations {
       for required in migration.requires {
         let problem: String
         if required >= migration.version {
@@ -91,12 +138,14 @@ public struct MigrationCatalog: Sendable {
         } else {
           continue
         }
-        throw Failure(
-          .migrationOrder, "\(migration.fileName) requires version \(required), \(problem).",
-          file: migration.path, line: migration.requiresLine,
-          howToClear: "Correct the Requires header, or add the missing file.")
+        problems.append(
+          Failure(
+            .migrationOrder, "\(migration.fileName) requires version \(required), \(problem).",
+            file: migration.path, line: migration.requiresLine,
+            howToClear: "Correct the Requires header, or add the missing file."))
       }
     }
+    return problems
   }
 
   private static func fileNames(in directory: String) throws(Failure) -> [String] {
