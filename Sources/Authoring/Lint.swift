@@ -70,12 +70,12 @@ public enum Lint {
     try Database.catching("the scratch database") { () throws(SQLiteError) in
       try LedgerTable.create(connection)
     }
-    var (shape, schema) = (try Shape(connection), try scratch.schema())
+    var shape = try Shape(connection)
     for migration in catalog.migrations {
       let rollback = catalog.rollbacks[migration.version]
       try enforceForeignKeys(for: migration)
       var file = try LintedFile(
-        migration, isRollback: false, on: scratch, before: shape, schema: schema)
+        migration, on: scratch, before: shape)
       try file.check(hasRollback: rollback != nil, unindexed: &unindexed, on: connection)
       findings += allowed(file.findings, in: migration)
       if let rollback {
@@ -83,13 +83,13 @@ public enum Lint {
         try execute("SAVEPOINT before")
         // What was there before the migration has to be there again.
         var back = try LintedFile(
-          rollback, isRollback: true, on: scratch, before: file.after, schema: schema)
+          rollback, on: scratch, before: file.after, earlier: shape)
         var unindexedBefore = unindexed
         try back.check(hasRollback: true, unindexed: &unindexedBefore, on: connection)
         if !connection.isAutocommit { try execute("ROLLBACK TO before; RELEASE before") }
         findings += allowed(back.findings, in: rollback)
       }
-      (shape, schema) = (file.after, file.schemaAfter)
+      shape = file.after
     }
     return findings
   }

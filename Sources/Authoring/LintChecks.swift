@@ -4,6 +4,8 @@ import Storage
 
 /// The rules that look at the whole file: what was there before it, what it did, and what is there after it.
 extension LintedFile {
+  private var isRollback: Bool { earlier != nil }
+
   mutating func check(
     hasRollback: Bool, unindexed: inout Set<String>, on connection: Connection
   ) throws(Failure) {
@@ -78,9 +80,10 @@ extension LintedFile {
           "The table \(name(old)) is dropped and made again, and no statement has copied its rows.")
       }
     }
+    let rebuilt = rebuilt
     for (old, way) in ways {
       guard let columns = before.tables[old]?.columns,
-        let new = after.tables[rebuilt.contains(old) ? old : way.name]
+        let new = after.tables[rebuilt.contains(old) ? old : way.name], new != before.tables[old]
       else { continue }
       for column in columns where column.generated == nil {
         let now = way.columns[TableKey(column.name)]?.text ?? column.name
@@ -109,13 +112,13 @@ extension LintedFile {
   }
 
   private mutating func checkLostObjects() {
-    let there = Set(schemaAfter.objects.map { "\($0.kind) \(SQLName.lowered($0.name))" })
-    let dropped = Set(
-      statements.compactMap { ran in ran.statement.dropped.map { SQLName.lowered($0) } })
-    let words = Set(rebuilt.map(\.text))
-    for object in schemaBefore.objects where object.kind != .table {
+    let rebuilt = rebuilt
+    func key(_ object: Shape.Object) -> TableKey { TableKey("\(object.kind) \(object.name)") }
+    let there = Set(after.objects.map(key))
+    let dropped = Set(statements.compactMap { $0.statement.dropped.map(TableKey.init) })
+    for object in (earlier ?? before).objects {
       let table = TableKey(object.table)
-      guard !there.contains("\(object.kind) \(SQLName.lowered(object.name))") else {
+      guard !there.contains(key(object)) else {
         if object.kind == .view, before.tables[table]?.columns != nil,
           after.tables[table]?.columns == nil
         {
@@ -125,7 +128,7 @@ extension LintedFile {
         }
         continue
       }
-      let isNamed = dropped.contains(SQLName.lowered(object.name))
+      let isNamed = dropped.contains(TableKey(object.name))
       let line = isNamed ? line(dropping: object.name) : line(of: table)
       guard !isRollback else {
         report(
@@ -137,23 +140,21 @@ extension LintedFile {
       // What belongs to the table goes with it, and nobody has said so.
       let isTaken = object.kind != .view && rebuilt.contains(table) && !isNamed
       // What only names the table has to step aside for RENAME.
-      let names = Set(SQLToken.all(of: object.sql).map(\.meaning))
+      let names = Set(SQLToken.all(of: object.sql).map { TableKey($0.text) })
       let isAside =
         (object.kind == .view || after.tables[table] != nil) && !rebuilt.contains(table)
-        && !names.isDisjoint(with: words)
+        && !names.isDisjoint(with: rebuilt)
       guard isTaken || isAside else { continue }
       report(
-        .lostObject, line: line,
+        .lostObject, line: isTaken ? ways[table]?.droppedAt ?? line : line,
         "The \(object.kind) \(object.name) was there before the rebuild, and is not there after it."
       )
     }
   }
 
   private func line(dropping name: String) -> Int {
-    let meaning = SQLName.lowered(name)
-    return statements.first { ran in
-      ran.statement.dropped.map { SQLName.lowered($0) } == meaning
-    }?.statement.line ?? 1
+    statements.first { $0.statement.dropped.map(TableKey.init) == TableKey(name) }?.statement.line
+      ?? 1
   }
 
   // MARK: Foreign keys
@@ -167,7 +168,7 @@ extension LintedFile {
       var isFitting = true
       for key in table.foreignKeys {
         let parent = TableKey(key.parent)
-        let line = line(of: child, naming: key.columns.first)
+        var line: Int { self.line(of: child, naming: key.columns.first) }
         if after.tables[parent]?.kind != .table {
           isFitting = false
           let wasBroken =
@@ -239,7 +240,7 @@ extension LintedFile {
 
   private mutating func checkDefaults() {
     for (key, table) in after.tables {
-      for column in table.columns ?? [] {
+      for column in table.columns ?? [] where before.tables[key] != table {
         guard let value = column.defaultValue, Self.changesEachTime(value) else { continue }
         let old = before.tables[ways.first { $0.value.name == key }?.key ?? key]
         guard old?.column(column.name)?.defaultValue != value else { continue }
@@ -277,6 +278,7 @@ extension LintedFile {
     for input in migration.inputs where !parameters.contains(":\(input.name)") {
       report(.unusedInput, line: input.line, "The answer to \(input.name) is not used.")
     }
+    guard !migration.expectations.isEmpty else { return }
     let tables = before.tables.merging(after.tables) { old, _ in old }.filter {
       $0.value.kind != .view
     }

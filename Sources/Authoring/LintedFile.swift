@@ -10,7 +10,6 @@ struct LintedFile {
     var creates: Set<TableKey> = []
     var drops: Set<TableKey> = []
     var alters: TableKey?
-    var reads: Set<TableKey> = []
     /// Rows are inserted into, or updated.
     var writes: Set<TableKey> = []
     /// Rows are deleted from, by the statement itself.
@@ -33,16 +32,16 @@ struct LintedFile {
     var renamedAt: Int?
     var droppedAt: Int?
     var deletedAt: [Int] = []
-    /// A statement has read it and written elsewhere.
+    /// A statement that writes elsewhere names it. (SQLite's authorizer does not hear of what `INSERT INTO a
+    /// SELECT * FROM b` reads when it can copy whole pages.)
     var isCopied = false
   }
 
   let migration: Migration
-  let isRollback: Bool
   let before: Shape
+  /// Of a rollback file: what there was before its migration.
+  let earlier: Shape?
   private(set) var after: Shape
-  let schemaBefore: Schema
-  private(set) var schemaAfter: Schema
   private(set) var statements: [Ran] = []
   /// By the name before the file.
   private(set) var ways: [TableKey: Way] = [:]
@@ -58,14 +57,12 @@ struct LintedFile {
   ///
   /// - Throws: what is wrong with the scratch database itself.
   init(
-    _ migration: Migration, isRollback: Bool, on scratch: Scratch, before: Shape, schema: Schema
+    _ migration: Migration, on scratch: Scratch, before: Shape, earlier: Shape? = nil
   ) throws(Failure) {
     self.migration = migration
-    self.isRollback = isRollback
     self.before = before
+    self.earlier = earlier
     after = before
-    schemaBefore = schema
-    schemaAfter = schema
     connection = scratch.connection
     isInSavepoint = !connection.isAutocommit
     for key in before.tables.keys where before.tables[key]?.kind != .view {
@@ -75,7 +72,6 @@ struct LintedFile {
     for section in migration.preflight { try run(section, isCheck: true) }
     for section in migration.migrate { try run(section, isCheck: false) }
     after = try Shape(connection, since: before)
-    schemaAfter = try Schema(connection)
     for section in migration.validate { try run(section, isCheck: true) }
   }
 
@@ -212,6 +208,7 @@ struct LintedFile {
   /// Keeps track of where the tables of before are.
   private mutating func follow(_ ran: Ran) {
     let line = ran.statement.line
+    let names = ran.writes.union(ran.creates).isEmpty ? [] : ran.statement.names
     for (old, way) in ways where way.droppedAt == nil {
       if ran.deletes.contains(way.name), !ran.drops.contains(way.name), ran.alters == nil {
         ways[old]?.deletedAt.append(line)
@@ -228,7 +225,7 @@ struct LintedFile {
           ways[old]?.columns[first] = TableKey(name)
         default: break
         }
-      } else if ran.reads.contains(way.name),
+      } else if names.contains(way.name),
         !ran.writes.union(ran.creates).subtracting([way.name]).isEmpty
       {
         ways[old]?.isCopied = true
@@ -249,7 +246,6 @@ extension LintedFile.Ran {
     case .alterTable: alters = request.second.map(TableKey.init)
     case .createIndex, .dropIndex, .createTrigger, .dropTrigger:
       if let table = request.second { decorates.insert(TableKey(table)) }
-    case .read: reads.insert(key)
     case .insert, .update: writes.insert(key)
     case .delete: deletes.insert(key)
     default: break

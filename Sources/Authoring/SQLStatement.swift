@@ -52,6 +52,11 @@ struct SQLStatement {
     return tokens.first { ($0.kind == .word || $0.kind == .name) && $0.meaning == meaning }?.line
   }
 
+  /// All words and quoted names in it.
+  var names: Set<TableKey> {
+    Set(tokens.filter { $0.kind == .word || $0.kind == .name }.map { TableKey($0.text) })
+  }
+
   /// Its words outside any parentheses, in lower case; an opening parenthesis stands for what is in it.
   var outerWords: [String] {
     var depth = 0

@@ -25,7 +25,7 @@ extension Shape {
         breaks.append(Break(table: old.name, message: "The \(what) \(old.name) is gone."))
         continue
       }
-      guard let oldColumns = old.columns, let newColumns = new.columns else { continue }
+      guard old != new, let oldColumns = old.columns, let newColumns = new.columns else { continue }
       func note(_ column: Column, _ message: String) {
         breaks.append(
           Break(

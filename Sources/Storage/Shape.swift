@@ -45,38 +45,66 @@ public struct Shape: Sendable, Equatable {
     }
   }
 
-  public var tables: [TableKey: Table]
+  /// An index, a trigger or a view.
+  public struct Object: Sendable, Equatable {
+    public enum Kind: String, Sendable, Equatable { case index, trigger, view }
+
+    public var kind: Kind
+    public var name: String
+    /// The table that an index or trigger belongs to; else its own name.
+    public var table: String
+    public var sql: String
+  }
+
+  public var tables: [TableKey: Table] = [:]
+  public var objects: [Object] = []
+  /// <https://sqlite.org/pragma.html#pragma_schema_version>
+  private var version: Int64
 
   /// - Parameter older: a shape of the same database from before; what has the same CREATE statement is taken
   ///   from it.
   /// - Throws: what is wrong with the file.
   public init(_ connection: Connection, since older: Shape? = nil) throws(Failure) {
-    tables = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+    do throws(SQLiteError) {
+      version = try connection.integer("PRAGMA main.schema_version") ?? 0
+      if let older, older.version == version {
+        self = older
+        return
+      }
       let list = try connection.prepare(
         """
-        SELECT list.name, list.type, coalesce(made.sql, '') FROM pragma_table_list AS list
-        JOIN main.sqlite_schema AS made
-          ON made.name = list.name AND made.type IN ('table', 'view')
-        WHERE list.schema = 'main' AND list.type IN ('table', 'virtual', 'view')
-          AND list.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+        SELECT type, name, tbl_name, sql FROM main.sqlite_schema
+        WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
         """)
-      var found: [TableKey: Table] = [:]
       while try list.step() {
-        let name = list.text(0) ?? ""
+        let (type, name, sql) = (list.text(0) ?? "", list.text(1) ?? "", list.text(3) ?? "")
+        if let kind = Object.Kind(rawValue: type) {
+          objects.append(Object(kind: kind, name: name, table: list.text(2) ?? "", sql: sql))
+        }
         let key = TableKey(name)
-        guard let kind = Table.Kind(rawValue: list.text(1) ?? ""), key != .ledger else { continue }
-        let sql = list.text(2) ?? ""
+        guard type == "table" || type == "view", key != .ledger else { continue }
         // The columns of a view are those of its tables.
-        if kind != .view, let same = older?.tables[key], same.sql == sql, same.name == name {
-          found[key] = same
-        } else {
-          found[key] = Table(
+        if type == "table", let same = older?.tables[key], same.sql == sql, same.name == name {
+          tables[key] = same
+        } else if let kind = try Self.kind(name, connection) {
+          tables[key] = Table(
             kind: kind, name: name, sql: sql, columns: try Self.columns(name, connection),
             foreignKeys: try Self.foreignKeys(name, connection))
         }
       }
-      return found
+    } catch {
+      throw Database.failure(error, connection.fileName)
     }
+  }
+
+  /// Nil for a table in which a virtual one keeps its content.
+  private static func kind(
+    _ table: String, _ connection: Connection
+  ) throws(SQLiteError) -> Table.Kind? {
+    let list = try connection.prepare(
+      "SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'")
+    try list.bind(table, at: 1)
+    return try list.step() ? Table.Kind(rawValue: list.text(0) ?? "") : nil
   }
 
   private static func columns(

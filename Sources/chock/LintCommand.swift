@@ -64,7 +64,7 @@ struct LintCommand: AsyncParsableCommand {
       lines.append("  Safe: \(finding.safeWay)")
     }
     lines.append(
-      "\(document.errors) errors, \(document.warnings) warnings. `chock lint --explain ID` says more."
+      "Errors: \(document.errors), warnings: \(document.warnings). `chock lint --explain ID` says more."
     )
     return lines
   }

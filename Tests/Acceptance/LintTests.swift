@@ -61,7 +61,7 @@ struct LintCommandTests {
     let place = "\(coach.migrations)/0002_names.sql:2"
     #expect(text.contains("\(place): error destructive: The column name of tank goes.\n  Safe: "))
     #expect(text.contains("\(place): warning incompatible: "))
-    #expect(text.contains("1 errors, 1 warnings."))
+    #expect(text.contains("Errors: 1, warnings: 1."))
     #expect(try await coach.run("lint", "--after", "2").output == "Nothing found.\n")
   }
 
