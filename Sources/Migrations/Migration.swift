@@ -51,6 +51,14 @@ public struct Migration: Hashable, Sendable {
   /// The SHA-256 of the text in lowercase hexadecimal; line ends count as LF, a byte order mark
   /// does not count.
   public var checksum: String
+  /// Its `-- lint:` comments; they mean nothing to a run.
+  public var lintNotes: [LintNote]
+
+  /// What follows `-- lint:` on a line.
+  public struct LintNote: Hashable, Sendable {
+    public var text: String
+    public var line: Int
+  }
 
   /// What it is for.
   public enum Purpose: String, Hashable, Sendable, Codable, CaseIterable {
@@ -80,7 +88,14 @@ public struct Migration: Hashable, Sendable {
     var marks = ToolMarks(source)
     var upTop: [ScriptScanner.LineComment] = []
     var downTop: [ScriptScanner.LineComment] = []
+    var upNotes: [LintNote] = []
+    var downNotes: [LintNote] = []
     while let element = try scanner.next() {
+      if case .comment(let comment) = element, comment.text.hasPrefix("lint:") {
+        let text = comment.text.dropFirst("lint:".count).trimmed()
+        let note = LintNote(text: text, line: comment.line)
+        if sections.isInDownPart { downNotes.append(note) } else { upNotes.append(note) }
+      }
       switch element {
       case .sql(let line): sections.noteSQL(line: line)
       case .comment(let comment) where comment.opensLine:
@@ -112,18 +127,19 @@ public struct Migration: Hashable, Sendable {
     let isForeign = isForeign || marks.tool != nil
     var headers = try MigrationHeaders(upTop, in: source, isForeign: isForeign)
     if !marks.upIsTransaction { headers.runsInTransaction = false }
-    let migration = Migration(parsedName, source, headers, found)
+    let migration = Migration(parsedName, source, headers, found, upNotes)
     guard let down = found[.down] else { return (migration, nil) }
     var downHeaders = try MigrationHeaders(downTop, in: source, isForeign: isForeign)
     if !marks.downIsTransaction { downHeaders.runsInTransaction = false }
     downHeaders.description = downHeaders.description ?? headers.description
-    return (migration, Migration(parsedName, source, downHeaders, [.migrate: down]))
+    return (migration, Migration(parsedName, source, downHeaders, [.migrate: down], downNotes))
   }
 
   private init(
     _ parsedName: MigrationFileName, _ source: MigrationSource, _ headers: MigrationHeaders,
-    _ found: [SectionKind: [SQLSection]]
+    _ found: [SectionKind: [SQLSection]], _ notes: [LintNote]
   ) {
+    lintNotes = notes
     version = parsedName.version
     name = parsedName.name
     fileName = source.fileName

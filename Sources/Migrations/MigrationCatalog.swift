@@ -20,50 +20,77 @@ public struct MigrationCatalog: Sendable {
   /// it or a file cannot be read, `.migrationFile` and `.migrationOrder` for what is wrong in the
   /// files.
   public init(directory: String) throws(Failure) {
+    let (catalog, problems) = try Self.read(directory: directory)
+    if let first = problems.first { throw first }
+    self = catalog
+  }
+
+  /// Reads what can be read, and says what is wrong with the rest. Of two files with one version the first
+  /// is in the catalog.
+  ///
+  /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when it
+  /// cannot be read.
+  public static func read(
+    directory: String
+  ) throws(Failure) -> (catalog: MigrationCatalog, problems: [Failure]) {
+    var problems: [Failure] = []
     var migrations: [Migration] = []
-    var names: [MigrationFileName] = []
-    let fileNames = try Self.fileNames(in: directory)
+    var names: [(fileName: String, name: MigrationFileName)] = []
     func path(_ fileName: String) -> String {
       directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
     }
-    for fileName in fileNames {
-      names.append(try MigrationFileName(fileName, path: path(fileName)))
+    for fileName in try fileNames(in: directory) {
+      do throws(Failure) {
+        names.append((fileName, try MigrationFileName(fileName, path: path(fileName))))
+      } catch {
+        problems.append(error)
+      }
     }
     // A file with .up.sql is another tool's, and so is what takes it back.
-    let foreign = Set(names.filter(\.isUp).map(\.stem))
-    let stems = Set(names.filter { !$0.isRollback }.map(\.stem))
+    let foreign = Set(names.filter(\.name.isUp).map(\.name.stem))
+    let own = names.filter { !$0.name.isRollback }
+    let stems = Set(own.map(\.name.stem))
     var rollbacks: [String: Migration] = [:]
-    for (fileName, name) in zip(fileNames, names) {
+    for (fileName, name) in names {
       let path = path(fileName)
-      let (migration, down) = try Migration.read(
-        fileName: fileName, path: path, text: Self.text(of: fileName, at: path),
-        isForeign: foreign.contains(name.stem))
-      if !name.isRollback { migrations.append(migration) }
-      guard let rollback = name.isRollback ? migration : down else { continue }
-      guard stems.contains(name.stem) else {
-        throw Failure(
-          .migrationFile,
-          "\(fileName) is a rollback file, but there is no \(name.stem).sql.",
-          file: path, howToClear: "Name it after its migration, or remove it.")
-      }
-      if let other = rollbacks.updateValue(rollback, forKey: name.stem) {
-        throw Failure(
-          .migrationFile,
-          "\(name.stem).sql has two ways back: in \(other.fileName) and in \(fileName).",
-          file: path, howToClear: "Keep one of them.")
+      do throws(Failure) {
+        let (migration, down) = try Migration.read(
+          fileName: fileName, path: path, text: text(of: fileName, at: path),
+          isForeign: foreign.contains(name.stem))
+        if !name.isRollback { migrations.append(migration) }
+        guard let rollback = name.isRollback ? migration : down else { continue }
+        guard stems.contains(name.stem) else {
+          throw Failure(
+            .migrationFile,
+            "\(fileName) is a rollback file, but there is no \(name.stem).sql.",
+            file: path, howToClear: "Name it after its migration, or remove it.")
+        }
+        if let other = rollbacks[name.stem] {
+          throw Failure(
+            .migrationFile,
+            "\(name.stem).sql has two ways back: in \(other.fileName) and in \(fileName).",
+            file: path, howToClear: "Keep one of them.")
+        }
+        rollbacks[name.stem] = rollback
+      } catch {
+        problems.append(error)
       }
     }
-    guard !migrations.isEmpty else {
+    guard !migrations.isEmpty || !problems.isEmpty else {
       throw Failure(
         .migrationsMissing, "The migrations folder \(directory) has no migration files.",
         file: directory,
         howToClear: "Install the application's migration files there, "
           + "or set migrations.directory to the folder that has them.")
     }
-    try self.init(
-      directory: directory, migrations: migrations,
-      rollbacks: Dictionary(
-        rollbacks.values.map { ($0.version, $0) }, uniquingKeysWith: { first, _ in first }))
+    let byVersion = Dictionary(
+      rollbacks.values.map { ($0.version, $0) }, uniquingKeysWith: { first, _ in first })
+    var catalog = MigrationCatalog(
+      unchecked: migrations, directory: directory, rollbacks: byVersion)
+    problems += catalog.problems(unread: Set(own.map(\.name.version)))
+    var seen: Set<SchemaVersion> = []
+    catalog.migrations.removeAll { !seen.insert($0.version).inserted }
+    return (catalog, problems)
   }
 
   /// Sorts the migrations and checks them against each other.
@@ -73,20 +100,35 @@ public struct MigrationCatalog: Sendable {
   public init(
     directory: String, migrations: [Migration], rollbacks: [SchemaVersion: Migration] = [:]
   ) throws(Failure) {
+    self.init(unchecked: migrations, directory: directory, rollbacks: rollbacks)
+    if let first = problems(unread: []).first { throw first }
+  }
+
+  private init(
+    unchecked migrations: [Migration], directory: String, rollbacks: [SchemaVersion: Migration]
+  ) {
     self.directory = directory
     self.rollbacks = rollbacks
     self.migrations = migrations.sorted {
       ($0.version, $0.fileName) < ($1.version, $1.fileName)
     }
-    for (one, other) in zip(self.migrations, self.migrations.dropFirst())
+  }
+
+  /// How the files do not fit each other.
+  ///
+  /// - Parameter unread: versions of files that are there, but could not be read.
+  private func problems(unread: Set<SchemaVersion>) -> [Failure] {
+    var problems: [Failure] = []
+    for (one, other) in zip(migrations, migrations.dropFirst())
     where one.version == other.version {
-      throw Failure(
-        .migrationOrder,
-        "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
-        file: other.path, howToClear: "Give the newer one the next free version.")
+      problems.append(
+        Failure(
+          .migrationOrder,
+          "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
+          file: other.path, howToClear: "Give the newer one the next free version."))
     }
-    let versions = Set(self.migrations.map(\.version))
-    for migration in self.migrations {
+    let versions = unread.union(migrations.map(\.version))
+    for migration in migrations {
       for required in migration.requires {
         let problem: String
         if required >= migration.version {
@@ -96,12 +138,14 @@ public struct MigrationCatalog: Sendable {
         } else {
           continue
         }
-        throw Failure(
-          .migrationOrder, "\(migration.fileName) requires version \(required), \(problem).",
-          file: migration.path, line: migration.requiresLine,
-          howToClear: "Correct the Requires header, or add the missing file.")
+        problems.append(
+          Failure(
+            .migrationOrder, "\(migration.fileName) requires version \(required), \(problem).",
+            file: migration.path, line: migration.requiresLine,
+            howToClear: "Correct the Requires header, or add the missing file."))
       }
     }
+    return problems
   }
 
   /// The files up to a version, that one included; none for 0.

@@ -21,6 +21,8 @@ public struct SQLToken: Sendable, Hashable {
   public var text: String
   /// The line of its first byte, counted from the number that the caller gave.
   public var line: Int
+  /// Where it stands in the text: byte offsets.
+  public var range: Range<Int>
 
   /// What tokens that mean the same have in common: SQLite does not tell `Name`, `NAME` and `"name"` apart.
   public var meaning: String {
@@ -69,7 +71,9 @@ private struct SQLTokenReader {
     let line = line
     let byte = bytes[position]
     func token(_ kind: SQLToken.Kind, _ text: some Sequence<UInt8>) -> SQLToken {
-      SQLToken(kind: kind, text: String(decoding: Array(text), as: UTF8.self), line: line)
+      SQLToken(
+        kind: kind, text: String(decoding: Array(text), as: UTF8.self), line: line,
+        range: start..<position)
     }
     switch byte {
     case UInt8(ascii: "'"): return token(.string, quoted(by: byte))

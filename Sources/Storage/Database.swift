@@ -267,7 +267,7 @@ public enum Database {
   }
 
   /// A name as an SQL identifier.
-  static func quoted(_ name: String) -> String {
+  public static func quoted(_ name: String) -> String {
     "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
       + "\""
   }

@@ -89,7 +89,8 @@ public enum LedgerTable {
       "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = '\(name)'") == 1
   }
 
-  static func create(_ connection: Connection) throws(SQLiteError) {
+  /// Makes the table where there is none.
+  public static func create(_ connection: Connection) throws(SQLiteError) {
     try connection.execute(definition)
   }
 

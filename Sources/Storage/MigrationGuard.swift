@@ -1,13 +1,13 @@
 import Migrations
-import SQLite
+public import SQLite
 
 /// What a migration's SQL may do, enforced by SQLite's authorizer, and what it did.
 ///
 /// The runner owns the transaction, the foreign-key mode, the journal and the ledger; a script that
 /// touched them could commit half of a run (reference: <https://sqlite.org/c3ref/set_authorizer.html>).
-final class MigrationGuard {
+public final class MigrationGuard {
   /// Why the last statement was refused, and what to do instead.
-  private(set) var refusal: (message: String, howToClear: String)?
+  public private(set) var refusal: (message: String, howToClear: String)?
   /// Tables that statements write to, alter, create or drop.
   private(set) var touchedTables: Set<TableKey> = []
   /// Tables that the statement being compiled deletes from or drops.
@@ -19,7 +19,7 @@ final class MigrationGuard {
   /// Tables that any statement dropped.
   private(set) var droppedTables: Set<TableKey> = []
   /// False in a migration that runs without a transaction, statement by statement.
-  var isInTransaction = true
+  public var isInTransaction = true
   /// While VACUUM runs: it copies every table, the ledger included, and holds no SQL of the migration.
   private var isVacuum = false
 
@@ -36,7 +36,9 @@ final class MigrationGuard {
   /// What belongs to VACUUM: it needs the space of the whole database once more.
   private static let pragmasOfVacuum: Set<String> = ["auto_vacuum", "incremental_vacuum"]
 
-  func startStatement() {
+  public init() {}
+
+  public func startStatement() {
     refusal = nil
     removals = []
     alterations = []
@@ -46,7 +48,7 @@ final class MigrationGuard {
   /// The authorizer does not hear of VACUUM itself.
   ///
   /// - Returns: false when it cannot run here.
-  func startVacuum() -> Bool {
+  public func startVacuum() -> Bool {
     isVacuum = !isInTransaction
     return isVacuum
       || refuse(
@@ -55,7 +57,7 @@ final class MigrationGuard {
       )
   }
 
-  func allow(_ request: AuthorizerRequest) -> Bool {
+  public func allow(_ request: AuthorizerRequest) -> Bool {
     if isVacuum {
       // Its own temporary file has no name; VACUUM INTO names one.
       guard request.action == .attach, request.first?.isEmpty == false else { return true }

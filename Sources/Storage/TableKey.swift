@@ -1,17 +1,17 @@
 /// The name of a table as SQLite compares it: without regard to the case of ASCII letters, and byte
 /// by byte otherwise. Swift's strings would take `É` and `é`, or two spellings of one accent, for the
 /// same name; to SQLite they are two tables.
-struct TableKey: Hashable, Comparable, Sendable {
+public struct TableKey: Hashable, Comparable, Sendable {
   let bytes: [UInt8]
 
-  init(_ name: String) {
+  public init(_ name: String) {
     bytes = name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
   }
 
   static let ledger = TableKey(LedgerTable.name)
 
   /// The name in ASCII lower case.
-  var text: String { String(decoding: bytes, as: UTF8.self) }
+  public var text: String { String(decoding: bytes, as: UTF8.self) }
 
   func hasPrefix(_ prefix: TableKey) -> Bool { bytes.starts(with: prefix.bytes) }
 
@@ -20,7 +20,7 @@ struct TableKey: Hashable, Comparable, Sendable {
     bytes.starts(with: other.bytes + [UInt8(ascii: "_")])
   }
 
-  static func < (left: TableKey, right: TableKey) -> Bool {
+  public static func < (left: TableKey, right: TableKey) -> Bool {
     left.bytes.lexicographicallyPrecedes(right.bytes)
   }
 }

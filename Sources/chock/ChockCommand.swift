@@ -18,8 +18,7 @@ struct ChockCommand: AsyncParsableCommand {
     subcommands: [
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, UpdateCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
-      RestoreCommand.self,
-      RecoverCommand.self,
+      RestoreCommand.self, RecoverCommand.self, LintCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])
