@@ -25,23 +25,23 @@ struct RestoreStopTests {
   /// A coach at version 2, and the command that puts version 1 back, as its worker enters `phase`.
   private func restoring(
     _ phase: Phase
-  ) async throws -> (TestCoach, Daemon, TestCoach.Call, JournalWatch.Frozen) {
+  ) async throws -> (TestCoach, Daemon, TestCoach.Call, JournalWatch.Frozen, snapshots: [String]) {
     let coach = try Sample.coach(config: "environment = \"development\"")
     let daemon = try await coach.serve()
     try daemon.park()
     #expect(try await daemon.ended(try daemon.startUpdate()).outcome == .committed)
     let snapshot = try #require(try daemon.status().latestBackup?.id)
+    let snapshots = try coach.names(in: "state/snapshots").sorted()
     let watch = try JournalWatch(coach.state)
     let call = try coach.start(["restore", snapshot, "--yes", "--json"])
     let frozen = try #require(try await watch.freeze(phase, workerOf: daemon.process.pid))
     #expect(frozen.phase == phase)
-    return (coach, daemon, call, frozen)
+    return (coach, daemon, call, frozen, snapshots)
   }
 
   @Test("Before it nothing is changed", .timeLimit(.minutes(1)), arguments: RestoreStop.allCases)
   func before(stop: RestoreStop) async throws {
-    let (coach, daemon, call, frozen) = try await restoring(.restore)
-    let snapshots = try coach.names(in: "state/snapshots").sorted()
+    let (coach, daemon, call, frozen, snapshots) = try await restoring(.restore)
     try stop.ask(daemon)
     try await waitUntil("the worker is told to stop") { frozen.isTold || !frozen.isRunning }
     frozen.letGo()
@@ -59,7 +59,7 @@ struct RestoreStopTests {
 
   @Test("From it on nothing stops it", .timeLimit(.minutes(1)), arguments: RestoreStop.allCases)
   func after(stop: RestoreStop) async throws {
-    let (coach, daemon, call, frozen) = try await restoring(.commit)
+    let (coach, daemon, call, frozen, _) = try await restoring(.commit)
     try stop.ask(daemon)
     frozen.letGo()
     let answer = await call.answer()
