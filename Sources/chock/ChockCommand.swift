@@ -19,6 +19,7 @@ struct ChockCommand: AsyncParsableCommand {
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, UpdateCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
       RestoreCommand.self, RecoverCommand.self, LintCommand.self,
+      SchemaCommand.self, DiffCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])

@@ -161,19 +161,23 @@ struct FingerprintCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      let settings = session.config.settings
-      var path = file ?? settings.databasePath
-      if let file, !file.contains("/"), FileSystem.target(file) == nil {
-        path = try SnapshotStore(
-          stateFolder: settings.stateDirectory, chockVersion: Chock.version
-        ).find(file).path
-      }
-      let fingerprint = try Fingerprint(try Database.open(path))
+      let fingerprint = try Fingerprint(try Database.open(try session.databaseFile(file)))
       try session.output.result(
         fingerprint,
         fingerprint.tables.map { "\($0.digest)  \($0.name)  (\($0.rows) rows)" }
           + ["\(fingerprint.total)  all tables and the schema"])
       return 0
     }
+  }
+}
+
+extension Session {
+  /// The file that a person means: one that is there, else a snapshot by its id; nil: the database.
+  func databaseFile(_ name: String?) throws(Failure) -> String {
+    guard let name else { return config.settings.databasePath }
+    guard !name.contains("/"), FileSystem.target(name) == nil else { return name }
+    return try SnapshotStore(
+      stateFolder: config.settings.stateDirectory, chockVersion: Chock.version
+    ).find(name).path
   }
 }

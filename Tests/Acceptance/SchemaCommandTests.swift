@@ -1,0 +1,41 @@
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("The schema is shown, and what nobody migrated is found")
+struct SchemaCommandTests {
+  @Test("A dump is stable, and makes the same schema", .timeLimit(.minutes(1)))
+  func dump() async throws {
+    let coach = try Sample.coach()
+    _ = try await coach.run("update", "--offline")
+    let live = try await coach.run("schema")
+    #expect(live.code == 0)
+    #expect(live.output == (try await coach.run("schema", "--at", "2")).output)
+    #expect(live.output.contains("CREATE INDEX item_by_size"))
+    #expect(!live.output.contains("chock_migrations"))
+    try SampleDatabase.make(coach.folder("again.db"), live.output)
+    let again = try await coach.run("schema", coach.folder("again.db"))
+    #expect(again.output == live.output)
+  }
+
+  @Test("What is missing, extra or changed is named, in a snapshot too", .timeLimit(.minutes(1)))
+  func diff() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    let same = try await coach.run("diff")
+    #expect(same.code == 0, "\(same)")
+    #expect(try await coach.run("diff", try #require(updated.snapshotId)).code == 0)
+    try SampleDatabase.change(
+      coach.database,
+      """
+      DROP INDEX item_by_size; CREATE TABLE extra (a); ALTER TABLE note ADD COLUMN colour TEXT;
+      """)
+    let answer = try await coach.run("diff")
+    #expect(answer.code == 65)
+    for words in ["missing index item_by_size", "extra table extra", "changed table note", "  + "] {
+      #expect(answer.output.contains(words), "\(answer)")
+    }
+  }
+}
