@@ -21,16 +21,12 @@ public struct Schema: Sendable, Equatable, Codable {
     public var table: String
     public var sql: String
 
-    /// In bytes: to Swift two spellings of one accent are the same.
     fileprivate struct Key: Hashable {
       var kind: Kind
-      var name: [UInt8]
+      var name: TableKey
     }
 
-    /// SQLite does not tell names apart that differ in the case of ASCII letters.
-    fileprivate var key: Key {
-      Key(kind: kind, name: Array(SQLName.lowered(name).utf8))
-    }
+    fileprivate var key: Key { Key(kind: kind, name: TableKey(name)) }
 
     /// The statement as SQLite understands it: blanks, comments, quotes around names and the case of names and
     /// keywords do not count.

@@ -13,9 +13,6 @@ struct HeaderValue {
     }
   }
 
-  /// What is left, for messages.
-  var remainder: String { rest.trimmed() }
-
   /// Takes `text` when it is next; a word only as a whole.
   mutating func take(_ text: String) -> Bool {
     skipBlanks()

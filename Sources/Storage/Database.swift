@@ -249,6 +249,23 @@ public enum Database {
     return names
   }
 
+  /// The full-text indexes that keep no rows of their own: those of another table's rows, and those without
+  /// content (<https://sqlite.org/fts5.html#external_content_and_contentless_tables>).
+  static func fullTextIndexes(_ connection: Connection) throws(SQLiteError) -> [String] {
+    let index = try connection.prepare(
+      """
+      SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%using%fts_%'
+        AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 || '_content')
+      """)
+    var names: [String] = []
+    for name in try tables(connection, type: "virtual") {
+      try index.bind(name, at: 1)
+      if try index.step() { names.append(name) }
+      index.reset()
+    }
+    return names
+  }
+
   /// How many rows a table has.
   static func count(_ table: String, _ connection: Connection) throws(SQLiteError) -> Int64 {
     try connection.integer("SELECT count(*) FROM main.\(quoted(table))") ?? 0

@@ -76,9 +76,10 @@ public struct Fingerprint: Codable, Sendable, Equatable {
   static func columns(
     of table: String, _ connection: Connection
   ) throws(SQLiteError) -> [String] {
-    // What a virtual generated column says follows from the others; computing it may fail.
+    // Not 1, a hidden column of a virtual table, nor 2, a virtual generated one: it follows from the others,
+    // and computing it may fail.
     let columns = try connection.prepare(
-      "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 2 ORDER BY cid")
+      "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden NOT IN (1, 2) ORDER BY cid")
     try columns.bind(table, at: 1)
     var names: [String] = []
     while try columns.step() { names.append(columns.text(0) ?? "") }

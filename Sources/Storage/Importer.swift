@@ -120,15 +120,17 @@ public struct Importer {
   /// An index without a copy of the rows did not see them, with the triggers off.
   private func rebuildIndexes() throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
-      let list = try connection.prepare(
+      // One without content cannot be made from anything.
+      let isEmpty = try connection.prepare(
         """
-        SELECT name FROM sqlite_schema AS f WHERE sql LIKE '%using%fts_%'
-          AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = f.name || '_content')
-          AND replace(replace(replace(sql, ' ', ''), '"', ''''), '`', '''') NOT LIKE '%content=''''%'
+        SELECT replace(replace(replace(sql, ' ', ''), '"', ''''), '`', '''') LIKE '%content=''''%'
+        FROM sqlite_schema WHERE name = ?1
         """)
-      var names: [String] = []
-      while try list.step() { names.append(list.text(0) ?? "") }
-      for name in names {
+      for name in try Database.fullTextIndexes(connection) {
+        try isEmpty.bind(name, at: 1)
+        let cannot = try isEmpty.step() && isEmpty.integer(0) != 0
+        isEmpty.reset()
+        guard !cannot else { continue }
         let quoted = Database.quoted(name)
         try connection.execute("INSERT INTO main.\(quoted) (\(quoted)) VALUES ('rebuild')")
       }

@@ -56,19 +56,9 @@ struct Losses {
   /// Ordinary tables, and virtual ones that keep rows of their own.
   private func tables(_ connection: Connection) throws(Failure) -> [String] {
     try catching(connection) { () throws(SQLiteError) in
-      // A full-text index of another table's rows has no rows of its own.
-      let index = try connection.prepare(
-        """
-        SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%using%fts_%'
-          AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 || '_content')
-        """)
-      var found = try Database.tables(connection)
-      for name in try Database.tables(connection, type: "virtual") {
-        try index.bind(name, at: 1)
-        if try !index.step() { found.append(name) }
-        index.reset()
-      }
-      return found
+      let indexes = Set(try Database.fullTextIndexes(connection))
+      let virtual = try Database.tables(connection, type: "virtual")
+      return try Database.tables(connection) + virtual.filter { !indexes.contains($0) }
     }
   }
 
@@ -99,8 +89,9 @@ struct Losses {
     let gone = all.filter { !there.contains(TableKey($0)) }
     guard !gone.isEmpty else { return [] }
     let filter = gone.map { "\(Database.quoted($0)) IS NOT (\(defaults[$0] ?? "NULL"))" }
-    let key = try self.key(of: table, before) ?? []
-    let columns = key.isEmpty ? all : key + gone.filter { !key.contains($0) }
+    // Without a primary key a row is known by what stays of it.
+    let key = try self.key(of: table, before) ?? all.filter { !gone.contains($0) }
+    let columns = key + gone.filter { !key.contains($0) }
     let rows = try write(
       "SELECT \(list(columns)) FROM main.\(Database.quoted(table)) WHERE \(filter.joined(separator: " OR "))",
       to: export, table, columns, key: key, isWhole: false)

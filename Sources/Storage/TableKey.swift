@@ -1,3 +1,5 @@
+import Migrations
+
 /// The name of a table as SQLite compares it: without regard to the case of ASCII letters, and byte
 /// by byte otherwise. Swift's strings would take `É` and `é`, or two spellings of one accent, for the
 /// same name; to SQLite they are two tables.
@@ -5,7 +7,7 @@ public struct TableKey: Hashable, Comparable, Sendable {
   let bytes: [UInt8]
 
   public init(_ name: String) {
-    bytes = name.utf8.map { (0x41...0x5a).contains($0) ? $0 | 0x20 : $0 }
+    bytes = Array(SQLName.lowered(name).utf8)
   }
 
   static let ledger = TableKey(LedgerTable.name)
