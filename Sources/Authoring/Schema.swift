@@ -21,6 +21,9 @@ public struct Schema: Sendable, Equatable, Codable {
     public var table: String
     public var sql: String
 
+    /// A virtual table, whose rows its module keeps.
+    var isVirtual: Bool { sql.hasPrefix("CREATE VIRTUAL") }
+
     fileprivate struct Key: Hashable {
       var kind: Kind
       var name: TableKey

@@ -42,6 +42,9 @@ public struct Ledger: Sendable, Hashable {
   /// The run that has committed a part of its plan, and neither the rest nor the way back.
   public var begun: String?
 
+  /// The database holds nothing at all: neither a table nor a ledger.
+  public var isBlank = false
+
   /// The runs that have imported what a rollback had exported.
   public var imports: Set<String>
 
@@ -53,6 +56,13 @@ public struct Ledger: Sendable, Hashable {
     let rows = entries.filter { $0.version != .zero }.sorted { $0.version < $1.version }
     self.entries = rows.filter { $0.kind != .rolledBack }
     rolledBack = rows.filter { $0.kind == .rolledBack }
+  }
+
+  /// Of a database that is still to be made.
+  public static var blank: Ledger {
+    var ledger = Ledger(entries: [])
+    ledger.isBlank = true
+    return ledger
   }
 
   /// The versions in effect, sorted.

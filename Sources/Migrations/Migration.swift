@@ -51,6 +51,10 @@ public struct Migration: Hashable, Sendable {
   /// The SHA-256 of the text in lowercase hexadecimal; line ends count as LF, a byte order mark
   /// does not count.
   public var checksum: String
+  /// The files for which it stands on a new database, oldest first; only of a baseline file.
+  public internal(set) var squashed: [Migration] = []
+  /// Their digest, as a baseline file gives it.
+  var squashes: String?
   /// Its `-- lint:` comments; they mean nothing to a run.
   public var lintNotes: [LintNote]
 
@@ -127,6 +131,7 @@ public struct Migration: Hashable, Sendable {
     let isForeign = isForeign || marks.tool != nil
     var headers = try MigrationHeaders(upTop, in: source, isForeign: isForeign)
     if !marks.upIsTransaction { headers.runsInTransaction = false }
+    try headers.checkSquashes(isBaseline: parsedName.isBaseline, in: source)
     let migration = Migration(parsedName, source, headers, found, upNotes)
     guard let down = found[.down] else { return (migration, nil) }
     var downHeaders = try MigrationHeaders(downTop, in: source, isForeign: isForeign)
@@ -156,6 +161,7 @@ public struct Migration: Hashable, Sendable {
     restart = headers.restart
     purpose = headers.purpose
     inputs = headers.inputs
+    squashes = headers.squashes
     enforcesForeignKeys = headers.enforcesForeignKeys
     runsInTransaction = headers.runsInTransaction
     preflight = found[.preflight] ?? []

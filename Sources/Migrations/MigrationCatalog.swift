@@ -8,6 +8,9 @@ public struct MigrationCatalog: Sendable {
   public var migrations: [Migration]
   /// The rollback files, by the version that they take back.
   public var rollbacks: [SchemaVersion: Migration]
+  /// The baseline files, sorted by version: a new database gets the newest that fits in place of all files up to
+  /// it.
+  public var baselines: [Migration] = []
 
   /// The newest version that the files hold; `.zero` only for a catalog that was made from an empty
   /// list.
@@ -19,8 +22,10 @@ public struct MigrationCatalog: Sendable {
   /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when
   /// it or a file cannot be read, `.migrationFile` and `.migrationOrder` for what is wrong in the
   /// files.
-  public init(directory: String) throws(Failure) {
-    let (catalog, problems) = try Self.read(directory: directory)
+  ///
+  /// - Parameter hasBaselines: false to leave out the baseline files, be they right or wrong.
+  public init(directory: String, hasBaselines: Bool = true) throws(Failure) {
+    let (catalog, problems) = try Self.read(directory: directory, hasBaselines: hasBaselines)
     if let first = problems.first { throw first }
     self = catalog
   }
@@ -31,7 +36,7 @@ public struct MigrationCatalog: Sendable {
   /// Throws `.migrationsMissing` when there is no such folder or nothing in it, `.inputOutput` when it
   /// cannot be read.
   public static func read(
-    directory: String
+    directory: String, hasBaselines: Bool = true
   ) throws(Failure) -> (catalog: MigrationCatalog, problems: [Failure]) {
     var problems: [Failure] = []
     var migrations: [Migration] = []
@@ -41,14 +46,16 @@ public struct MigrationCatalog: Sendable {
     }
     for fileName in try fileNames(in: directory) {
       do throws(Failure) {
-        names.append((fileName, try MigrationFileName(fileName, path: path(fileName))))
+        let name = try MigrationFileName(fileName, path: path(fileName))
+        if hasBaselines || !name.isBaseline { names.append((fileName, name)) }
       } catch {
         problems.append(error)
       }
     }
     // A file with .up.sql is another tool's, and so is what takes it back.
     let foreign = Set(names.filter(\.name.isUp).map(\.name.stem))
-    let own = names.filter { !$0.name.isRollback }
+    let own = names.filter { !$0.name.isRollback && !$0.name.isBaseline }
+    var baselines: [Migration] = []
     let stems = Set(own.map(\.name.stem))
     var rollbacks: [String: Migration] = [:]
     for (fileName, name) in names {
@@ -57,6 +64,10 @@ public struct MigrationCatalog: Sendable {
         let (migration, down) = try Migration.read(
           fileName: fileName, path: path, text: text(of: fileName, at: path),
           isForeign: foreign.contains(name.stem))
+        if name.isBaseline {
+          baselines.append(migration)
+          continue
+        }
         if !name.isRollback { migrations.append(migration) }
         guard let rollback = name.isRollback ? migration : down else { continue }
         guard stems.contains(name.stem) else {
@@ -90,6 +101,11 @@ public struct MigrationCatalog: Sendable {
     problems += catalog.problems(unread: Set(own.map(\.name.version)))
     var seen: Set<SchemaVersion> = []
     catalog.migrations.removeAll { !seen.insert($0.version).inserted }
+    if problems.isEmpty {
+      for baseline in baselines {
+        do throws(Failure) { try catalog.add(baseline: baseline) } catch { problems.append(error) }
+      }
+    }
     return (catalog, problems)
   }
 
@@ -148,6 +164,42 @@ public struct MigrationCatalog: Sendable {
     return problems
   }
 
+  /// Takes in a file that stands for all files up to its version.
+  ///
+  /// Throws `.migrationFile` when it was made of other files than these.
+  public mutating func add(baseline: Migration) throws(Failure) {
+    var baseline = baseline
+    baseline.squashed = migrations.filter { $0.version <= baseline.version }
+    let howToClear =
+      "Make it anew (`chock squash --to \(baseline.version)`), or remove it; the other files do without it."
+    // What later files expect is counted from before the first one.
+    baseline.expectations = baseline.squashed.flatMap(\.expectations)
+    guard baseline.squashed.last?.version == baseline.version else {
+      throw Failure(
+        .migrationFile,
+        "\(baseline.fileName) stands for version \(baseline.version), which no file has.",
+        file: baseline.path, howToClear: howToClear)
+    }
+    guard Self.digest(of: baseline.squashed) == baseline.squashes else {
+      throw Failure(
+        .migrationFile,
+        "A file up to version \(baseline.version) is another one than when \(baseline.fileName) was made.",
+        file: baseline.path, howToClear: howToClear)
+    }
+    if let other = baselines.first(where: { $0.version == baseline.version }) {
+      throw Failure(
+        .migrationFile, "\(other.fileName) and \(baseline.fileName) stand for the same version.",
+        file: baseline.path, howToClear: "Keep one of them.")
+    }
+    baselines.append(baseline)
+    baselines.sort { $0.version < $1.version }
+  }
+
+  /// The SHA-256 over the versions and checksums of files, which a baseline file gives in its Squashes header.
+  public static func digest(of files: [Migration]) -> String {
+    sha256(Array(files.map { "\($0.version) \($0.checksum)\n" }.joined().utf8))
+  }
+
   /// The files up to a version, that one included; none for 0.
   ///
   /// Throws `.notFound` for a version that no file has.
@@ -161,6 +213,20 @@ public struct MigrationCatalog: Sendable {
       )
     }
     return files
+  }
+
+  /// What stands before the name in the newest file's name (`0004_`, `V4__`); nil in an empty folder.
+  ///
+  /// The files themselves are not read: the newest one may be half written.
+  ///
+  /// Throws `.migrationsMissing` when there is no such folder, `.migrationFile` for a name that fits nothing.
+  public static func newestPrefix(in directory: String) throws(Failure) -> String? {
+    var newest: MigrationFileName?
+    for fileName in try fileNames(in: directory) {
+      let name = try MigrationFileName(fileName, path: directory + "/" + fileName)
+      if name.version > newest?.version ?? .zero { newest = name }
+    }
+    return newest.map { String($0.stem.dropLast($0.name.count)) }
   }
 
   private static func fileNames(in directory: String) throws(Failure) -> [String] {

@@ -11,6 +11,8 @@ struct MigrationFileName {
   /// `U`; a rollback and its migration share it.
   var stem: String
   var isRollback: Bool
+  /// True for `.baseline.sql`: what all files up to this version make.
+  var isBaseline: Bool
   /// True for `.up.sql`, which only other tools' migrations have.
   var isUp: Bool
   /// True for `V1__x.sql` and `U1__x.sql`.
@@ -26,13 +28,16 @@ struct MigrationFileName {
     var stem = String(fileName.dropLast(".sql".count))
     isUp = stem.hasSuffix(".up")
     isRollback = false
+    isBaseline = stem.hasSuffix(".baseline")
+    if isBaseline { stem.removeLast(".baseline".count) }
     if isUp { stem.removeLast(".up".count) }
-    for suffix in [".rollback", "_rollback", ".down"] where !isUp && stem.hasSuffix(suffix) {
+    for suffix in [".rollback", "_rollback", ".down"]
+    where !isUp && !isBaseline && stem.hasSuffix(suffix) {
       stem.removeLast(suffix.count)
       isRollback = true
       break
     }
-    if stem.hasPrefix("U"), !isUp, !isRollback {
+    if stem.hasPrefix("U"), !isUp, !isRollback, !isBaseline {
       stem = "V" + stem.dropFirst()
       isRollback = true
     }

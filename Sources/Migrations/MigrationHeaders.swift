@@ -3,6 +3,7 @@ struct MigrationHeaders {
   static let known = [
     "Description", "Phase", "Purpose", "Requires", "Estimated-Time", "Timeout", "Transaction",
     "Foreign-Keys", "Destructive", "Technician", "Restart", "Input", "Expect",
+    "Squashes",
   ]
   /// Those that may be given more than once.
   private static let repeatable: Set = ["Expect", "Input"]
@@ -21,6 +22,7 @@ struct MigrationHeaders {
   var inputs: [MigrationInput] = []
   var enforcesForeignKeys = false
   var runsInTransaction = true
+  var squashes: String?
   private var seen: Set<String> = []
 
   /// Takes in the comment lines of the top.
@@ -121,12 +123,23 @@ struct MigrationHeaders {
         throw misfit("Write none, or remove the line for the usual way: one transaction.")
       }
       runsInTransaction = false
+    case "Squashes": squashes = value
     default:  // Foreign-Keys
       guard value == "enforced" else {
         throw misfit("Write enforced, or remove the line for the usual way: off, compared after.")
       }
       enforcesForeignKeys = true
     }
+  }
+
+  /// - Throws: `.migrationFile` for a baseline that does not say what it stands for, or another file that does.
+  func checkSquashes(isBaseline: Bool, in source: MigrationSource) throws(Failure) {
+    guard isBaseline != (squashes != nil) else { return }
+    throw source.failure(
+      isBaseline
+        ? "\(source.fileName) is a baseline file, and has no Squashes header."
+        : "Only a baseline file (.baseline.sql) has a Squashes header.",
+      line: 1, howToClear: "Let chock write it: `chock squash --to VERSION`.")
   }
 
   /// A name with a type behind its last dot: systemd.unit(5).

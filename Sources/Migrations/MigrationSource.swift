@@ -64,7 +64,7 @@ struct MigrationSource {
 }
 
 /// The SHA-256 of the bytes in lowercase hexadecimal, as `sha256sum` prints it.
-func sha256(_ bytes: [UInt8]) -> String {
+public func sha256(_ bytes: [UInt8]) -> String {
   let digits = Array("0123456789abcdef".utf8)
   return String(
     decoding: SHA256.hash(data: bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },

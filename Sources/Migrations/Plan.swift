@@ -92,7 +92,7 @@ public struct Plan: Sendable, Hashable {
   private static func effect(
     _ direction: Direction, of steps: [Migration], on before: [SchemaVersion]
   ) -> [SchemaVersion] {
-    let versions = Set(steps.map(\.version))
+    let versions = Set(steps.flatMap { [$0.version] + $0.squashed.map(\.version) })
     return direction == .update
       ? versions.union(before).sorted() : before.filter { !versions.contains($0) }
   }
@@ -145,6 +145,13 @@ public struct Plan: Sendable, Hashable {
     let rolledBack = Set(ledger.rolledBack.map(\.version))
     let goal = target ?? catalog.latest
     try check(goal, in: catalog, current: current)
+    if ledger.isBlank, let baseline = catalog.baselines.last(where: { $0.version <= goal }) {
+      return (
+        [baseline]
+          + catalog.migrations.filter { baseline.version < $0.version && $0.version <= goal },
+        []
+      )
+    }
     var steps: [Migration] = []
     var skipped: [Migration] = []
     for migration in catalog.migrations
@@ -273,7 +280,7 @@ public struct Plan: Sendable, Hashable {
             + "is \(file.checksum).",
           file: file.path,
           howToClear:
-            "Put the file back as it was applied, and write the change as a new migration."
+            "Put the file back as it was applied, and write the change as a new migration. If both do the same, `chock repair` accepts the file."
         )
       }
     }

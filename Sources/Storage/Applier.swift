@@ -137,15 +137,23 @@ struct Applier {
     return result
   }
 
-  /// Writes the ledger row of a step.
-  func note(_ migration: Migration, of plan: Plan, seconds: Double) throws(Failure) {
+  /// Writes the ledger row of a step; of a baseline one for each file that it stands for.
+  func note(_ step: Migration, of plan: Plan, seconds: Double) throws(Failure) {
+    for migration in step.squashed.isEmpty ? [step] : step.squashed {
+      try note(migration, plan.direction, seconds: seconds)
+    }
+  }
+
+  private func note(
+    _ migration: Migration, _ direction: Plan.Direction, seconds: Double
+  ) throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       try LedgerTable.insert(
         LedgerEntry(
           version: migration.version, name: migration.name, checksum: migration.checksum,
           appliedAt: Timestamp.now(), durationMs: Int64(seconds * 1000), run: order.run,
           chockVersion: order.chockVersion,
-          kind: plan.direction == .update ? .applied : .rolledBack), connection)
+          kind: direction == .update ? .applied : .rolledBack), connection)
     }
   }
 

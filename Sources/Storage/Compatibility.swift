@@ -1,6 +1,9 @@
+public import Migrations
+public import SQLite
+
 extension Shape {
   /// What an application that was written for the older schema cannot do any more.
-  public struct Break: Sendable, Equatable, Comparable {
+  public struct Break: Sendable, Hashable, Comparable {
     /// In the older schema.
     public var table: String
     /// Nil when it is about the whole table.
@@ -50,5 +53,72 @@ extension Shape {
       }
     }
     return breaks.sorted()
+  }
+}
+
+extension Plan {
+  /// What each step breaks for an application that goes on with the statements of the schema before the plan.
+  ///
+  /// The statements that change the schema are run on a copy of it in memory, without rows.
+  ///
+  /// - Returns: one for each step; nil where it cannot be told without running the rest, and behind it.
+  public func breaks(in connection: Connection) -> [[Shape.Break]?] {
+    var breaks: [[Shape.Break]?] = []
+    do {
+      let copy = try Connection(path: ":memory:", mode: .create)
+      for sql in try Self.schema(of: connection) { try copy.execute(sql) }
+      let deadline = ContinuousClock.now + .seconds(1)
+      copy.interrupt { .now > deadline }
+      let before = try Shape(copy)
+      var last = before
+      var known: Set<Shape.Break> = []
+      for step in steps {
+        for section in step.migrate { try Self.changeSchema(section, copy) }
+        last = try Shape(copy, since: last)
+        let found = before.breaks(in: last).filter { known.insert($0).inserted }
+        breaks.append(found)
+      }
+    } catch {
+      // Also a plan that will fail: the rehearsal says why.
+      breaks += Array(repeating: nil, count: steps.count - breaks.count)
+    }
+    return breaks
+  }
+
+  /// The CREATE statements, in an order in which they can be run.
+  private static func schema(of connection: Connection) throws(SQLiteError) -> [String] {
+    let list = try connection.prepare(
+      """
+      SELECT sql FROM main.sqlite_schema
+      WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+        AND name NOT IN (SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow')
+      ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'view' THEN 1 WHEN 'index' THEN 2 ELSE 3 END, rowid
+      """)
+    var statements: [String] = []
+    while try list.step() { statements.append(list.text(0) ?? "") }
+    return statements
+  }
+
+  /// Runs what creates, alters and drops; reads the rest only.
+  private static func changeSchema(
+    _ section: SQLSection, _ connection: Connection
+  ) throws(SQLiteError) {
+    var script = Script(section.text)
+    var isChange = false
+    connection.authorize { request in
+      switch request.action {
+      case .createTable, .dropTable, .alterTable, .createView, .dropView, .createVirtualTable,
+        .dropVirtualTable, .createIndex, .dropIndex, .createTrigger, .dropTrigger:
+        isChange = true
+      case .attach, .detach: return false
+      default: break
+      }
+      return true
+    }
+    defer { connection.authorize(nil) }
+    while let statement = try connection.prepareNext(&script) {
+      if isChange { try statement.run() }
+      isChange = false
+    }
   }
 }

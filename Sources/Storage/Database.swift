@@ -251,7 +251,7 @@ public enum Database {
 
   /// The full-text indexes that keep no rows of their own: those of another table's rows, and those without
   /// content (<https://sqlite.org/fts5.html#external_content_and_contentless_tables>).
-  static func fullTextIndexes(_ connection: Connection) throws(SQLiteError) -> [String] {
+  public static func fullTextIndexes(_ connection: Connection) throws(SQLiteError) -> [String] {
     let index = try connection.prepare(
       """
       SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%using%fts_%'

@@ -24,8 +24,8 @@ public struct Fingerprint: Codable, Sendable, Equatable {
     /// Of the CREATE statements of the table, its indexes and its triggers.
     public var schemaDigest: String
 
-    /// Reads every row of one table.
-    init(_ name: String, _ connection: Connection) throws(SQLiteError) {
+    /// Reads every row of one table, a virtual one too.
+    public init(_ name: String, _ connection: Connection) throws(SQLiteError) {
       self.name = name
       (rows, digest) = try Fingerprint.content(name, connection)
       schemaDigest = try Fingerprint.schemaDigest(name, connection)

@@ -25,7 +25,7 @@ public enum LedgerTable {
     try Database.catching(connection.fileName) { () throws(SQLiteError) -> Ledger? in
       guard try exists(connection) else {
         let isBlank = try connection.integer("SELECT count(*) FROM main.sqlite_schema") == 0
-        return isBlank ? Ledger(entries: []) : nil
+        return isBlank ? .blank : nil
       }
       let statement = try connection.prepare(
         """
@@ -92,6 +92,48 @@ public enum LedgerTable {
   /// Makes the table where there is none.
   public static func create(_ connection: Connection) throws(SQLiteError) {
     try connection.execute(definition)
+  }
+
+  /// Takes files as they are now for those that were applied.
+  ///
+  /// - Parameter recording: called before the commit.
+  /// - Throws: `.planChanged` when the ledger says something else by now; nothing is changed then.
+  public static func replaceChecksums(
+    _ changes: [(version: SchemaVersion, before: String, now: String)], in path: String,
+    recording: () throws(Failure) -> Void
+  ) throws(Failure) {
+    guard !changes.isEmpty else { return try recording() }
+    let connection = try Database.openForWriting(path)
+    try Database.catching(path) { () throws(SQLiteError) in
+      try connection.execute("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE")
+    }
+    do throws(Failure) {
+      for change in changes {
+        let isThere = try Database.catching(path) { () throws(SQLiteError) in
+          let statement = try connection.prepare(
+            """
+            UPDATE main.chock_migrations SET checksum = ?3 WHERE version = ?1 AND checksum = ?2
+            RETURNING 1
+            """)
+          try statement.bind(change.version.description, at: 1)
+          try statement.bind(change.before, at: 2)
+          try statement.bind(change.now, at: 3)
+          var isThere = false
+          while try statement.step() { isThere = true }
+          return isThere
+        }
+        guard isThere else {
+          throw Failure(
+            .planChanged, "The ledger has changed since; nothing was accepted.", file: path,
+            howToClear: "Look again: `chock repair`.")
+        }
+      }
+      try recording()
+      try Database.catching(path) { () throws(SQLiteError) in try connection.execute("COMMIT") }
+    } catch {
+      try? connection.execute("ROLLBACK")
+      throw error
+    }
   }
 
   static func insert(_ entry: LedgerEntry, _ connection: Connection) throws(SQLiteError) {

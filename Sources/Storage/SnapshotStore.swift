@@ -327,6 +327,21 @@ public struct SnapshotStore: Sendable {
   }
 }
 
+extension Database {
+  /// Copies a database as it is now into another connection.
+  public static func copy(_ path: String, into copy: Connection) throws(Failure) {
+    try Database.copy(try open(path), into: copy)
+  }
+
+  /// The same, for a database that is open.
+  public static func copy(_ source: Connection, into copy: Connection) throws(Failure) {
+    let path = source.fileName
+    try backUp(
+      from: source, to: copy, source: path, destination: "a copy of \(path)", stop: StopSignal()
+    ) { _, _ in }
+  }
+}
+
 /// Copies all pages in steps small enough to stop in between.
 ///
 /// - Throws: the stop that was requested, or what went wrong with either file.

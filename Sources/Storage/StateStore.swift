@@ -57,6 +57,21 @@ public struct StateStore: Sendable {
       ) STRICT;
       """
     ),
+    (
+      "0003_audit.sql",
+      """
+      -- Description: Who accepted what, and why
+      CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        document TEXT NOT NULL CHECK (json_valid(document)),
+        chain TEXT NOT NULL
+      ) STRICT;
+      CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+      BEGIN SELECT RAISE(ABORT, 'the audit is only written to'); END;
+      CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+      BEGIN SELECT RAISE(ABORT, 'the audit is only written to'); END;
+      """
+    ),
   ]
 
   /// Writes how a run stands; the same run again replaces it.
@@ -122,6 +137,47 @@ public struct StateStore: Sendable {
       return try statement.step() ? statement.text(0) : nil
     }
     return text.flatMap { try? JSON.decode(IntegrityCheck.self, from: Array($0.utf8)) }
+  }
+
+  // MARK: Audit
+
+  /// Adds an entry, chained to the one before it.
+  public func append(_ entry: AuditEntry) throws(Failure) {
+    let document = try JSON.text(entry)
+    let connection = try open()
+    try Database.catching(path) { () throws(SQLiteError) in
+      try connection.execute("BEGIN IMMEDIATE")
+      let last = try connection.text("SELECT chain FROM audit ORDER BY id DESC LIMIT 1")
+      let statement = try connection.prepare("INSERT INTO audit (document, chain) VALUES (?1, ?2)")
+      try statement.bind(document, at: 1)
+      try statement.bind(AuditEntry.chain(document, behind: last), at: 2)
+      try statement.run()
+      try connection.execute("COMMIT")
+    }
+  }
+
+  /// The entries, oldest first, and whether each one is still chained to the one before it.
+  public func audit() throws(Failure) -> (entries: [AuditEntry], isWhole: Bool) {
+    guard FileSystem.facts(path) != nil else { return ([], true) }
+    let rows = try asking { connection throws(SQLiteError) in
+      let statement = try connection.prepare("SELECT document, chain FROM audit ORDER BY id")
+      var rows: [(document: String, chain: String)] = []
+      while try statement.step() { rows.append((statement.text(0) ?? "", statement.text(1) ?? "")) }
+      return rows
+    }
+    var entries: [AuditEntry] = []
+    var isWhole = true
+    var last: String?
+    for row in rows {
+      if AuditEntry.chain(row.document, behind: last) != row.chain { isWhole = false }
+      last = row.chain
+      guard let entry = try? JSON.decode(AuditEntry.self, from: Array(row.document.utf8)) else {
+        isWhole = false
+        continue
+      }
+      entries.append(entry)
+    }
+    return (entries, isWhole)
   }
 
   /// A question only reads. When the file cannot answer it, be it damaged or of an older chock, it is

@@ -156,8 +156,11 @@ public struct PlanDocument: Codable, Sendable, Equatable {
     public var needsTechnician: Bool
     /// Units that have to be started again after it.
     public var restart: [String]
+    /// What an application that still runs with the old schema cannot do after it, in words; nil when that is not
+    /// known, as of a rollback.
+    public var incompatibleChanges: [String]?
 
-    public init(_ migration: Migration) {
+    public init(_ migration: Migration, incompatibleChanges: [String]? = nil) {
       version = migration.version.description
       name = migration.name
       description = migration.summary
@@ -168,13 +171,15 @@ public struct PlanDocument: Codable, Sendable, Equatable {
       isDestructive = migration.isDestructive
       needsTechnician = migration.needsTechnician
       restart = migration.restart
+      self.incompatibleChanges = incompatibleChanges
     }
   }
 
   public enum Direction: String, Codable, Sendable { case update, rollback }
 
+  /// - Parameter breaks: what each step breaks, if that is known.
   public init(
-    _ plan: Plan,
+    _ plan: Plan, breaks: [[Shape.Break]?],
     expectedSeconds: Double?, worstCaseSeconds: Double?, databaseBytes: Int64, neededBytes: Int64,
     availableBytes: Int64, timeoutSeconds: Double
   ) {
@@ -182,8 +187,12 @@ public struct PlanDocument: Codable, Sendable, Equatable {
     toVersion = plan.to.description
     hash = plan.hash
     direction = plan.direction == .update ? .update : .rollback
-    migrations = plan.steps.map(PlannedMigration.init)
-    skipped = plan.skipped.map(PlannedMigration.init)
+    migrations = plan.steps.enumerated().map { index, step in
+      PlannedMigration(
+        step,
+        incompatibleChanges: breaks.indices.contains(index) ? breaks[index]?.map(\.message) : nil)
+    }
+    skipped = plan.skipped.map { PlannedMigration($0) }
     inputs = plan.inputs
     self.expectedSeconds = expectedSeconds
     self.worstCaseSeconds = worstCaseSeconds

@@ -231,17 +231,17 @@ public actor Updater {
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
     }
-    return document(plan, state)
-  }
-
-  private func document(_ plan: Plan, _ state: DatabaseState) -> PlanDocument {
+    let breaks =
+      goal.isRollback
+      ? [] : plan.breaks(in: try Database.open(settings.databasePath, busyTimeout: 20))
     let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.
     let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
     let authors = times.count == plan.steps.count && !times.isEmpty ? times.reduce(0, +) : nil
     return PlanDocument(
-      plan, expectedSeconds: estimate?.expected ?? authors, worstCaseSeconds: estimate?.worst,
+      plan, breaks: breaks, expectedSeconds: estimate?.expected ?? authors,
+      worstCaseSeconds: estimate?.worst,
       databaseBytes: state.bytes, neededBytes: settings.estimatedBytes(database: state.bytes),
       availableBytes: (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0,
       timeoutSeconds: Double(settings.migrationTimeoutSeconds))

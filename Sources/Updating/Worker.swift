@@ -1,5 +1,5 @@
 import Dispatch
-import Migrations
+public import Migrations
 import Storage
 
 #if canImport(Glibc)
@@ -70,7 +70,7 @@ public enum Worker {
 }
 
 extension Failure {
-  static var interruptedRun: Failure {
+  public static var interruptedRun: Failure {
     Failure(
       .interrupted, "A run was interrupted and has to be recovered first.",
       howToClear: "`chock recover`, or start the daemon, which does it by itself.")

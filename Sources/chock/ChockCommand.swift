@@ -18,8 +18,9 @@ struct ChockCommand: AsyncParsableCommand {
     subcommands: [
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, UpdateCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
-      RestoreCommand.self, RecoverCommand.self, LintCommand.self,
-      SchemaCommand.self, DiffCommand.self,
+      RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
+      CheckCommand.self, SquashCommand.self, DevCommand.self,
+      SchemaCommand.self, DiffCommand.self, RepairCommand.self, AuditCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])

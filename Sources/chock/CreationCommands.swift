@@ -17,7 +17,7 @@ struct InitCommand: AsyncParsableCommand {
       let settings = session.config.settings
       let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
       let plan = try Plan(
-        catalog: catalog, ledger: Ledger(entries: []), goal: .update(to: to, outOfOrder: false))
+        catalog: catalog, ledger: .blank, goal: .update(to: to, outOfOrder: false))
       let version = try Creation.create(
         settings.databasePath, plan,
         ApplyOrder(

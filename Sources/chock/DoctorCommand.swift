@@ -1,4 +1,5 @@
 import ArgumentParser
+import Authoring
 import Glibc
 import Migrations
 import SQLite
@@ -52,7 +53,8 @@ struct DoctorCommand: AsyncParsableCommand {
       sqlite,
     ]
     findings += database(settings)
-    findings.append(fullCheck(settings))
+    findings += drift(session)
+    findings.append(fullCheck(settings, session.history))
     findings.append(folder("State folder", settings.stateDirectory))
     findings.append(space(settings))
     let users = Openers.programs(of: settings.databasePath)
@@ -139,9 +141,31 @@ struct DoctorCommand: AsyncParsableCommand {
     return findings
   }
 
+  /// Where the schema is not what the migrations make; what is wrong with either of them is found elsewhere.
+  private func drift(_ session: Session) -> [Finding] {
+    let settings = session.config.settings
+    do throws(Failure) {
+      let found = try Drift.find(
+        in: try Database.open(settings.databasePath),
+        try MigrationCatalog(directory: settings.migrationsDirectory))
+      let accepted = try session.history.acceptance(of: found, in: settings.databasePath)
+      let places =
+        "the schema differs from what the migrations make in \(found.count) \(found.count == 1 ? "place" : "places")"
+      return [
+        Finding(
+          subject: "Drift", isGood: accepted == nil ? found.isEmpty : nil,
+          found: found.isEmpty
+            ? "none" : places + (accepted.map { ", accepted: \($0.reason)" } ?? ""),
+          howToClear: found.isEmpty || accepted != nil
+            ? nil : "`chock diff` shows it; `chock repair` accepts it with a reason.")
+      ]
+    } catch {
+      return []
+    }
+  }
+
   /// The last full check, or one made now.
-  private func fullCheck(_ settings: UpdateSettings) -> Finding {
-    let history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+  private func fullCheck(_ settings: UpdateSettings, _ history: StateStore) -> Finding {
     do throws(Failure) {
       if integrity {
         let started = ContinuousClock.now

@@ -57,12 +57,7 @@ struct LintCommand: AsyncParsableCommand {
   private func lines(_ document: LintDocument, _ output: Output) -> [String] {
     guard !document.findings.isEmpty else { return ["Nothing found."] }
     var lines: [String] = []
-    for finding in document.findings {
-      let place = "\(finding.file):\(finding.line)"
-      let rule = output.bold("\(finding.severity.rawValue) \(finding.rule.id)")
-      lines.append("\(place): \(rule): \(finding.message)")
-      lines.append("  Safe: \(finding.safeWay)")
-    }
+    for finding in document.findings { lines += output.lines(finding) }
     lines.append(
       "Errors: \(document.errors), warnings: \(document.warnings). `chock lint --explain ID` says more."
     )
@@ -91,6 +86,15 @@ struct LintCommand: AsyncParsableCommand {
           ]
         })
     return 0
+  }
+}
+
+extension Output {
+  func lines(_ finding: Finding) -> [String] {
+    let rule = bold("\(finding.severity.rawValue) \(finding.rule.id)")
+    return [
+      "\(finding.file):\(finding.line): \(rule): \(finding.message)", "  Safe: \(finding.safeWay)",
+    ]
   }
 }
 

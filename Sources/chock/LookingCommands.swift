@@ -95,6 +95,11 @@ struct PlanCommand: AsyncParsableCommand {
         step.restart.isEmpty ? nil : "restart \(step.restart.joined(separator: ", ")) after it",
       ].compactMap { $0 }
       if !notes.isEmpty { lines.append("     \(notes.joined(separator: "; "))") }
+      let breaks = step.incompatibleChanges ?? []
+      if !breaks.isEmpty {
+        lines.append("     not for an application that still runs with the old schema:")
+        lines += breaks.map { "       \($0)" }
+      }
     }
     lines += plan.skipped.map { "  \($0.version)  left out: it was rolled back (--out-of-order)" }
     lines += plan.inputs.map { input in
@@ -172,6 +177,10 @@ struct FingerprintCommand: AsyncParsableCommand {
 }
 
 extension Session {
+  var history: StateStore {
+    StateStore(stateFolder: config.settings.stateDirectory, chockVersion: Chock.version)
+  }
+
   /// The file that a person means: one that is there, else a snapshot by its id; nil: the database.
   func databaseFile(_ name: String?) throws(Failure) -> String {
     guard let name else { return config.settings.databasePath }

@@ -26,6 +26,9 @@ struct Output: Sendable {
     }
   }
 
+  /// Standard output is kept back where it is no terminal.
+  func flush() { fflush(nil) }
+
   private struct ErrorDocument: Encodable {
     var schema = "chock.ERROR/1"
     var error: Failure

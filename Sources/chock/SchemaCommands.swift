@@ -54,7 +54,7 @@ struct DiffCommand: AsyncParsableCommand {
     commandName: "diff",
     abstract: "Where the schema is not what the applied migrations make.",
     discussion:
-      "Builds that schema in memory. Blanks, comments, quotes around names and their case do not count. 0: no difference; 65: there is one."
+      "Builds that schema in memory. Blanks, comments, quotes around names and their case do not count. 0: no difference, or one that `chock repair` has accepted; 65: there is one."
   )
 
   @OptionGroup var globals: Globals
@@ -64,13 +64,17 @@ struct DiffCommand: AsyncParsableCommand {
     try await globals.session { session throws(Failure) in
       let catalog = try MigrationCatalog(
         directory: session.config.settings.migrationsDirectory)
-      let found = try Drift.find(
-        in: try Database.open(try session.databaseFile(file)), catalog)
-      try session.output.result(
-        DiffOutput(differences: found),
+      let path = try session.databaseFile(file)
+      let found = try Drift.find(in: try Database.open(path), catalog)
+      let accepted = try session.history.acceptance(of: found, in: path)
+      var lines =
         found.isEmpty
-          ? ["The schema is what the applied migrations make."] : found.flatMap(Self.lines))
-      return found.isEmpty ? 0 : 65
+        ? ["The schema is what the applied migrations make."] : found.flatMap(Self.lines)
+      if let accepted {
+        lines.append("Accepted by \(accepted.actor) at \(accepted.at): \(accepted.reason)")
+      }
+      try session.output.result(DiffOutput(differences: found, accepted: accepted), lines)
+      return found.isEmpty || accepted != nil ? 0 : 65
     }
   }
 
@@ -111,5 +115,6 @@ struct DiffCommand: AsyncParsableCommand {
   private struct DiffOutput: Encodable {
     var schema = "chock.DIFF/1"
     var differences: [Schema.Difference]
+    var accepted: AuditEntry?
   }
 }

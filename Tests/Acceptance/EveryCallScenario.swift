@@ -239,13 +239,15 @@ struct State: Sendable, Equatable {
   var version: String?
   var journalMode: String?
   var snapshots: Int
-  /// Of all files but chock's history, which grows with every run, and the snapshots.
+  /// Of all files but chock's history, which grows with every run, and the snapshots. Of the database what its
+  /// pages take: SQLite cuts a file that shrinks only behind the commit, and a kill there leaves it longer.
   var bytes: Int64
 
   /// Opens, writes and closes the database as its application would: SQLite empties its log then, and
   /// deletes the journal of a transaction that had changed nothing yet. Of one that is damaged the bytes
   /// count.
   init(of coach: TestCoach) throws {
+    var pages: Int64?
     do {
       let application = try ConnectedApplication(coach)
       journalMode = try application.connection.text("PRAGMA journal_mode")
@@ -253,6 +255,7 @@ struct State: Sendable, Equatable {
       version = try coach.ledgerVersion()
       // What the database itself says stays as it is.
       try application.connection.execute("PRAGMA user_version = 0")
+      pages = try Database.bytes(application.connection)
     } catch let error as Failure where error.code == .databaseCorrupt {
       // But for the header, which counts commits.
       print = "damaged, \((try FileSystem.read(coach.database) ?? []).dropFirst(100).hashValue)"
@@ -260,7 +263,7 @@ struct State: Sendable, Equatable {
     let files = try coach.files().filter { $1.isRegular && $0 != Shim.counter }
     snapshots = files.count { $0.0.hasPrefix("state/snapshots/") && $0.0.hasSuffix(".sqlite") }
     bytes = files.filter { !$0.0.hasPrefix("state/state.db") && !$0.0.contains("/snapshots/") }
-      .reduce(0) { $0 + $1.1.size }
+      .reduce(0) { $0 + ($1.0 == "coach.db" ? pages ?? $1.1.size : $1.1.size) }
   }
 }
 

@@ -141,11 +141,12 @@ public final class TestCoach: Sendable {
     let outputFile: String
     let errorFile: String
 
+    public var output: String { TestCoach.text(outputFile) }
     public var error: String { TestCoach.text(errorFile) }
 
     public func answer() async -> Answer {
       let end = await process.ended()
-      return Answer(end: end, output: TestCoach.text(outputFile), error: error)
+      return Answer(end: end, output: output, error: error)
     }
   }
 

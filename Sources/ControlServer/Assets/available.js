@@ -149,9 +149,13 @@ function renderStops(from, migrations) {
   const here = { version: from, description: texts.available.now, here: true };
   keyed(
     byId("stops"), [here, ...migrations], (stop) => (stop.here ? "here" : `v${stop.version}`),
-    () => make("li", make("b"), make("p")),
+    () => make("li", make("b"), make("p"), make("small")),
     (node, stop) => {
       attribute(node, "data-here", stop.here ? "true" : null);
+      const breaks = stop.incompatible_changes ?? [];
+      show(node.children[2], breaks.length > 0);
+      text(node.children[2], breaks.length ? texts.available.incompatible : "");
+      attribute(node.children[2], "title", breaks.join(" ") || null);
       text(node.children[0], stop.version);
       text(node.children[1], stop.description || stop.name || texts.available.noDescription);
     });

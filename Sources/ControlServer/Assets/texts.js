@@ -126,6 +126,7 @@ export const texts = {
     does: "What it does",
     now: "Where you are now",
     noDescription: "No description.",
+    incompatible: "An app older than this update cannot go on with it.",
     meanwhile: "Meanwhile",
     consent: (version, seconds) =>
       seconds === null

@@ -1,0 +1,43 @@
+import Migrations
+
+/// That a person decided something which chock cannot judge.
+public struct AuditEntry: Codable, Sendable, Equatable {
+  public enum Action: String, Codable, Sendable {
+    /// An applied file changed, and is taken for what was applied.
+    case acceptChecksum = "accept_checksum"
+    /// The schema is not what the migrations make, and stays so.
+    case acceptDrift = "accept_drift"
+  }
+
+  public var at: String
+  /// Who ("cli:root").
+  public var actor: String
+  public var action: Action
+  public var databasePath: String
+  public var reason: String
+  /// Of the file.
+  public var version: String?
+  /// The checksum that was applied.
+  public var before: String?
+  /// The checksum, or the digest of the differences, that is accepted.
+  public var accepted: String
+
+  public init(
+    _ action: Action, of databasePath: String, accepted: String, reason: String, actor: String,
+    version: String? = nil, before: String? = nil
+  ) {
+    at = Timestamp.now()
+    self.actor = actor
+    self.action = action
+    self.databasePath = databasePath
+    self.reason = reason
+    self.version = version
+    self.before = before
+    self.accepted = accepted
+  }
+
+  /// What makes a later change of an entry, or a missing one, noticed: the SHA-256 over it and the one before.
+  static func chain(_ document: String, behind last: String?) -> String {
+    sha256(Array("\(last ?? "")\n\(document)".utf8))
+  }
+}

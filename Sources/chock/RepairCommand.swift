@@ -1,0 +1,118 @@
+import ArgumentParser
+import Authoring
+import Migrations
+import Storage
+import Updating
+
+struct RepairCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "repair",
+    abstract:
+      "Accepts an applied file that has changed, or a schema that somebody else has changed.",
+    discussion: """
+      Changes neither schema nor rows. The ledger gets the checksum of the file as it is now; who accepted \
+      what, and why, is written into the audit. Without --reason it only shows what there is: 0 nothing, 65 \
+      something.
+      """)
+
+  @OptionGroup var globals: Globals
+  @Option(help: "Why it is right as it is; a person will read it in `chock audit`.")
+  var reason: String?
+  @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+
+  func validate() throws {
+    guard reason.map({ $0.contains { !$0.isWhitespace } }) ?? !yes else {
+      throw ValidationError("Give a --reason.")
+    }
+  }
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let settings = session.config.settings
+      guard let lock = try RunLock(folder: settings.stateDirectory) else {
+        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
+      }
+      defer { withExtendedLifetime(lock) {} }
+      if await session.localUpdater().hasInterruptedRun() { throw Failure.interruptedRun }
+      let found = try Repair(
+        try Database.open(settings.databasePath),
+        try MigrationCatalog(directory: settings.migrationsDirectory), session.history)
+      let lines = Self.lines(found)
+      guard found.isNeeded, let reason else {
+        try session.output.result(found, lines)
+        return found.isNeeded ? 65 : 0
+      }
+      if !yes {
+        for line in lines { session.output.complain(line) }
+        guard session.confirm("Accept this?") else {
+          throw Failure(
+            .consentMissing, "A repair needs a person's yes; nothing was changed.",
+            howToClear: "Add --yes.")
+        }
+      }
+      try found.accept(reason: reason, actor: Session.user, session.history)
+      try session.output.result(found, lines + ["Accepted: \(reason)"])
+      return 0
+    }
+  }
+
+  private static func lines(_ found: Repair) -> [String] {
+    var lines = found.files.flatMap { file in
+      [
+        "\(file.file) changed after it was applied:", "  SHA-256 was \(file.before)",
+        "  SHA-256 is  \(file.now)",
+      ]
+    }
+    if !found.drift.isEmpty {
+      lines.append(
+        "The schema is not what the applied migrations make (`chock diff` shows it in full):")
+      lines += found.drift.map { "  \($0.kind) \($0.object) \($0.name)" }
+    }
+    if let accepted = found.accepted {
+      lines.append("  accepted by \(accepted.actor) at \(accepted.at): \(accepted.reason)")
+    }
+    if !found.isNeeded {
+      lines.append("Nothing to repair.")
+    }
+    return lines
+  }
+}
+
+struct AuditCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "audit",
+    abstract: "Who accepted what, and why; oldest first.",
+    discussion:
+      "Each entry is chained to the one before it. 0, or 65 when one was changed or is missing."
+  )
+
+  @OptionGroup var globals: Globals
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      let (entries, isWhole) = try session.history.audit()
+      try session.output.result(
+        AuditDocument(isWhole: isWhole, entries: entries),
+        entries.isEmpty ? ["Nothing yet."] : entries.map(Self.line))
+      if !isWhole {
+        session.output.complain("chock: Entries of the audit were changed, or are missing.")
+      }
+      return isWhole ? 0 : 65
+    }
+  }
+
+  private static func line(_ entry: AuditEntry) -> String {
+    let what =
+      switch entry.action {
+      case .acceptChecksum: "the changed file of version \(entry.version ?? "?")"
+      case .acceptDrift: "drift of the schema"
+      }
+    return "\(entry.at)  \(entry.actor)  accepted \(what) of \(entry.databasePath): \(entry.reason)"
+  }
+
+  private struct AuditDocument: Encodable {
+    var schema = "chock.AUDIT/1"
+    var isWhole: Bool
+    var entries: [AuditEntry]
+  }
+}
