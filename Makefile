@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
-.PHONY: run test torture acceptance lint format build release bench clean deps
+.PHONY: run test torture acceptance lint format build release bench clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -10,6 +10,14 @@ deps:
 	  echo "Installing libsqlite3-dev, sqlite3, python3 ..."; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -q && $$sudo apt-get install -y -q libsqlite3-dev sqlite3 python3; \
+	fi
+
+# The tools from PyPI get a virtual environment.
+venv:
+	@if ! python3 -c 'import ensurepip' 2>/dev/null; then \
+	  echo "Installing python3-venv ..."; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q python3-venv; \
 	fi
 
 build: deps
@@ -37,12 +45,7 @@ torture: deps
 	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests'
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
-acceptance: deps
-	@if ! python3 -c 'import ensurepip' 2>/dev/null; then \
-	  echo "Installing python3-venv ..."; \
-	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$sudo apt-get update -q && $$sudo apt-get install -y -q python3-venv; \
-	fi
+acceptance: deps venv
 	$(SWIFT) build --product chock
 	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 
@@ -52,8 +55,8 @@ lint:
 format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
 
-bench: release
+bench: release venv
 	Tests/Benchmarks/bench.py $$($(SWIFT) build -c release --show-bin-path)/chock
 
 clean:
-	rm -rf .build $(SAMPLE)
+	rm -rf .build Tests/Benchmarks/GRDBMigrator/.build $(SAMPLE)

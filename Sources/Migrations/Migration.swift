@@ -74,7 +74,7 @@ public struct Migration: Hashable, Sendable {
   /// Throws `.migrationFile` with file and line for a name, header, mark or quote that does not fit
   /// the format.
   public init(fileName: String, path: String, text: String) throws(Failure) {
-    self = try Self.read(fileName: fileName, path: path, text: text).migration
+    self = try Self.read(MigrationFileName(fileName, path: path), path: path, text: text).migration
   }
 
   /// Parses one file, in chock's format or that of another tool.
@@ -83,9 +83,9 @@ public struct Migration: Hashable, Sendable {
   ///   tool's marks.
   /// - Returns: the rollback too, where the file has a down part. Its checksum is that of the file.
   static func read(
-    fileName: String, path: String, text: String, isForeign: Bool = false
+    _ parsedName: MigrationFileName, path: String, text: String, isForeign: Bool = false
   ) throws(Failure) -> (migration: Migration, rollback: Migration?) {
-    let parsedName = try MigrationFileName(fileName, path: path)
+    let fileName = parsedName.fileName
     let source = try MigrationSource(fileName: fileName, path: path, text: text)
     var scanner = ScriptScanner(source)
     var sections = SectionCollector(source)

@@ -40,29 +40,30 @@ public struct MigrationCatalog: Sendable {
   ) throws(Failure) -> (catalog: MigrationCatalog, problems: [Failure]) {
     var problems: [Failure] = []
     var migrations: [Migration] = []
-    var names: [(fileName: String, name: MigrationFileName)] = []
+    var names: [MigrationFileName] = []
     func path(_ fileName: String) -> String {
       directory.hasSuffix("/") ? directory + fileName : directory + "/" + fileName
     }
     for fileName in try fileNames(in: directory) {
       do throws(Failure) {
         let name = try MigrationFileName(fileName, path: path(fileName))
-        if hasBaselines || !name.isBaseline { names.append((fileName, name)) }
+        if hasBaselines || !name.isBaseline { names.append(name) }
       } catch {
         problems.append(error)
       }
     }
     // A file with .up.sql is another tool's, and so is what takes it back.
-    let foreign = Set(names.filter(\.name.isUp).map(\.name.stem))
-    let own = names.filter { !$0.name.isRollback && !$0.name.isBaseline }
+    let foreign = Set(names.filter(\.isUp).map(\.stem))
+    let own = names.filter { !$0.isRollback && !$0.isBaseline }
     var baselines: [Migration] = []
-    let stems = Set(own.map(\.name.stem))
+    lazy var stems = Set(own.map(\.stem))
     var rollbacks: [String: Migration] = [:]
-    for (fileName, name) in names {
+    for name in names {
+      let fileName = name.fileName
       let path = path(fileName)
       do throws(Failure) {
         let (migration, down) = try Migration.read(
-          fileName: fileName, path: path, text: text(of: fileName, at: path),
+          name, path: path, text: text(of: fileName, at: path),
           isForeign: foreign.contains(name.stem))
         if name.isBaseline {
           baselines.append(migration)
@@ -98,9 +99,12 @@ public struct MigrationCatalog: Sendable {
       rollbacks.values.map { ($0.version, $0) }, uniquingKeysWith: { first, _ in first })
     var catalog = MigrationCatalog(
       unchecked: migrations, directory: directory, rollbacks: byVersion)
-    problems += catalog.problems(unread: Set(own.map(\.name.version)))
-    var seen: Set<SchemaVersion> = []
-    catalog.migrations.removeAll { !seen.insert($0.version).inserted }
+    problems += catalog.problems(unread: Set(own.map(\.version)))
+    var last: SchemaVersion?
+    catalog.migrations.removeAll { migration in
+      defer { last = migration.version }
+      return migration.version == last
+    }
     if problems.isEmpty {
       for baseline in baselines {
         do throws(Failure) { try catalog.add(baseline: baseline) } catch { problems.append(error) }
@@ -143,7 +147,7 @@ public struct MigrationCatalog: Sendable {
           "\(one.fileName) and \(other.fileName) have the same version, \(one.version).",
           file: other.path, howToClear: "Give the newer one the next free version."))
     }
-    let versions = unread.union(migrations.map(\.version))
+    lazy var versions = unread.union(migrations.map(\.version))
     for migration in migrations {
       for required in migration.requires {
         let problem: String

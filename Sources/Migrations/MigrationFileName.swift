@@ -5,6 +5,7 @@ struct MigrationFileName {
     + "phase1_004_add_routes.sql; its rollback file ends in .rollback.sql, _rollback.sql or .down.sql, "
     + "or is U4__add_routes.sql"
 
+  var fileName: String
   var version: SchemaVersion
   var name: String
   /// The name without `.sql`, without what marks a rollback or the other way, and with `V` for Flyway's
@@ -20,10 +21,12 @@ struct MigrationFileName {
 
   /// Throws `.migrationFile` for a name that fits none of the accepted forms.
   init(_ fileName: String, path: String) throws(Failure) {
-    let misfit = Failure(
-      .migrationFile, "\(fileName) is not the name of a migration.", file: path,
-      howToClear: "Name it like \(Self.acceptedForms).")
-    guard fileName.hasSuffix(".sql") else { throw misfit }
+    func misfit() -> Failure {
+      Failure(
+        .migrationFile, "\(fileName) is not the name of a migration.", file: path,
+        howToClear: "Name it like \(Self.acceptedForms).")
+    }
+    guard fileName.hasSuffix(".sql") else { throw misfit() }
     try Self.refuse(fileName, path)
     var stem = String(fileName.dropLast(".sql".count))
     isUp = stem.hasSuffix(".up")
@@ -43,13 +46,14 @@ struct MigrationFileName {
     }
     guard let (versionText, name) = Self.split(stem[...]), Self.isGood(name),
       let version = SchemaVersion(String(versionText))
-    else { throw misfit }
+    else { throw misfit() }
     guard version != .zero else {
       throw Failure(
         .migrationFile,
         "\(fileName) has version 0, which stands for a database with none of the files in it.",
         file: path, howToClear: "Number the migrations from 1.")
     }
+    self.fileName = fileName
     self.version = version
     self.name = String(name)
     self.stem = stem
@@ -105,15 +109,22 @@ struct MigrationFileName {
       guard let bar = stem.firstRange(of: "__") else { return nil }
       return (stem[..<bar.lowerBound], stem[bar.upperBound...])
     }
-    let parts = stem.split(separator: "_", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let bar = stem.utf8.firstIndex(of: UInt8(ascii: "_")) else { return nil }
+    let name = stem[stem.utf8.index(after: bar)...]
     // "1_2_x": 1.2 or 1? Refused, since a guess would decide the order.
-    guard parts.count == 2, let word = parts[1].split(separator: "_").first,
-      !word.allSatisfy(\.isNumber)
-    else { return nil }
-    return (parts[0], parts[1])
+    let word = name.drop { $0 == "_" }.prefix { $0 != "_" }
+    guard !word.allSatisfy(\.isNumber) else { return nil }
+    return (stem[..<bar], name)
   }
 
   private static func isGood(_ name: Substring) -> Bool {
+    // Most names are plain; Unicode's tables take long.
+    func isPlain(_ byte: UInt8) -> Bool {
+      byte < 0x80 && byte != UInt8(ascii: "$") && ScriptScanner.isWord(byte)
+    }
+    if let first = name.utf8.first, first != UInt8(ascii: "_"), name.utf8.allSatisfy(isPlain) {
+      return true
+    }
     guard let first = name.first, first.isLetter || first.isNumber else { return false }
     return name.allSatisfy { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "-" }
   }

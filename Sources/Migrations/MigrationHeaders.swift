@@ -45,12 +45,11 @@ struct MigrationHeaders {
     guard let colon = comment.text.firstIndex(of: ":") else { return }
     let key = comment.text[..<colon].trimmed()
     let value = comment.text[comment.text.index(after: colon)...].trimmed()
-    guard let first = key.first, key.allSatisfy({ $0.isLetter || $0 == "-" }) else { return }
     let line = comment.line
-    guard first.isUppercase || Self.known.contains(where: { $0.lowercased() == key.lowercased() })
-    else { return }
-
     guard Self.known.contains(key) else {
+      guard let first = key.first, key.allSatisfy({ $0.isLetter || $0 == "-" }) else { return }
+      guard first.isUppercase || Self.known.contains(where: { $0.lowercased() == key.lowercased() })
+      else { return }
       if isForeign { return }
       throw source.failure(
         "There is no header \(key).\(suggestion(for: key, among: Self.known))", line: line,

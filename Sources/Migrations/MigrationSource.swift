@@ -13,29 +13,32 @@ struct MigrationSource {
   init(fileName: String, path: String, text: String) throws(Failure) {
     self.fileName = fileName
     self.path = path
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(text.utf8.count)
-    var line = 1
-    var afterReturn = false
-    for byte in text.utf8 {
-      switch byte {
-      case 0:
-        throw Failure(
-          .migrationFile, "\(fileName) contains a NUL character.", file: path, line: line,
-          howToClear: "Save the file as plain UTF-8 text.")
-      case UInt8(ascii: "\r"):
-        bytes.append(UInt8(ascii: "\n"))
-        line += 1
-      case UInt8(ascii: "\n") where afterReturn: break
-      case UInt8(ascii: "\n"):
-        bytes.append(byte)
-        line += 1
-      default: bytes.append(byte)
-      }
-      afterReturn = byte == UInt8(ascii: "\r")
+    var bytes = Array(text.utf8)
+    if bytes.contains(UInt8(ascii: "\r")) { bytes = Self.withLineFeeds(bytes) }
+    if let end = bytes.firstIndex(of: 0) {
+      throw Failure(
+        .migrationFile, "\(fileName) contains a NUL character.", file: path,
+        line: 1 + bytes[..<end].count { $0 == UInt8(ascii: "\n") },
+        howToClear: "Save the file as plain UTF-8 text.")
     }
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
     self.bytes = bytes
+  }
+
+  private static func withLineFeeds(_ bytes: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    result.reserveCapacity(bytes.count)
+    var afterReturn = false
+    for byte in bytes {
+      let isReturn = byte == UInt8(ascii: "\r")
+      if isReturn {
+        result.append(UInt8(ascii: "\n"))
+      } else if byte != UInt8(ascii: "\n") || !afterReturn {
+        result.append(byte)
+      }
+      afterReturn = isReturn
+    }
+    return result
   }
 
   func text(_ range: Range<Int>) -> String {
@@ -66,7 +69,10 @@ struct MigrationSource {
 /// The SHA-256 of the bytes in lowercase hexadecimal, as `sha256sum` prints it.
 public func sha256(_ bytes: [UInt8]) -> String {
   let digits = Array("0123456789abcdef".utf8)
-  return String(
-    decoding: SHA256.hash(data: bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
-    as: UTF8.self)
+  var text: [UInt8] = []
+  for byte in SHA256.hash(data: bytes) {
+    text.append(digits[Int(byte >> 4)])
+    text.append(digits[Int(byte & 15)])
+  }
+  return String(decoding: text, as: UTF8.self)
 }

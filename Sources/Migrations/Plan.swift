@@ -261,10 +261,11 @@ public struct Plan: Sendable, Hashable {
   // MARK: Checks
 
   private static func checkApplied(_ catalog: MigrationCatalog, _ ledger: Ledger) throws(Failure) {
-    let files = Dictionary(
-      catalog.migrations.map { ($0.version, $0) }, uniquingKeysWith: { first, _ in first })
+    let files = catalog.migrations
+    let places = Dictionary(
+      zip(files.map(\.version), files.indices), uniquingKeysWith: { first, _ in first })
     for entry in ledger.entries {
-      guard let file = files[entry.version] else {
+      guard let file = places[entry.version].map({ files[$0] }) else {
         throw Failure(
           .migrationOrder,
           "Version \(entry.version) (\(entry.name)) is in the database, but no file in "

@@ -88,7 +88,11 @@ struct ScriptScanner {
     return nil
   }
 
-  private mutating func advance(word: String?) {
+  /// - Parameter range: of the word; nil for what is none.
+  private mutating func advance(word range: Range<Int>?) {
+    // Most words are in plain statements, where they do not matter.
+    if case .plain = statement { return }
+    let word = range.map { source.text($0).lowercased() }
     switch statement {
     case .start: statement = word == "create" ? .create(line: line) : .plain
     case .create(let start):
@@ -159,10 +163,10 @@ struct ScriptScanner {
       howToClear: "Close it with \(quote).")
   }
 
-  private mutating func readWord() -> String {
+  private mutating func readWord() -> Range<Int> {
     let start = position
     while position < source.bytes.count, Self.isWord(source.bytes[position]) { position += 1 }
-    return source.text(start..<position).lowercased()
+    return start..<position
   }
 
   private func followed(by byte: UInt8) -> Bool {
@@ -177,7 +181,7 @@ struct ScriptScanner {
     }
   }
 
-  private static func isWord(_ byte: UInt8) -> Bool {
+  static func isWord(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
       UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "$"), 0x80...:

@@ -24,7 +24,7 @@ struct ToolMark {
     if text.hasPrefix("migrate:"), text.dropFirst("migrate:".count).first?.isWhitespace == false {
       tool = .dbmate
       meaning = try Self.dbmate(comment, in: source)
-    } else if SQLName.lowered(text).hasPrefix("+goose") {
+    } else if text.hasPrefix("+"), SQLName.lowered(text).hasPrefix("+goose") {
       tool = .goose
       meaning = try Self.goose(comment, in: source)
     } else if comment.line == 1, text == "no-transaction" {
@@ -90,8 +90,11 @@ struct ToolMark {
   }
 
   private static func unreadable(_ text: String) -> String? {
-    if SQLName.lowered(text).hasPrefix("+migrate ") { return "sql-migrate" }
-    if text.contains("create above / drop below") { return "tern" }
+    if text.hasPrefix("+"), SQLName.lowered(text).hasPrefix("+migrate ") { return "sql-migrate" }
+    // A search in text takes long, and most comments have no slash.
+    if text.utf8.contains(UInt8(ascii: "/")), text.contains("create above / drop below") {
+      return "tern"
+    }
     return nil
   }
 }

@@ -266,14 +266,17 @@ struct Verifier {
       trees.reset()
     }
     let list = try connection.prepare(
-      "SELECT name, tbl_name FROM sqlite_schema WHERE rootpage > 0")
+      "SELECT name, tbl_name, rootpage FROM sqlite_schema WHERE rootpage > 0")
     var names: [String] = []
     while try list.step() {
       let table = TableKey(list.text(1) ?? "")
       guard let name = list.text(0) else { continue }
       // The ledger is written by every plan, and small.
-      if table == .ledger || table.hasPrefix(TableKey("sqlite_")) { names.insert(name, at: 0) }
-      if touched.contains(table) { names.append(name) }
+      let isFirst = table == .ledger || table.hasPrefix(TableKey("sqlite_"))
+      guard isFirst || touched.contains(table) else { continue }
+      names.insert(name, at: isFirst ? 0 : names.endIndex)
+      // A small table has no other page than this, and need not be looked up.
+      pages.remove(UInt32(truncatingIfNeeded: list.integer(2)))
     }
     for name in ["sqlite_schema"] + names { try explain(name) }
     return pages.isEmpty

@@ -18,7 +18,7 @@ final class WorkerLink: Sendable {
   private let patience: UInt32
   /// Progress is sent at most so often; a terminal or a browser cannot show more.
   private static let interval = Duration.milliseconds(50)
-  private let lastProgress = Mutex<(at: ContinuousClock.Instant, step: String)?>(nil)
+  private let lastProgress = Mutex<(at: ContinuousClock.Instant, kind: Substring)?>(nil)
 
   /// Reads one line, the order, and from then on listens in a thread of its own.
   ///
@@ -63,8 +63,10 @@ final class WorkerLink: Sendable {
     if case .progress(let progress) = message {
       let isDue = lastProgress.withLock { last in
         let now = ContinuousClock.now
-        if let last, now - last.at < Self.interval, last.step == progress.step { return false }
-        last = (now, progress.step)
+        // Migrations with their lines follow each other too fast: they are one kind of step.
+        let kind = progress.step.prefix { $0 != " " }
+        if let last, now - last.at < Self.interval, last.kind == kind { return false }
+        last = (now, kind)
         return true
       }
       guard isDue else { return }

@@ -34,6 +34,30 @@ struct EnvironmentTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
+  @Test(
+    "Only in development the daemon starts an update by itself; production refuses to be told to",
+    .timeLimit(.minutes(1)))
+  func autoMigrate() async throws {
+    let automatic = "[update]\nauto_migrate = true"
+    let coach = try Sample.coach(config: "\(TestCoach.development)\n\(automatic)")
+    let daemon = try await coach.serve()
+    try await waitUntil("it has updated") { try daemon.status().run?.outcome != nil }
+    #expect(try daemon.status().run?.requestedBy == "auto")
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try coach.fingerprint() == Sample.prints.get().new)
+
+    let waiting = try Sample.coach()
+    let other = try await waiting.serve()
+    #expect(try other.status().needsUpdate)
+    #expect(try other.status().run == nil)
+    #expect(await other.stop() == .exited(0))
+    #expect(try waiting.fingerprint() == Sample.prints.get().old)
+
+    let production = try await Sample.coach(config: automatic).run("serve")
+    #expect(production.code == 78, "\(production)")
+    #expect(production.error.contains("in production a person starts each update"))
+  }
+
   @Test("The daemon wants the hash of the plan that was shown", .timeLimit(.minutes(1)))
   func planHash() async throws {
     let coach = try Sample.coach(config: "")
