@@ -59,7 +59,11 @@ public enum Creation {
         try Connection(path: partial, mode: .create)
       }
       connection.setDefensive()
-      let transaction = try Transaction.begin(connection, plan: plan)
+      // It is worth nothing until it is complete, and synced below.
+      try Database.catching(partial) { () throws(SQLiteError) in
+        try connection.execute("PRAGMA journal_mode = MEMORY")
+      }
+      let transaction = try Transaction.begin(connection, plan: plan, durable: false)
       try transaction.apply(plan, order, baseline: nil, rehearsal: nil, .asRun)
       try transaction.commit()
       try Database.catching(partial) { () throws(SQLiteError) in
