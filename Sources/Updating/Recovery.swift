@@ -219,5 +219,11 @@ struct RecoveryRun {
     }
     try FileSystem.remove(context.settings.databasePath + ".chock-restore")
     try FileSystem.remove(journalFile.path + ".partial")
+    // SQLite takes the name of a temporary file away as soon as it is open; a power cut can bring it back. To
+    // take it from a program that is just opening one does no harm.
+    let temporary = context.settings.temporaryFolder
+    for name in (try? FileSystem.names(in: temporary)) ?? [] where name.hasPrefix("etilqs_") {
+      try? FileSystem.remove("\(temporary)/\(name)")
+    }
   }
 }

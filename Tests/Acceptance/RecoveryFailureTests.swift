@@ -7,6 +7,16 @@ import Updating
 
 @Suite("Recovery that fails leaves everything as it is, and after three times asks a person")
 struct RecoveryFailureTests {
+  @Test(
+    "A temporary file of SQLite that a power cut has brought back goes", .timeLimit(.minutes(1)))
+  func temporaryFile() async throws {
+    let coach = try Sample.coach()
+    try coach.folder.write("rows that were sorted", to: "etilqs_bea272296b4c6201")
+    try coach.folder.write("the owner's", to: "etilqs")
+    #expect(try await coach.run("recover").code == 0)
+    #expect(try coach.names(in: "").filter { $0.hasPrefix("etilqs") } == ["etilqs"])
+  }
+
   @Test("The database is not there when the update is to be recovered", .timeLimit(.minutes(1)))
   func databaseMissing() async throws {
     let coach = try Sample.coach(
