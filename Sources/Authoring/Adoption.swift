@@ -66,7 +66,7 @@ public struct Adoption: Sendable, Encodable {
     do throws(Failure) {
       let scratch = try Scratch()
       for migration in catalog.migrations {
-        try scratch.apply(catalog, .update(to: migration.version, outOfOrder: false))
+        try scratch.run(migration)
         compare(migration.version, withoutTools(try scratch.schema()))
       }
     } catch {

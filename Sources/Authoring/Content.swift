@@ -4,15 +4,22 @@ import Storage
 
 /// What a database holds for a person: its schema, and the rows of its tables.
 ///
-/// How a virtual table lays out its own tables, and how far AUTOINCREMENT has counted, is nobody's record.
+/// How a virtual table lays out its own tables is nobody's record.
 struct Content {
   let schema: Schema
   let tables: [TableKey: Fingerprint.Table]
+  /// The application's numbers in the header.
+  private let header: String?
+  /// How far AUTOINCREMENT has counted.
+  private let sequences: String?
+  /// Full-text indexes that do not fit their rows.
+  private let broken: Set<String>
 
   init(_ scratch: Scratch) throws(Failure) {
     let connection = scratch.connection
     schema = try scratch.schema()
-    tables = try Database.catching("the scratch database") { () throws(SQLiteError) in
+    (tables, header, sequences, broken) = try Database.catching("the scratch database") {
+      () throws(SQLiteError) in
       let list = try connection.prepare(
         """
         SELECT name FROM pragma_table_list
@@ -24,13 +31,28 @@ struct Content {
         let name = list.text(0) ?? ""
         tables[TableKey(name)] = try Fingerprint.Table(name, connection)
       }
-      return tables
+      let hasSequences =
+        try connection.integer("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+        == 1
+      return (
+        tables,
+        try connection.text(
+          """
+          SELECT 'user_version ' || user_version || ', application_id ' || application_id
+          FROM pragma_user_version, pragma_application_id
+          """),
+        hasSequences
+          ? try connection.text(
+            "SELECT group_concat(name || ' ' || seq, ', ') FROM (SELECT * FROM sqlite_sequence ORDER BY name)"
+          ) : nil,
+        Set(try Database.brokenFullTextIndexes(connection))
+      )
     }
   }
 
   /// What `other` has otherwise, in words.
   func differences(in other: Content) -> [String] {
-    schemaDifferences(in: other) + rowDifferences(in: other)
+    schemaDifferences(in: other) + rowDifferences(in: other) + indexDifferences(in: other)
   }
 
   func schemaDifferences(in other: Content) -> [String] {
@@ -53,5 +75,25 @@ struct Content {
       }
       return found.digest == table.digest ? nil : "\(table.name) holds other values"
     }
+  }
+
+  /// Full-text indexes that have come to find the wrong rows.
+  func indexDifferences(in other: Content) -> [String] {
+    other.broken.subtracting(broken).sorted().map {
+      "the full-text index \($0) finds the wrong rows"
+    }
+  }
+
+  func headerDifferences(in other: Content) -> [String] {
+    header == other.header
+      ? [] : ["the database has \(other.header ?? "nothing"), not \(header ?? "")"]
+  }
+
+  func sequenceDifferences(in other: Content) -> [String] {
+    sequences ?? "" == other.sequences ?? ""
+      ? []
+      : [
+        "AUTOINCREMENT has counted to \(other.sequences ?? "nothing"), not \(sequences ?? "nothing")"
+      ]
   }
 }

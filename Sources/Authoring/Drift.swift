@@ -6,8 +6,8 @@ import Storage
 public enum Drift {
   /// Builds in memory what the versions in effect give, and compares.
   ///
-  /// - Throws: `.unadopted`; `.migrationOrder` for a version in effect that no file has; what a migration's
-  ///   failure on an empty database is.
+  /// - Throws: `.unadopted`; `.migrationOrder` for a version in effect that no file has; `.statement` for a file
+  ///   that cannot make its schema in an empty database.
   public static func find(
     in connection: Connection, _ catalog: MigrationCatalog
   ) throws(Failure) -> [Schema.Difference] {
@@ -27,10 +27,11 @@ public enum Drift {
         file: catalog.directory, howToClear: "Put the file back, as it was released.")
     }
     let scratch = try Scratch()
-    if !files.isEmpty {
-      try scratch.apply(
-        try MigrationCatalog(directory: catalog.directory, migrations: files), .newest)
-    }
-    return try scratch.schema().differences(in: try Schema(connection))
+    for file in files { try scratch.run(file) }
+    // The tables in which other tools keep their own record are none of ours.
+    let own = Set(try ToolFinding.all(in: connection, catalog).flatMap(\.ownTables))
+    let found = try Schema(connection)
+    return try scratch.schema().differences(
+      in: Schema(objects: found.objects.filter { !own.contains(SQLName.lowered($0.table)) }))
   }
 }

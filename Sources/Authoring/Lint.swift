@@ -45,7 +45,7 @@ public enum Lint {
   ///   finding.
   public static func findings(directory: String) throws(Failure) -> [Finding] {
     let (catalog, problems) = try MigrationCatalog.read(directory: directory)
-    let unread = problems.map { problem in
+    let unread = (problems + catalog.voidBaselines).map { problem in
       Finding(
         rule: .file, version: nil, file: problem.file ?? directory, line: problem.line ?? 1,
         problem.message + (problem.howToClear.map { " \($0)" } ?? ""))

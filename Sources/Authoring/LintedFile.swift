@@ -154,17 +154,7 @@ struct LintedFile {
       throw SQLiteError(code: 23, message: "not authorized")
     }
     let prepared = try connection.prepare(statement.text)
-    for (index, parameter) in prepared.parameters {
-      guard let input = migration.inputs.first(where: { ":\($0.name)" == parameter }) else {
-        throw SQLiteError(
-          code: 1, message: "no Input header of the file declares the parameter \(parameter)")
-      }
-      switch input.sample {
-      case .text(let text): try prepared.bind(text, at: index)
-      case .integer(let number): try prepared.bind(number, at: index)
-      case .real(let number): try prepared.bind(number, at: index)
-      }
-    }
+    try prepared.bindSamples(of: migration)
     return (prepared, ran)
   }
 

@@ -24,12 +24,7 @@ public struct NewMigration: Sendable, Encodable {
         howToClear: "Say in a few words what the migration does.")
     }
     let prefix = try Self.prefix(in: directory, now: now)
-    guard let version = SchemaVersion(Self.versionPart(of: prefix)) else {
-      throw Failure(
-        .usage, "There is no version after the newest file's.", file: directory,
-        howToClear: "Name the file by hand.")
-    }
-    self.version = version
+    version = SchemaVersion(Self.versionPart(of: prefix)) ?? .zero
     let stem = (directory.hasSuffix("/") ? directory : directory + "/") + prefix + name
     migration = stem + ".sql"
     rollback = stem + ".rollback.sql"
@@ -46,8 +41,9 @@ public struct NewMigration: Sendable, Encodable {
   /// `add_route_versions` for "Add route versions!".
   private static func name(for description: String) -> String {
     let words = description.lowercased().split { !$0.isLetter && !$0.isNumber }
-    // "0004_2_more" could be version 4 or 4.2.
-    return words.drop { $0.allSatisfy(\.isNumber) }.joined(separator: "_")
+    // "0004_2_more" could be version 4 or 4.2, and "0004_x_rollback" would be the way back of "0004_x".
+    let name = words.drop { $0.allSatisfy(\.isNumber) }.joined(separator: "_")
+    return words.last == "rollback" ? name + "_again" : name
   }
 
   /// What comes before the name: `0004_`, `V4__`, `phase1_004_`, `20250101120000_`.
@@ -56,10 +52,12 @@ public struct NewMigration: Sendable, Encodable {
     let part = versionPart(of: newest)
     let digits = String(part.reversed().prefix { $0.isNumber }.reversed())
     let rest = newest.dropFirst(part.count)
-    var next = String((UInt64(digits) ?? 0) &+ 1)
-    if digits.count == 14, let number = UInt64(digits) {
-      next = String(max(timestamp(now), number + 1))
+    guard let number = UInt64(digits), number < .max else {
+      throw Failure(
+        .usage, "There is no number behind \(digits).", file: directory,
+        howToClear: "Name the file by hand.")
     }
+    let next = String(digits.count == 14 ? max(timestamp(now), number + 1) : number + 1)
     let zeros = String(repeating: "0", count: max(0, digits.count - next.count))
     return part.dropLast(digits.count) + zeros + next + rest
   }
@@ -75,16 +73,20 @@ public struct NewMigration: Sendable, Encodable {
   }
 
   private static func write(_ text: String, to path: String) throws(Failure) {
-    let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-    guard file >= 0 else {
-      throw Failure(
+    func failure() -> Failure {
+      Failure(
         .inputOutput, "\(path) cannot be written: \(String(cString: strerror(errno))).",
-        file: path, howToClear: "Nothing that is there is replaced; look at the folder.")
+        file: path, howToClear: "Nothing that is there was replaced; look at the folder.")
     }
+    let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard file >= 0 else { throw failure() }
     defer { close(file) }
     let bytes = Array(text.utf8)
-    guard Glibc.write(file, bytes, bytes.count) == bytes.count else {
-      throw Failure(.inputOutput, "\(path) cannot be written.", file: path)
+    errno = ENOSPC
+    guard Glibc.write(file, bytes, bytes.count) == bytes.count, fsync(file) == 0 else {
+      let failure = failure()
+      unlink(path)
+      throw failure
     }
   }
 

@@ -10,6 +10,8 @@ public struct Repair: Sendable, Encodable {
   public var files: [ChangedFile]
   /// Where the schema is not what the files, as they are now, make.
   public var drift: [Schema.Difference]
+  /// Why it cannot be told whether the schema has drifted.
+  public var driftProblem: Failure?
   /// When the drift is accepted already.
   public var accepted: AuditEntry?
 
@@ -37,8 +39,15 @@ public struct Repair: Sendable, Encodable {
         ChangedFile(
           version: entry.version, file: file.path, before: entry.checksum, now: file.checksum))
     }
-    drift = try Drift.find(in: connection, catalog)
-    accepted = try history.acceptance(of: drift, in: path)
+    drift = []
+    do throws(Failure) {
+      drift = try Drift.find(in: connection, catalog)
+    } catch {
+      // A changed file can be accepted all the same.
+      guard !files.isEmpty else { throw error }
+      driftProblem = error
+    }
+    accepted = try history.acceptance(of: drift, in: [path])
   }
 
   public var isNeeded: Bool { !files.isEmpty || (!drift.isEmpty && accepted == nil) }
@@ -75,12 +84,12 @@ extension Drift {
 extension StateStore {
   /// The newest entry that accepts exactly these differences; nil when there is none, or nothing to accept.
   public func acceptance(
-    of differences: [Schema.Difference], in path: String
+    of differences: [Schema.Difference], in paths: [String]
   ) throws(Failure) -> AuditEntry? {
     guard !differences.isEmpty else { return nil }
     let digest = try Drift.digest(differences)
     return try audit().entries.last {
-      $0.action == .acceptDrift && $0.databasePath == path && $0.accepted == digest
+      $0.action == .acceptDrift && paths.contains($0.databasePath) && $0.accepted == digest
     }
   }
 }

@@ -67,10 +67,19 @@ public struct RoundTrip: Sendable, Encodable {
       return after
     }
     let down = try Content(scratch)
-    problems += before.differences(in: down).map {
+    let isMeant = catalog.migrations.contains { $0.version == version && $0.isDestructive }
+    let rows = before.rowDifferences(in: down)
+    let wrong =
+      before.schemaDifferences(in: down) + before.indexDifferences(in: down)
+      + before.headerDifferences(in: down) + (isMeant ? [] : rows)
+    problems += wrong.map {
       Failure(
         .integrity, "After the way back \($0).", file: rollback.path,
         howToClear: "Bring back exactly what was there before \(version).")
+    }
+    // What a migration removes for good is in a snapshot only.
+    warnings += ((isMeant ? rows : []) + before.sequenceDifferences(in: down)).map {
+      "After the way back \($0)."
     }
     try scratch.apply(catalog, up)
     let again = try Content(scratch)

@@ -32,18 +32,14 @@ public final class Scratch {
     return connection
   }
 
-  /// Applies files up to `goal`, with all their checks.
+  /// Applies files up to `goal`, with all their checks. Inputs get their default, or a value that they accept.
   ///
-  /// - Parameter answer: what an input gets: its default, or a value that it accepts.
   /// - Throws: what the same would be on a new database.
-  public func apply(
-    _ catalog: MigrationCatalog, _ goal: Goal,
-    _ answer: (MigrationInput) -> InputValue = { $0.sample }
-  ) throws(Failure) {
+  public func apply(_ catalog: MigrationCatalog, _ goal: Goal) throws(Failure) {
     let ledger = try LedgerTable.read(connection) ?? .blank
     let plan = try Plan(catalog: catalog, ledger: ledger, goal: goal)
     let inputs = Dictionary(
-      plan.inputs.map { ($0.name, answer($0)) }, uniquingKeysWith: { first, _ in first })
+      plan.inputs.map { ($0.name, $0.sample) }, uniquingKeysWith: { first, _ in first })
     let order = ApplyOrder(run: "scratch", chockVersion: "", inputs: inputs)
     let segments = plan.segments
     for segment in segments {
@@ -55,5 +51,46 @@ public final class Scratch {
     }
   }
 
+  /// Runs the statements of a file for the schema that they make, without any check. A statement that fails on
+  /// rows, which this database does not have, or on an input's value is left out.
+  ///
+  /// - Throws: `.statement` for one that makes, alters or drops something.
+  public func run(_ file: Migration) throws(Failure) {
+    for section in file.migrate {
+      for statement in SQLStatement.all(of: section) where statement.verb != "vacuum" {
+        do throws(SQLiteError) {
+          let guardian = MigrationGuard()
+          connection.authorize { guardian.allow($0) }
+          defer { connection.authorize(nil) }
+          let prepared = try connection.prepare(statement.text)
+          try prepared.bindSamples(of: file)
+          try prepared.run()
+        } catch {
+          guard ["create", "drop", "alter"].contains(statement.verb) else { continue }
+          throw Failure(
+            .statement, "SQLite refused the statement: \(error.message).", file: file.path,
+            line: statement.line, statement: String(statement.text.prefix(300)))
+        }
+      }
+    }
+  }
+
   public func schema() throws(Failure) -> Schema { try Schema(connection) }
+}
+
+extension Statement {
+  /// Gives each parameter a value that its input accepts.
+  func bindSamples(of file: Migration) throws(SQLiteError) {
+    for (index, parameter) in parameters {
+      guard let input = file.inputs.first(where: { ":\($0.name)" == parameter }) else {
+        throw SQLiteError(
+          code: 1, message: "no Input header of the file declares the parameter \(parameter)")
+      }
+      switch input.sample {
+      case .text(let text): try bind(text, at: index)
+      case .integer(let number): try bind(number, at: index)
+      case .real(let number): try bind(number, at: index)
+      }
+    }
+  }
 }

@@ -53,8 +53,10 @@ public struct Migration: Hashable, Sendable {
   public var checksum: String
   /// The files for which it stands on a new database, oldest first; only of a baseline file.
   public internal(set) var squashed: [Migration] = []
-  /// Their digest, as a baseline file gives it.
+  /// The digest that a baseline file gives.
   var squashes: String?
+  /// All of a baseline file; else empty.
+  var text = ""
   /// Its `-- lint:` comments; they mean nothing to a run.
   public var lintNotes: [LintNote]
 
@@ -162,6 +164,7 @@ public struct Migration: Hashable, Sendable {
     purpose = headers.purpose
     inputs = headers.inputs
     squashes = headers.squashes
+    if squashes != nil { text = source.text(0..<source.bytes.count) }
     enforcesForeignKeys = headers.enforcesForeignKeys
     runsInTransaction = headers.runsInTransaction
     preflight = found[.preflight] ?? []

@@ -11,6 +11,8 @@ public struct MigrationCatalog: Sendable {
   /// The baseline files, sorted by version: a new database gets the newest that fits in place of all files up to
   /// it.
   public var baselines: [Migration] = []
+  /// Why others are not among them. Only who makes a new database has to care.
+  public var voidBaselines: [Failure] = []
 
   /// The newest version that the files hold; `.zero` only for a catalog that was made from an empty
   /// list.
@@ -105,9 +107,11 @@ public struct MigrationCatalog: Sendable {
       defer { last = migration.version }
       return migration.version == last
     }
-    if problems.isEmpty {
-      for baseline in baselines {
-        do throws(Failure) { try catalog.add(baseline: baseline) } catch { problems.append(error) }
+    for baseline in baselines where problems.isEmpty {
+      do throws(Failure) {
+        try catalog.add(baseline: baseline)
+      } catch {
+        catalog.voidBaselines.append(error)
       }
     }
     return (catalog, problems)
@@ -176,18 +180,16 @@ public struct MigrationCatalog: Sendable {
     baseline.squashed = migrations.filter { $0.version <= baseline.version }
     let howToClear =
       "Make it anew (`chock squash --to \(baseline.version)`), or remove it; the other files do without it."
-    // What later files expect is counted from before the first one.
-    baseline.expectations = baseline.squashed.flatMap(\.expectations)
     guard baseline.squashed.last?.version == baseline.version else {
       throw Failure(
         .migrationFile,
         "\(baseline.fileName) stands for version \(baseline.version), which no file has.",
         file: baseline.path, howToClear: howToClear)
     }
-    guard Self.digest(of: baseline.squashed) == baseline.squashes else {
+    guard Self.digest(of: baseline.squashed, by: baseline.text) == baseline.squashes else {
       throw Failure(
         .migrationFile,
-        "A file up to version \(baseline.version) is another one than when \(baseline.fileName) was made.",
+        "\(baseline.fileName) or a file up to version \(baseline.version) is another one than at the squash.",
         file: baseline.path, howToClear: howToClear)
     }
     if let other = baselines.first(where: { $0.version == baseline.version }) {
@@ -199,9 +201,13 @@ public struct MigrationCatalog: Sendable {
     baselines.sort { $0.version < $1.version }
   }
 
-  /// The SHA-256 over the versions and checksums of files, which a baseline file gives in its Squashes header.
-  public static func digest(of files: [Migration]) -> String {
-    sha256(Array(files.map { "\($0.version) \($0.checksum)\n" }.joined().utf8))
+  /// What a baseline file gives in its Squashes header: the SHA-256 over the versions and checksums of the files
+  /// that it stands for, and over its own text without that header.
+  public static func digest(of files: [Migration], by baseline: String) -> String {
+    let text = baseline.split(separator: "\n", omittingEmptySubsequences: false)
+      .filter { !$0.hasPrefix("-- Squashes:") }.joined(separator: "\n")
+    return sha256(
+      Array((files.map { "\($0.version) \($0.checksum)\n" }.joined() + text).utf8))
   }
 
   /// The files up to a version, that one included; none for 0.
@@ -255,7 +261,10 @@ public struct MigrationCatalog: Sendable {
     }
     for name in names { try MigrationFileName.refuse(name, directory + "/" + name) }
     // Lowercased, so that 0004_x.SQL is refused by its name instead of overlooked.
-    return names.filter { !$0.hasPrefix(".") && $0.lowercased().hasSuffix(".sql") }
+    return names.filter {
+      !$0.hasPrefix(".")
+        && ($0.lowercased().hasSuffix(".sql") || $0.hasSuffix(MigrationFileName.baseline))
+    }
   }
 
   private static func text(of fileName: String, at path: String) throws(Failure) -> String {

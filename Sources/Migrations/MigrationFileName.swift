@@ -5,6 +5,8 @@ struct MigrationFileName {
     + "phase1_004_add_routes.sql; its rollback file ends in .rollback.sql, _rollback.sql or .down.sql, "
     + "or is U4__add_routes.sql"
 
+  static let baseline = ".baseline"
+
   var fileName: String
   var version: SchemaVersion
   var name: String
@@ -12,7 +14,7 @@ struct MigrationFileName {
   /// `U`; a rollback and its migration share it.
   var stem: String
   var isRollback: Bool
-  /// True for `.baseline.sql`: what all files up to this version make.
+  /// True for `.baseline`: what all files up to this version make. Other tools do not read it.
   var isBaseline: Bool
   /// True for `.up.sql`, which only other tools' migrations have.
   var isUp: Bool
@@ -26,13 +28,12 @@ struct MigrationFileName {
         .migrationFile, "\(fileName) is not the name of a migration.", file: path,
         howToClear: "Name it like \(Self.acceptedForms).")
     }
-    guard fileName.hasSuffix(".sql") else { throw misfit() }
+    isBaseline = fileName.hasSuffix(Self.baseline)
+    guard isBaseline || fileName.hasSuffix(".sql") else { throw misfit() }
     try Self.refuse(fileName, path)
-    var stem = String(fileName.dropLast(".sql".count))
+    var stem = String(fileName.dropLast((isBaseline ? Self.baseline : ".sql").count))
     isUp = stem.hasSuffix(".up")
     isRollback = false
-    isBaseline = stem.hasSuffix(".baseline")
-    if isBaseline { stem.removeLast(".baseline".count) }
     if isUp { stem.removeLast(".up".count) }
     for suffix in [".rollback", "_rollback", ".down"]
     where !isUp && !isBaseline && stem.hasSuffix(suffix) {

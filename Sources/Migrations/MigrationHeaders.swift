@@ -137,7 +137,7 @@ struct MigrationHeaders {
     throw source.failure(
       isBaseline
         ? "\(source.fileName) is a baseline file, and has no Squashes header."
-        : "Only a baseline file (.baseline.sql) has a Squashes header.",
+        : "Only a baseline file has a Squashes header.",
       line: 1, howToClear: "Let chock write it: `chock squash --to VERSION`.")
   }
 

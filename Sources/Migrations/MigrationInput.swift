@@ -116,17 +116,6 @@ public struct MigrationInput: Hashable, Sendable, Codable {
     }
   }
 
-  /// Another value that it accepts, if there is one.
-  public var otherSample: InputValue {
-    var candidates = [choices.last, maximum, minimum].compactMap(\.self)
-    switch sample {
-    case .text(let text): candidates.append(.text(text + "x"))
-    case .integer(let number): candidates.append(.integer(number &+ 1))
-    case .real(let number): candidates.append(.real(number + 1))
-    }
-    return candidates.first { $0 != sample && (try? accept($0)) != nil } ?? sample
-  }
-
   /// What may be given, in words.
   public var domain: String {
     if !choices.isEmpty { return "one of " + choices.map(\.description).joined(separator: ", ") }

@@ -100,11 +100,14 @@ public struct Plan: Sendable, Hashable {
   // MARK: Segments
 
   /// The plan in parts that are committed one after the other: one, unless a migration runs without a
-  /// transaction. When a part fails, what was committed before it is undone by restoring the snapshot.
+  /// transaction, or a baseline comes first. When a part fails, what was committed before it is undone by restoring the snapshot.
   public var segments: [Plan] {
     var parts: [[Migration]] = []
     for step in steps {
-      if let last = parts.last, last.allSatisfy(\.runsInTransaction), step.runsInTransaction {
+      // What later files expect is counted from behind a baseline, and foreign keys may be on for them only.
+      if let last = parts.last, last.allSatisfy({ $0.runsInTransaction && $0.squashed.isEmpty }),
+        step.runsInTransaction
+      {
         parts[parts.count - 1].append(step)
       } else {
         parts.append([step])
@@ -130,7 +133,7 @@ public struct Plan: Sendable, Hashable {
   }
 
   /// True when a part of it can be committed without the rest.
-  public var isSegmented: Bool { !isTransaction }
+  public var isSegmented: Bool { !isTransaction || segments.count > 1 }
 
   /// False for a segment that runs without a transaction around it.
   public var isTransaction: Bool { steps.allSatisfy(\.runsInTransaction) }
@@ -145,6 +148,7 @@ public struct Plan: Sendable, Hashable {
     let rolledBack = Set(ledger.rolledBack.map(\.version))
     let goal = target ?? catalog.latest
     try check(goal, in: catalog, current: current)
+    if ledger.isBlank, let void = catalog.voidBaselines.first { throw void }
     if ledger.isBlank, let baseline = catalog.baselines.last(where: { $0.version <= goal }) {
       return (
         [baseline]

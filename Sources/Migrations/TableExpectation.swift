@@ -26,6 +26,8 @@ public struct TableExpectation: Hashable, Sendable {
     self.line = line
   }
 
+  public var isAboutRows: Bool { if case .rows = subject { true } else { false } }
+
   static let forms =
     "TABLE rows unchanged, TABLE rows +N, TABLE rows -N, TABLE rows >= N, TABLE content unchanged or TABLE columns (a, b) unchanged"
 

@@ -115,10 +115,10 @@ struct Applier {
       try authorized { () throws(Failure) in
         try problems(of: migration.preflight, failingAs: .preflight, &context)
       }
-      let values = try ExpectedValues(migration, connection)
+      let expectations = try Expectations(migration, plan.direction, connection)
       try authorized { () throws(Failure) in try statements(of: migration.migrate, &context) }
       do throws(Failure) {
-        try values.check(connection)
+        try expectations.check(connection)
       } catch {
         guard error.code == .expectation, order.verdicts.expectations == .warn else { throw error }
         context.result.warnings.append(error)

@@ -19,6 +19,8 @@ public struct Baseline: Sendable {
   let sequences: [TableKey: Int64]
   /// Which columns refer to which.
   let foreignKeys: [String]
+  /// Views, and tables with triggers, that statements could use.
+  let working: Set<TableKey>
   /// `quick_check` has found the whole database sound: a snapshot is checked when it is taken.
   let isChecked: Bool
   private let violationsBefore: Violations
@@ -51,7 +53,7 @@ public struct Baseline: Sendable {
   ) throws(Failure) {
     violationsBefore = violations
     isChecked = if case .inSnapshot = violations { true } else { false }
-    (tables, sequences, foreignKeys) = try Database.catching(connection.fileName) {
+    (tables, sequences, foreignKeys, working) = try Database.catching(connection.fileName) {
       () throws(SQLiteError) in
       let ordinary = Set(try Database.tables(connection).map(TableKey.init))
       var tables: [TableKey: Table] = [:]
@@ -68,7 +70,8 @@ public struct Baseline: Sendable {
         }
       }
       return (
-        tables, try Database.sequences(connection), try ForeignKeyViolations.keys(connection)
+        tables, try Database.sequences(connection), try ForeignKeyViolations.keys(connection),
+        try Database.workingObjects(connection)
       )
     }
   }

@@ -63,9 +63,14 @@ public enum Creation {
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = MEMORY")
       }
-      let transaction = try Transaction.begin(connection, plan: plan, durable: false)
-      try transaction.apply(plan, order, baseline: nil, rehearsal: nil, .asRun)
-      try transaction.commit()
+      let segments = plan.segments
+      for segment in segments {
+        let transaction = try Transaction.begin(connection, plan: segment, durable: false)
+        try transaction.apply(
+          segment, order, baseline: nil, rehearsal: nil, .asRun,
+          isLast: segment.segment == segments.count - 1)
+        try transaction.commit()
+      }
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = WAL")
       }

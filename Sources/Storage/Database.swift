@@ -249,21 +249,55 @@ public enum Database {
     return names
   }
 
-  /// The full-text indexes that keep no rows of their own: those of another table's rows, and those without
-  /// content (<https://sqlite.org/fts5.html#external_content_and_contentless_tables>).
-  public static func fullTextIndexes(_ connection: Connection) throws(SQLiteError) -> [String] {
-    let index = try connection.prepare(
-      """
-      SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%using%fts_%'
-        AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 || '_content')
-      """)
-    var names: [String] = []
-    for name in try tables(connection, type: "virtual") {
-      try index.bind(name, at: 1)
-      if try index.step() { names.append(name) }
-      index.reset()
+  /// Views, and tables with triggers, that cannot be used since something that they name is not there.
+  static func failingObjects(
+    _ connection: Connection
+  ) throws(SQLiteError) -> [TableKey: (name: String, message: String)] {
+    var failing: [TableKey: (name: String, message: String)] = [:]
+    for (key, object) in try objects(connection) {
+      if let message = object.message { failing[key] = (object.name, message) }
     }
-    return names
+    return failing
+  }
+
+  static func workingObjects(_ connection: Connection) throws(SQLiteError) -> Set<TableKey> {
+    Set(try objects(connection).filter { $0.value.message == nil }.keys)
+  }
+
+  /// Each view, and each table with triggers, with what SQLite says when statements on it are compiled.
+  private static func objects(
+    _ connection: Connection
+  ) throws(SQLiteError) -> [TableKey: (name: String, message: String?)] {
+    let list = try connection.prepare(
+      """
+      SELECT DISTINCT tbl_name, max(type = 'view') FROM main.sqlite_schema
+      WHERE type IN ('view', 'trigger') GROUP BY tbl_name COLLATE NOCASE
+      """)
+    var objects: [TableKey: (name: String, message: String?)] = [:]
+    while try list.step() {
+      let table = list.text(0) ?? ""
+      let name = "main.\(quoted(table))"
+      var statements = ["SELECT 1 FROM \(name)"]
+      if list.integer(1) == 0 {
+        let columns = try Fingerprint.columns(of: table, connection)
+        statements +=
+          [
+            "DELETE FROM \(name)", "INSERT INTO \(name) DEFAULT VALUES",
+          ] + columns.map { "UPDATE \(name) SET \(quoted($0)) = NULL" }
+      }
+      var message: String?
+      for statement in statements {
+        do throws(SQLiteError) {
+          _ = try connection.prepare(statement)
+        } catch  where error.message.contains("no such ") {
+          message = error.message
+        } catch {
+          // What cannot be said of it alone: a generated column is not written to.
+        }
+      }
+      objects[TableKey(table)] = (table, message)
+    }
+    return objects
   }
 
   /// How many rows a table has.

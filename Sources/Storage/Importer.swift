@@ -72,7 +72,7 @@ public struct Importer {
         done.append(result)
       }
     }
-    try rebuildIndexes()
+    try rebuildIndexes(of: Set(done.map { TableKey($0.table) }))
     return done
   }
 
@@ -118,21 +118,19 @@ public struct Importer {
   }
 
   /// An index without a copy of the rows did not see them, with the triggers off.
-  private func rebuildIndexes() throws(Failure) {
+  private func rebuildIndexes(of imported: Set<TableKey>) throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
-      // One without content cannot be made from anything.
-      let isEmpty = try connection.prepare(
-        """
-        SELECT replace(replace(replace(sql, ' ', ''), '"', ''''), '`', '''') LIKE '%content=''''%'
-        FROM sqlite_schema WHERE name = ?1
-        """)
-      for name in try Database.fullTextIndexes(connection) {
-        try isEmpty.bind(name, at: 1)
-        let cannot = try isEmpty.step() && isEmpty.integer(0) != 0
-        isEmpty.reset()
-        guard !cannot else { continue }
-        let quoted = Database.quoted(name)
-        try connection.execute("INSERT INTO main.\(quoted) (\(quoted)) VALUES ('rebuild')")
+      let views = Set(try Database.tables(connection, type: "view").map(TableKey.init))
+      for table in try VirtualTable.all(in: connection) {
+        guard case .indexed(let content) = table.rows else { continue }
+        let quoted = Database.quoted(table.name)
+        let rebuild = "INSERT INTO main.\(quoted) (\(quoted)) VALUES ('rebuild')"
+        if imported.contains(TableKey(content)) {
+          try connection.execute(rebuild)
+        } else if views.contains(TableKey(content)) {
+          // What the view reads may be imported. One that does not work is no matter of this import.
+          try? connection.execute(rebuild)
+        }
       }
     }
   }

@@ -8,11 +8,16 @@ public struct Loss: Codable, Sendable, Equatable {
   public var rows: Int64
   /// The columns that go; nil when whole rows go.
   public var columns: [String]?
+  /// True when it cannot be read, and so is in no export: it is in the snapshot only.
+  public var isUnreadable: Bool?
 
-  public init(table: String, rows: Int64, columns: [String]? = nil) {
+  public init(
+    table: String, rows: Int64, columns: [String]? = nil, isUnreadable: Bool? = nil
+  ) {
     self.table = table
     self.rows = rows
     self.columns = columns
+    self.isUnreadable = isUnreadable
   }
 }
 
@@ -47,18 +52,39 @@ struct Losses {
           losses += try rows(of: table, now: name, export)
         }
       }
-      return losses
+      return losses + (try contentless())
     } catch {
       throw stop.requested ?? error
+    }
+  }
+
+  /// Full-text indexes without their text: nobody can read back what is in them.
+  private func contentless() throws(Failure) -> [Loss] {
+    func counts(_ connection: Connection) throws(Failure) -> [TableKey: (name: String, rows: Int64)]
+    {
+      try catching(connection) { () throws(SQLiteError) in
+        var counts: [TableKey: (name: String, rows: Int64)] = [:]
+        for table in try VirtualTable.all(in: connection) where table.rows == .contentless {
+          counts[TableKey(table.name)] = (
+            table.name, (try? Database.count(table.name + "_docsize", connection)) ?? 1
+          )
+        }
+        return counts
+      }
+    }
+    let now = try counts(after)
+    return try counts(before).sorted { $0.key < $1.key }.compactMap { key, found in
+      let left = now[renames[key] ?? key]?.rows ?? 0
+      return left < found.rows
+        ? Loss(table: found.name, rows: found.rows - left, isUnreadable: true) : nil
     }
   }
 
   /// Ordinary tables, and virtual ones that keep rows of their own.
   private func tables(_ connection: Connection) throws(Failure) -> [String] {
     try catching(connection) { () throws(SQLiteError) in
-      let indexes = Set(try Database.fullTextIndexes(connection))
-      let virtual = try Database.tables(connection, type: "virtual")
-      return try Database.tables(connection) + virtual.filter { !indexes.contains($0) }
+      let virtual = try VirtualTable.all(in: connection).filter { $0.rows == .own }
+      return try Database.tables(connection) + virtual.map(\.name)
     }
   }
 

@@ -195,16 +195,29 @@ public struct StateStore: Sendable {
     }
   }
 
-  /// A damaged file is kept aside and a new history begun: no snapshot and no run depends on it.
+  /// A damaged file is kept aside and a new history begun: no snapshot and no run depends on it, and the audit says that it is not whole.
   private func open() throws(Failure) -> Connection {
     do throws(Failure) {
       return try opened()
     } catch {
       guard [.notADatabase, .databaseCorrupt].contains(error.code) else { throw error }
       for suffix in ["-wal", "-shm", "-journal"] { try FileSystem.remove(path + suffix) }
-      try FileSystem.rename(path, to: path + ".damaged")
+      var kept = path + ".damaged"
+      var number = 1
+      while FileSystem.facts(kept) != nil {
+        number += 1
+        kept = path + ".damaged-\(number)"
+      }
+      try FileSystem.rename(path, to: kept)
       return try opened()
     }
+  }
+
+  /// The damaged files that were taken out of use, with what they held.
+  public var setAside: [String] {
+    let folder = FileSystem.parent(path)
+    let names = (try? FileSystem.names(in: folder)) ?? []
+    return names.filter { $0.hasPrefix("state.db.damaged") }.map { "\(folder)/\($0)" }
   }
 
   private func opened() throws(Failure) -> Connection {

@@ -25,6 +25,8 @@ struct Verifier {
     if !hasSameReferences { try checkForeignKeys(&warnings) }
     try checkRows(isSchemaAlone: isSchemaAlone, &warnings)
     try checkSchema()
+    try checkObjects()
+    try checkFullTextIndexes(&warnings)
     // A rehearsal only finds out what is touched.
     let isProven = thoroughness == .asRehearsal ? false : try onlyWrote(to: touched)
     try checkUntouched(isProven: isProven)
@@ -119,16 +121,13 @@ struct Verifier {
         try Database.count(name, connection)
       }
     }
-    var declared: [TableKey: [RowExpectation]] = [:]
-    for step in plan.steps {
-      for expectation in step.expectations {
-        guard case .rows(let change) = expectation.subject else { continue }
-        declared[TableKey(expectation.table), default: []].append(
-          RowExpectation(path: step.path, header: expectation, change: change))
-      }
-    }
+    // Each file's own declaration was looked at right behind its statements.
+    let declared = Set(
+      plan.steps.flatMap { step in
+        step.expectations.filter(\.isAboutRows).map { TableKey($0.table) }
+      })
     for (key, table) in before.tables.sorted(by: { $0.key < $1.key })
-    where declared[key] == nil && !table.isShadow && report.touchedTables.contains(key) {
+    where !declared.contains(key) && !table.isShadow && report.touchedTables.contains(key) {
       // Under the name that it has now.
       let renamed = report.renames[key].flatMap { now[$0] == nil ? nil : $0 }
       // What a rollback drops was counted, shown and exported before.
@@ -145,49 +144,6 @@ struct Verifier {
           ),
           tables: [key]), verdicts.rowsLost, &warnings)
     }
-    for (key, list) in declared.sorted(by: { $0.key < $1.key }) {
-      // Steps before the one that drops it may have declared something.
-      if plan.direction == .rollback, before.tables[key] != nil, now[key] == nil { continue }
-      do throws(Failure) {
-        try check(list, had: before.tables[key]?.rows ?? 0, has: try rows(key) ?? 0)
-      } catch {
-        try judge(error, error.code == .expectation ? verdicts.expectations : .rollback, &warnings)
-      }
-    }
-  }
-
-  /// An `Expect: TABLE rows …` of one file.
-  private struct RowExpectation {
-    var path: String
-    var header: TableExpectation
-    var change: TableExpectation.RowChange
-  }
-
-  /// Several migrations may declare something for one table: their changes add up.
-  private func check(_ list: [RowExpectation], had: Int64, has: Int64) throws(Failure) {
-    var change: Int64? = 0
-    for expectation in list {
-      switch expectation.change {
-      case .unchanged: break
-      case .changesBy(let count): change = change.map { $0 + count }
-      case .atLeast(let least):
-        change = nil
-        guard has >= least else {
-          throw unmet(expectation, "it has \(has) rows, not at least \(least)")
-        }
-      }
-    }
-    if let change, has != had + change, let expectation = list.last {
-      throw unmet(expectation, "it had \(had) rows and would have \(has)")
-    }
-  }
-
-  private func unmet(_ expectation: RowExpectation, _ what: String) -> Failure {
-    Failure(
-      .expectation,
-      "What the migration expects of \(expectation.header.table) did not come true: \(what).",
-      file: expectation.path, line: expectation.header.line,
-      howToClear: "Correct the Expect header, or the migration.")
   }
 
   // MARK: Everything else
@@ -202,6 +158,36 @@ struct Verifier {
       throw Failure(
         .integrity, "The schema would not be the one that the rehearsal gave.",
         howToClear: "Rehearse again; the migration has to do the same each time.")
+    }
+  }
+
+  /// Views, and statements on tables with triggers, that worked before have to work.
+  private func checkObjects() throws(Failure) {
+    guard report.hasAlterations || !report.droppedTables.isEmpty else { return }
+    let failing = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try Database.failingObjects(connection)
+    }
+    for (key, object) in failing.sorted(by: { $0.key < $1.key }) where before.working.contains(key)
+    {
+      throw located(
+        Failure(
+          .integrity, "\(object.name) would not work any more: \(object.message).",
+          howToClear: "Drop or make anew the view or trigger that names what is gone."),
+        tables: [key])
+    }
+  }
+
+  /// A full-text index over a table that was written to has to find what is there.
+  private func checkFullTextIndexes(_ warnings: inout [Failure]) throws(Failure) {
+    let broken = try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try Database.brokenFullTextIndexes(connection, of: report.touchedTables)
+    }
+    for name in broken {
+      warnings.append(
+        Failure(
+          .integrity, "The full-text index \(name) does not fit the rows that it indexes.",
+          howToClear:
+            "Let the migration rebuild it: INSERT INTO \(name) (\(name)) VALUES ('rebuild');"))
     }
   }
 

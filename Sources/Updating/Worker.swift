@@ -76,7 +76,7 @@ extension Failure {
       howToClear: "`chock recover`, or start the daemon, which does it by itself.")
   }
 
-  static var runActive: Failure {
+  public static var runActive: Failure {
     Failure(
       .runActive, "Another run is active.",
       howToClear: "`chock status` shows it; wait until it has ended.")

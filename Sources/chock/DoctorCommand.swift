@@ -56,6 +56,14 @@ struct DoctorCommand: AsyncParsableCommand {
     findings += drift(session)
     findings.append(fullCheck(settings, session.history))
     findings.append(folder("State folder", settings.stateDirectory))
+    for path in session.history.setAside {
+      findings.append(
+        Finding(
+          subject: "History", isGood: nil,
+          found:
+            "\(path) was damaged and taken out of use: older runs and entries of the audit are in it"
+        ))
+    }
     findings.append(space(settings))
     let users = Openers.programs(of: settings.databasePath)
     findings.append(
@@ -148,7 +156,7 @@ struct DoctorCommand: AsyncParsableCommand {
       let found = try Drift.find(
         in: try Database.open(settings.databasePath),
         try MigrationCatalog(directory: settings.migrationsDirectory))
-      let accepted = try session.history.acceptance(of: found, in: settings.databasePath)
+      let accepted = try session.history.acceptance(of: found, in: [settings.databasePath])
       let places =
         "the schema differs from what the migrations make in \(found.count) \(found.count == 1 ? "place" : "places")"
       return [
@@ -160,7 +168,9 @@ struct DoctorCommand: AsyncParsableCommand {
             ? nil : "`chock diff` shows it; `chock repair` accepts it with a reason.")
       ]
     } catch {
-      return []
+      return [
+        Finding(subject: "Drift", isGood: nil, found: "cannot be told: \(error.message)")
+      ]
     }
   }
 

@@ -122,7 +122,8 @@ struct Output: Sendable {
   func lines(losses: [Loss]) -> [String] {
     losses.map { loss in
       let what = loss.columns.map { "the values of \($0.joined(separator: ", ")) in " } ?? ""
-      return "Goes: \(what)\(loss.rows) \(loss.rows == 1 ? "row" : "rows") of \(loss.table)"
+      let only = loss.isUnreadable == true ? ", which cannot be read: only in the snapshot" : ""
+      return "Goes: \(what)\(loss.rows) \(loss.rows == 1 ? "row" : "rows") of \(loss.table)\(only)"
     }
   }
 

@@ -24,16 +24,22 @@ struct RepairCommand: AsyncParsableCommand {
     guard reason.map({ $0.contains { !$0.isWhitespace } }) ?? !yes else {
       throw ValidationError("Give a --reason.")
     }
+    guard reason?.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) ?? true
+    else { throw ValidationError("Write the --reason on one line, without control characters.") }
   }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let settings = session.config.settings
-      guard let lock = try RunLock(folder: settings.stateDirectory) else {
-        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
+      var lock: RunLock?
+      if reason != nil {
+        lock = try RunLock(folder: settings.stateDirectory)
+        guard lock != nil else { throw Failure.runActive }
       }
       defer { withExtendedLifetime(lock) {} }
-      if await session.localUpdater().hasInterruptedRun() { throw Failure.interruptedRun }
+      if reason != nil, await session.localUpdater().hasInterruptedRun() {
+        throw Failure.interruptedRun
+      }
       let found = try Repair(
         try Database.open(settings.databasePath),
         try MigrationCatalog(directory: settings.migrationsDirectory), session.history)
@@ -68,6 +74,9 @@ struct RepairCommand: AsyncParsableCommand {
         "The schema is not what the applied migrations make (`chock diff` shows it in full):")
       lines += found.drift.map { "  \($0.kind) \($0.object) \($0.name)" }
     }
+    if let problem = found.driftProblem {
+      lines.append("Whether the schema has drifted cannot be told: \(problem.message)")
+    }
     if let accepted = found.accepted {
       lines.append("  accepted by \(accepted.actor) at \(accepted.at): \(accepted.reason)")
     }
@@ -82,8 +91,10 @@ struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "audit",
     abstract: "Who accepted what, and why; oldest first.",
-    discussion:
-      "Each entry is chained to the one before it. 0, or 65 when one was changed or is missing."
+    discussion: """
+      Each entry is chained to the one before it. 0, or 65 when one was changed, one is missing between \
+      others, or a damaged history was set aside, and the entries with it.
+      """
   )
 
   @OptionGroup var globals: Globals
@@ -92,12 +103,18 @@ struct AuditCommand: AsyncParsableCommand {
     try await globals.session { session throws(Failure) in
       let (entries, isWhole) = try session.history.audit()
       try session.output.result(
-        AuditDocument(isWhole: isWhole, entries: entries),
+        AuditDocument(isWhole: isWhole, setAside: session.history.setAside, entries: entries),
         entries.isEmpty ? ["Nothing yet."] : entries.map(Self.line))
       if !isWhole {
         session.output.complain("chock: Entries of the audit were changed, or are missing.")
       }
-      return isWhole ? 0 : 65
+      let aside = session.history.setAside
+      if !aside.isEmpty {
+        session.output.complain(
+          "chock: Older entries may be in \(aside.joined(separator: ", ")): the history was damaged."
+        )
+      }
+      return isWhole && aside.isEmpty ? 0 : 65
     }
   }
 
@@ -113,6 +130,8 @@ struct AuditCommand: AsyncParsableCommand {
   private struct AuditDocument: Encodable {
     var schema = "chock.AUDIT/1"
     var isWhole: Bool
+    /// Damaged files that were taken out of use.
+    var setAside: [String]
     var entries: [AuditEntry]
   }
 }

@@ -28,10 +28,9 @@ struct SchemaCommand: AsyncParsableCommand {
       let schema: Schema
       if let at {
         let scratch = try Scratch()
-        let settings = session.config.settings
-        try scratch.apply(
-          try MigrationCatalog(directory: settings.migrationsDirectory),
-          .update(to: at, outOfOrder: false))
+        let catalog = try MigrationCatalog(
+          directory: session.config.settings.migrationsDirectory, hasBaselines: false)
+        for file in try catalog.upTo(at) { try scratch.run(file) }
         schema = try scratch.schema()
       } else {
         schema = try Schema(try Database.open(try session.databaseFile(file)))
@@ -66,7 +65,8 @@ struct DiffCommand: AsyncParsableCommand {
         directory: session.config.settings.migrationsDirectory)
       let path = try session.databaseFile(file)
       let found = try Drift.find(in: try Database.open(path), catalog)
-      let accepted = try session.history.acceptance(of: found, in: path)
+      let accepted = try session.history.acceptance(
+        of: found, in: [path, session.config.settings.databasePath])
       var lines =
         found.isEmpty
         ? ["The schema is what the applied migrations make."] : found.flatMap(Self.lines)

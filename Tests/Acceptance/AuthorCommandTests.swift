@@ -137,6 +137,34 @@ struct RepairTests {
     #expect(answer.code == 65, "\(answer)")
   }
 
+  @Test(
+    "A history that is damaged twice is kept twice, and the audit says so", .timeLimit(.minutes(1)))
+  func damaged() async throws {
+    let coach = try Sample.coach()
+    _ = try await coach.run("update", "--offline")
+    try SampleDatabase.change(coach.database, "CREATE TABLE dealer (id)")
+    for number in 1...2 {
+      #expect(try await coach.run("repair", "--reason", "why \(number)", "--yes").code == 0)
+      #expect(try await coach.run("audit").code == (number == 1 ? 0 : 65))
+      for suffix in ["-wal", "-shm", "-journal"] {
+        try FileSystem.remove("\(coach.state)/state.db\(suffix)")
+      }
+      try FileSystem.replace("\(coach.state)/state.db", with: Array("garbage, and more of it".utf8))
+      let answer = try await coach.run("audit")
+      #expect(answer.code == 65 && answer.error.contains("state.db.damaged"), "\(answer)")
+    }
+    #expect(try FileSystem.names(in: coach.state).count { $0.contains(".damaged") } == 2)
+    #expect(try await coach.run("doctor").output.contains("state.db.damaged-2"))
+  }
+
+  @Test("A reason cannot look like another entry", .timeLimit(.minutes(1)))
+  func forged() async throws {
+    let coach = try Sample.coach()
+    _ = try await coach.run("update", "--offline")
+    try SampleDatabase.change(coach.database, "CREATE TABLE dealer (id)")
+    #expect(try await coach.run("repair", "--reason", "ok\nforged", "--yes").code == 64)
+  }
+
   @Test("Not over a run that was interrupted", .timeLimit(.minutes(1)))
   func interrupted() async throws {
     let coach = try Sample.coach()

@@ -170,4 +170,37 @@ struct ImportTests {
     #expect(try SampleDatabase.value(coach.database, all) == before)
     #expect(try SampleDatabase.value(coach.database, "SELECT a FROM search('text')") == "text")
   }
+
+  @Test("Virtual tables of every kind, whatever words are in them", .timeLimit(.minutes(1)))
+  func virtual() async throws {
+    let coach = try TestCoach(migrations: [
+      "0001_base.sql": """
+      CREATE VIRTUAL TABLE words USING fts5(x); CREATE VIRTUAL TABLE known USING fts5vocab(words, 'row');
+      CREATE TABLE shelf (id INTEGER PRIMARY KEY, name TEXT);
+      CREATE VIRTUAL TABLE askew USING fts5(label, content='shelf');
+      """,
+      "0002_boxes.sql": """
+      CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1, +lifts TEXT);
+      CREATE VIRTUAL TABLE silent USING fts5(x, content='');
+      CREATE TABLE z (id INTEGER PRIMARY KEY, n);
+      """,
+      "0002_boxes.rollback.sql": "DROP TABLE boxes; DROP TABLE silent; DROP TABLE z;",
+    ])
+    #expect(try await coach.run("init").code == 0)
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO boxes VALUES (1, 1, 2, 'mine'); INSERT INTO z VALUES (1, 'too'); INSERT INTO silent VALUES ('a'), ('b');"
+    )
+    let back: RunDocument = try await coach.run(
+      "rollback", "--to", "1", "--offline", "--yes", "--json"
+    ).document()
+    let losses = try #require(back.rehearsal?.losses)
+    #expect(Set(losses.map { "\($0.table) \($0.rows)" }) == ["boxes 1", "silent 2", "z 1"])
+    #expect(losses.first { $0.table == "silent" }?.isUnreadable == true)
+    #expect(try await coach.run("update", "--offline").code == 0)
+    let put = try await put(coach, back.id)
+    #expect(put.outcome == .committed, "\(put)")
+    #expect(try SampleDatabase.value(coach.database, "SELECT lifts FROM boxes") == "mine")
+    #expect(try SampleDatabase.value(coach.database, "SELECT n FROM z") == "too")
+  }
 }

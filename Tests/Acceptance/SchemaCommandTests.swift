@@ -38,4 +38,39 @@ struct SchemaCommandTests {
       #expect(answer.output.contains(words), "\(answer)")
     }
   }
+
+  @Test(
+    "Files that were right when they were applied need not run at once on an empty database",
+    .timeLimit(.minutes(1)))
+  func history() async throws {
+    let coach = try TestCoach(migrations: [
+      "0001_p.sql": "CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1), (2);",
+      "0002_q.sql": """
+      -- Foreign-Keys: enforced
+      -- Input: cc TEXT "Which country?"
+      CREATE TABLE q (cc TEXT CHECK (length(cc) = 2)); INSERT INTO q VALUES (:cc);
+      """,
+      "0003_r.sql": """
+      -- Expect: p rows -1
+      -- @preflight
+      SELECT 'nobody was here' WHERE NOT EXISTS (SELECT 1 FROM p WHERE id = 3);
+      -- @migrate
+      DELETE FROM p WHERE id = 3;
+      CREATE TABLE r (id);
+      """,
+    ])
+    #expect(try await coach.run("init", "--to", "1").code == 0)
+    for version in ["2", "3"] {
+      try SampleDatabase.change(coach.database, "INSERT OR IGNORE INTO p VALUES (3)")
+      let answer = try await coach.run(
+        ["update", "--offline", "--to", version] + (version == "2" ? ["--input", "cc=DE"] : []))
+      #expect(answer.code == 0, "\(answer)")
+    }
+    #expect(try await coach.run("diff").code == 0)
+    try coach.folder.write(
+      "-- the same\nCREATE TABLE p (id INTEGER PRIMARY KEY);", to: "migrations/0001_p.sql")
+    let repaired = try await coach.run("repair", "--reason", "only a comment", "--yes")
+    #expect(repaired.code == 0, "\(repaired)")
+    #expect(try await coach.run("plan").code == 0)
+  }
 }

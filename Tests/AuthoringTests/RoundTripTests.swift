@@ -57,12 +57,37 @@ struct RoundTripTests {
     #expect(problems.contains { $0.contains(words) }, "\(problems)")
   }
 
+  @Test("A search index that finds the wrong rows, and a number in the header, are found")
+  func hidden() throws {
+    let index = "CREATE VIRTUAL TABLE f USING fts5(x, content='t');"
+    let problems = try trips([
+      "0001_t.sql":
+        "CREATE TABLE t (x); INSERT INTO t VALUES ('apple'), ('pear'); \(index) INSERT INTO f (f) VALUES ('rebuild');",
+      "0002_y.sql": "PRAGMA user_version = 5; ALTER TABLE t ADD COLUMN y;",
+      "0002_y.rollback.sql":
+        "CREATE TABLE t2 (x); INSERT INTO t2 SELECT x FROM t ORDER BY x DESC; DROP TABLE t; ALTER TABLE t2 RENAME TO t;",
+    ]).flatMap(\.problems).map(\.message)
+    #expect(
+      problems.contains { $0.contains("full-text index f finds the wrong rows") }, "\(problems)")
+    #expect(problems.contains { $0.contains("user_version 5") }, "\(problems)")
+  }
+
+  @Test("What a migration removes for good on purpose is a warning") func destructive() throws {
+    let trips = try trips([
+      "0001_t.sql": "CREATE TABLE t (x); INSERT INTO t VALUES (1);",
+      "0002_t.sql": "-- Destructive: yes\n-- Expect: t rows >= 0\nDROP TABLE t;",
+      "0002_t.rollback.sql": "CREATE TABLE t (x);",
+    ])
+    #expect(trips.allSatisfy { $0.problems.isEmpty })
+    #expect(trips.contains { $0.warnings.joined().contains("t has 0 rows instead of 1") })
+  }
+
   @Test("What comes out otherwise each time is a warning") func random() throws {
     let trips = try trips([
       "0001_a.sql": "CREATE TABLE a (x); INSERT INTO a VALUES (randomblob(8));",
       "0001_a.rollback.sql": "DROP TABLE a;",
     ])
-    #expect(trips.flatMap(\.problems).isEmpty)
+    #expect(trips.allSatisfy { $0.problems.isEmpty })
     #expect(trips.first?.warnings.first?.contains("a holds other values") == true)
   }
 
@@ -109,7 +134,15 @@ struct NewMigrationTests {
       "\(TestCoach.text(new.rollback))DROP TABLE tank;", to: "0001_add_tanks.rollback.sql")
     let trips = try RoundTrip.all(
       try MigrationCatalog(directory: folder.path), on: try Scratch())
-    #expect(trips.flatMap(\.problems).isEmpty)
+    #expect(trips.allSatisfy { $0.problems.isEmpty })
+  }
+
+  @Test("Words that would make another file of it, and numbers that end") func oddNames() throws {
+    let folder = try TemporaryFolder()
+    let new = try NewMigration("Fix rollback", in: folder.path)
+    #expect(new.migration == folder("0001_fix_rollback_again.sql"))
+    try folder.write("SELECT 1;", to: "\(UInt64.max)_x.sql")
+    #expect(throws: Failure.self) { try NewMigration("More", in: folder.path) }
   }
 
   @Test("Nothing is replaced, and a wrong place or name is said") func refused() throws {

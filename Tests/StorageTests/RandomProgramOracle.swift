@@ -166,6 +166,7 @@ struct Oracle {
       verdict.doubts.formUnion([.statement, .preflight, .validation, .foreignKeys])
       return verdict
     }
+    let start = try FileSystem.read(path) ?? []
     let (code, output) = try run(
       Self.script(program), on: path, seconds: program.isEndless ? 0.3 : nil)
     verdict.output = String(output.suffix(2000))
@@ -186,6 +187,7 @@ struct Oracle {
     if !after.isSound { verdict.reasons.insert(.integrity) }
     judgeOrphans(program, before, after, &verdict)
     judgeRows(program, before, after, &verdict)
+    try judgeExpectations(program, from: start, before, after, &verdict)
     return verdict
   }
 
@@ -266,25 +268,48 @@ struct Oracle {
   private func judgeRows(
     _ program: RandomProgram, _ before: State, _ after: State, _ verdict: inout Verdict
   ) {
-    var declared: [[UInt8]: [String]] = [:]
-    for file in program.files {
-      for (table, change) in file.expectations {
-        declared[ProgramMaker.folded(table), default: []].append(change)
-      }
-    }
-    for (name, count) in before.counts where declared[name] == nil {
+    let declared = Set(program.files.flatMap(\.expectations).map { ProgramMaker.folded($0.table) })
+    for (name, count) in before.counts where !declared.contains(name) {
       if after.counts[now(name, program, after), default: 0] < count {
         verdict.reasons.insert(.rowsLost)
       }
     }
-    for (name, changes) in declared {
-      let has = after.counts[name, default: 0]
-      let least = changes.filter { $0.hasPrefix(">=") }.compactMap { Int($0.dropFirst(3)) }
-      let sum = changes.compactMap { Int($0) }.reduce(0, +)
-      let isMet =
-        least.isEmpty
-        ? has == before.counts[name, default: 0] + sum : least.allSatisfy { has >= $0 }
-      if !isMet { verdict.reasons.insert(.expectation) }
+  }
+
+  /// What a file declares is about the rows right before it and right behind it: the same program is run up to
+  /// there.
+  private func judgeExpectations(
+    _ program: RandomProgram, from start: [UInt8], _ before: State, _ after: State,
+    _ verdict: inout Verdict
+  ) throws {
+    var had = before.counts
+    for (index, file) in program.files.enumerated() {
+      let isLast = index == program.files.count - 1
+      guard isLast || program.files[index...].contains(where: { !$0.expectations.isEmpty }) else {
+        return
+      }
+      var has = after.counts
+      if !isLast {
+        var part = program
+        part.files = Array(program.files[...index])
+        let path = folder("part.db")
+        try FileSystem.replace(path, with: start)
+        let (code, output) = try run(Self.script(part), on: path, seconds: nil)
+        guard code == 0, output.contains("@done") else {
+          // A foreign key that only a later file mends.
+          verdict.doubts.insert(.expectation)
+          return
+        }
+        has = try state(of: path).counts
+      }
+      for (table, change) in file.expectations {
+        let name = ProgramMaker.folded(table)
+        let (old, new) = (had[name, default: 0], has[name, default: 0])
+        let least = change.hasPrefix(">=") ? Int(change.dropFirst(3)) : nil
+        let isMet = least.map { new >= $0 } ?? (new == old + (Int(change) ?? 0))
+        if !isMet { verdict.reasons.insert(.expectation) }
+      }
+      had = has
     }
   }
 }

@@ -131,11 +131,26 @@ import Testing
     #expect(failure.line == 2)
   }
 
-  @Test("The changes that several files declare for one table add up") func addUp() throws {
+  @Test(
+    "A view or trigger that names what is gone takes everything back",
+    arguments: [
+      "CREATE VIEW v AS SELECT * FROM u;",
+      "CREATE TRIGGER tt AFTER INSERT ON trips BEGIN INSERT INTO u VALUES (new.id); END;",
+    ])
+  func dangling(object: String) throws {
+    let workshop = try Workshop()
+    try workshop.execute("CREATE TABLE u (id)")
+    try workshop.execute(object)
+    let failure = try workshop.failure(of: "DROP TABLE u;")
+    #expect(failure.code == .integrity, "\(failure)")
+    #expect(failure.message.contains("no such table: main.u"), "\(failure)")
+  }
+
+  @Test("What a file declares is counted from right before it") func eachFile() throws {
     let workshop = try Workshop()
     try workshop.update(
       try workshop.catalog(
-        "-- Expect: trips rows +1\nINSERT INTO trips VALUES (4, 'a');",
+        "INSERT INTO trips VALUES (4, 'a');",
         "-- Expect: trips rows +2\nINSERT INTO trips VALUES (5, 'a'), (6, 'b');"))
     #expect(try workshop.value("SELECT count(*) FROM trips") == "6")
   }

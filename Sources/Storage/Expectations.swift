@@ -1,10 +1,12 @@
 import Migrations
 import SQLite
 
-/// What a migration declares to leave as it is: `Expect: TABLE content unchanged` and `columns (…) unchanged`,
-/// looked at right before its statements and right after them.
-struct ExpectedValues {
+/// What a migration declares with `Expect`, looked at right before its statements and right after them.
+struct Expectations {
   private let migration: Migration
+  private let direction: Plan.Direction
+  private var rows:
+    [(expectation: TableExpectation, change: TableExpectation.RowChange, before: Int64)] = []
   private var declared: [(expectation: TableExpectation, columns: [String], content: Content)] = []
 
   /// The rows whatever their order, as the fingerprint counts them.
@@ -16,10 +18,19 @@ struct ExpectedValues {
   /// Reads the tables that are declared. One that is not there yet holds nothing that could change.
   ///
   /// - Throws: `.expectation` when a column is not there.
-  init(_ migration: Migration, _ connection: Connection) throws(Failure) {
+  init(
+    _ migration: Migration, _ direction: Plan.Direction, _ connection: Connection
+  ) throws(Failure) {
     self.migration = migration
+    self.direction = direction
     for expectation in migration.expectations {
-      guard case .values(let named) = expectation.subject else { continue }
+      let named: [String]
+      switch expectation.subject {
+      case .rows(let change):
+        rows.append((expectation, change, try Self.rows(expectation.table, connection) ?? 0))
+        continue
+      case .values(let columns): named = columns
+      }
       let there = try Self.columns(of: expectation.table, connection)
       guard !there.isEmpty else { continue }
       if let missing = Self.first(of: named, missingIn: there) {
@@ -31,8 +42,25 @@ struct ExpectedValues {
     }
   }
 
-  /// - Throws: `.expectation` when a table holds something else in these columns than before.
+  /// - Throws: `.expectation` when a table has other rows, or other values in these columns, than is declared.
   func check(_ connection: Connection) throws(Failure) {
+    for (expectation, change, before) in rows {
+      let found = try Self.rows(expectation.table, connection)
+      // What a rollback drops was counted, shown and exported.
+      if direction == .rollback, found == nil { continue }
+      let after = found ?? 0
+      switch change {
+      case .unchanged where after == before: break
+      case .changesBy(let count) where after == before + count: break
+      case .atLeast(let least):
+        guard after >= least else {
+          throw Self.failure(expectation, migration, "it has \(after) rows, not at least \(least)")
+        }
+      default:
+        throw Self.failure(
+          expectation, migration, "it had \(before) rows and would have \(after)")
+      }
+    }
     for (expectation, columns, before) in declared {
       func failure(_ what: String) -> Failure { Self.failure(expectation, migration, what) }
       let there = try Self.columns(of: expectation.table, connection)
@@ -56,6 +84,14 @@ struct ExpectedValues {
       "What the migration expects of \(expectation.table) did not come true: \(what).",
       file: migration.path, line: expectation.line,
       howToClear: "Correct the Expect header, or the migration.")
+  }
+
+  /// Nil when there is no such table.
+  private static func rows(_ table: String, _ connection: Connection) throws(Failure) -> Int64? {
+    guard try !columns(of: table, connection).isEmpty else { return nil }
+    return try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try Database.count(table, connection)
+    }
   }
 
   private static func columns(
