@@ -152,6 +152,8 @@ struct UpdateRun {
           context.set(losses: lost.losses, exportFolder: lost.folder)
         }
         if isLast {
+          // Asked once more: a supervisor that is suspended has watched nothing meanwhile.
+          _ = try context.link.permit()
           try context.enter(.commit)
         } else if segment.isTransaction {
           try context.enter(.apply, committing: isCommitted ? .statements : .transactions)

@@ -90,7 +90,7 @@ struct WorkerTests {
     try await waitUntil("the worker has the lock") {
       (try? application.execute("BEGIN IMMEDIATE; ROLLBACK")) == nil
     }
-    // Its reports fill the pipe; then it waits, with the lock.
+    // Nobody answers when it asks whether the coach is still safe; until then it waits, with the lock.
     try application.execute(
       "PRAGMA busy_timeout = 90000; INSERT INTO item (body) VALUES ('recorded meanwhile')")
     #expect(kill(call.process.pid, SIGCONT) == 0)
