@@ -3,8 +3,9 @@ struct MigrationHeaders {
   static let known = [
     "Description", "Phase", "Purpose", "Requires", "Estimated-Time", "Timeout", "Transaction",
     "Foreign-Keys", "Destructive", "Technician", "Restart", "Input", "Expect",
-    "Squashes",
   ]
+  /// Only in a baseline file, which chock writes.
+  private static let ofBaselines = "Squashes"
   /// Those that may be given more than once.
   private static let repeatable: Set = ["Expect", "Input"]
 
@@ -46,7 +47,7 @@ struct MigrationHeaders {
     let key = comment.text[..<colon].trimmed()
     let value = comment.text[comment.text.index(after: colon)...].trimmed()
     let line = comment.line
-    guard Self.known.contains(key) else {
+    guard Self.known.contains(key) || key == Self.ofBaselines else {
       guard let first = key.first, key.allSatisfy({ $0.isLetter || $0 == "-" }) else { return }
       guard first.isUppercase || Self.known.contains(where: { $0.lowercased() == key.lowercased() })
       else { return }
@@ -122,7 +123,7 @@ struct MigrationHeaders {
         throw misfit("Write none, or remove the line for the usual way: one transaction.")
       }
       runsInTransaction = false
-    case "Squashes": squashes = value
+    case Self.ofBaselines: squashes = value
     default:  // Foreign-Keys
       guard value == "enforced" else {
         throw misfit("Write enforced, or remove the line for the usual way: off, compared after.")

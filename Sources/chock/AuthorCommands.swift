@@ -28,7 +28,7 @@ struct NewCommand: AsyncParsableCommand {
 struct CheckCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
-    abstract: "Applies each pending migration to a copy, takes it back, and applies it again.",
+    abstract: "Applies each migration to a copy, takes it back, and applies it again.",
     discussion: """
       After the way back, schema and rows have to be what they were. Done on an empty database for all \
       files, and on a copy of the database for those that are pending there. Inputs get their default, or \
