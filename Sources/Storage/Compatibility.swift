@@ -63,6 +63,7 @@ extension Plan {
   ///
   /// - Returns: one for each step; nil where it cannot be told without running the rest, and behind it.
   public func breaks(in connection: Connection) -> [[Shape.Break]?] {
+    guard !steps.isEmpty else { return [] }
     var breaks: [[Shape.Break]?] = []
     do {
       let copy = try Connection(path: ":memory:", mode: .create)
@@ -73,7 +74,13 @@ extension Plan {
       var last = before
       var known: Set<Shape.Break> = []
       for step in steps {
-        for section in step.migrate { try Self.changeSchema(section, copy) }
+        var takesAway = false
+        for section in step.migrate where try Self.changeSchema(section, copy) { takesAway = true }
+        // What is only added breaks nothing.
+        guard takesAway else {
+          breaks.append([])
+          continue
+        }
         last = try Shape(copy, since: last)
         let found = before.breaks(in: last).filter { known.insert($0).inserted }
         breaks.append(found)
@@ -100,15 +107,20 @@ extension Plan {
   }
 
   /// Runs what creates, alters and drops; reads the rest only.
+  ///
+  /// - Returns: whether anything was altered or dropped.
   private static func changeSchema(
     _ section: SQLSection, _ connection: Connection
-  ) throws(SQLiteError) {
+  ) throws(SQLiteError) -> Bool {
     var script = Script(section.text)
     var isChange = false
+    var takesAway = false
     connection.authorize { request in
       switch request.action {
-      case .createTable, .dropTable, .alterTable, .createView, .dropView, .createVirtualTable,
-        .dropVirtualTable, .createIndex, .dropIndex, .createTrigger, .dropTrigger:
+      case .dropTable, .alterTable, .dropView, .dropVirtualTable:
+        (isChange, takesAway) = (true, true)
+      case .createTable, .createView, .createVirtualTable, .createIndex, .dropIndex,
+        .createTrigger, .dropTrigger:
         isChange = true
       case .attach, .detach: return false
       default: break
@@ -120,5 +132,6 @@ extension Plan {
       if isChange { try statement.run() }
       isChange = false
     }
+    return takesAway
   }
 }

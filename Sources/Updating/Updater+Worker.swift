@@ -35,9 +35,11 @@ extension Updater {
       continuation.resume(returning: document)
     }
     // The new state first: a result beside the old version would contradict itself.
-    judge()
-    let status = status()
-    events.publish(.state) { $0.status = status }
+    if isServed {
+      judge()
+      let status = status()
+      events.publish(.state) { $0.status = status }
+    }
     events.publish(.result) {
       $0.run = document.id
       $0.result = document

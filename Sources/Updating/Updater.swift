@@ -34,6 +34,7 @@ public struct UpdateRequest: Sendable {
 ///
 /// It reads the application's database and never writes it.
 public actor Updater {
+  let isServed: Bool
   /// The events of this process, in order, with those of the recent past.
   public nonisolated let events: EventHub
   public nonisolated let settings: UpdateSettings
@@ -67,7 +68,11 @@ public actor Updater {
   var checksWhenIdle = false
 
   /// - Parameter executable: the path of the chock binary, which is started again as the worker.
-  public init(settings: UpdateSettings, executable: String, logger: Logger) {
+  /// - Parameter isServed: false in a call of the command line: nobody follows the state between runs.
+  public init(
+    settings: UpdateSettings, executable: String, logger: Logger, isServed: Bool = true
+  ) {
+    self.isServed = isServed
     self.settings = settings
     self.executable = executable
     self.logger = logger

@@ -51,7 +51,7 @@ struct Session: Sendable {
         var handler = StreamLogHandler.standardError(label: "chock")
         handler.logLevel = .error
         return handler
-      })
+      }, isServed: false)
   }
 
   /// The daemon, if one answers.
