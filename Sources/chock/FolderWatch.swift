@@ -52,7 +52,10 @@ struct FolderWatch: ~Copyable {
         offset = start + Int(event.len)
         let name = String(
           decoding: buffer[start..<min(offset, count)].prefix { $0 != 0 }, as: UTF8.self)
-        if name.hasSuffix(".sql"), !name.hasPrefix(".") { names.insert(name) }
+        if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { names.insert("more than could be counted") }
+        if name.hasSuffix(".sql") || name.hasSuffix(".baseline"), !name.hasPrefix(".") {
+          names.insert(name)
+        }
       }
     }
   }
