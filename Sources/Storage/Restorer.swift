@@ -58,21 +58,25 @@ public struct Restorer {
 
   /// Puts back the log and the journal of a database that was set aside and then not replaced.
   ///
+  /// - Parameter files: the names of what was set aside, as the report gave them.
   /// - Returns: false when the database is no longer the one that was set aside.
-  public func bringBackSidecars() throws(Failure) -> Bool {
-    func digest(_ path: String) throws(Failure) -> String? {
-      guard FileSystem.facts(path) != nil else { return nil }
-      return try FileSystem.sha256(of: path) {}
+  /// - Throws: `.needsPerson` when what was set aside is no longer there, so that it cannot be told.
+  public func bringBackSidecars(_ files: [String]) throws(Failure) -> Bool {
+    let main = "damaged.sqlite"
+    let kept = "\(rescueFolder)/\(main)"
+    if files.contains(main) {
+      guard FileSystem.facts(kept) != nil else { throw lost(kept) }
+      guard let now = FileSystem.target(databasePath), now.isRegular,
+        try FileSystem.sha256(of: kept, checking: {}) == FileSystem.sha256(of: databasePath, checking: {})
+      else { return false }
+    } else if FileSystem.facts(databasePath) != nil {
+      // There was none.
+      return false
     }
-    let kept = rescueFolder + "/damaged.sqlite"
-    // It is removed after they are back.
-    guard let whole = try digest(kept) else { return true }
-    guard try whole == digest(databasePath) else { return false }
     // SQLite makes the index of the log anew. Whoever looks at the database makes an empty log.
     for suffix in ["-wal", "-journal"]
-    where FileSystem.facts(kept + suffix) != nil
-      && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0
-    {
+    where files.contains(main + suffix) && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0 {
+      guard FileSystem.facts(kept + suffix) != nil else { throw lost(kept + suffix) }
       try checkNobodyHasItOpen()
       let temporary = databasePath + ".chock-restore"
       try FileSystem.copy(kept + suffix, to: temporary, stop: StopSignal())
@@ -80,6 +84,16 @@ public struct Restorer {
       try FileSystem.rename(temporary, to: databasePath + suffix)
     }
     return true
+  }
+
+  private func lost(_ path: String) -> Failure {
+    Failure(
+      .needsPerson,
+      "The restore was interrupted in its commit, and what it had set aside is gone: it cannot be told whether the database is the snapshot or what was there before.",
+      file: path,
+      howToClear:
+        "Look at the database; `chock recover --discard` leaves it as it is, `chock restore` puts a snapshot back."
+    )
   }
 
   /// Brings back how the application keeps its journal: replacing the file has to leave WAL mode first.
@@ -109,6 +123,12 @@ public struct Restorer {
     public var rescueCopy: String?
     /// Where the files of a database that could not be read were moved.
     public var setAside: String?
+    /// The names of the files in it; where the main file was missing, those beside it.
+    public var setAsideFiles: [String]?
+    /// The number of the file that takes the database's place, where it is replaced.
+    public var replacement: UInt64?
+
+    public init() {}
   }
 
   /// Restores, and compares the result with the snapshot.
@@ -149,7 +169,10 @@ public struct Restorer {
         do throws(Failure) {
           try holdAlone(live)
           report.rescueCopy = try rescue(live, unlike: document, run: run)
-          try replace(mode: mode, with: path) { () throws(Failure) in try commit(report) }
+          try replace(mode: mode, with: path) { inode throws(Failure) in
+            report.replacement = inode
+            try commit(report)
+          }
         } catch {
           try? live.execute("PRAGMA locking_mode = NORMAL")
           throw error
@@ -158,9 +181,12 @@ public struct Restorer {
     } catch {
       guard error.code.isUnreadableDatabase else { throw error }
       try checkNobodyHasItOpen()
-      report.setAside = try setAside()
+      let files = try setAside()
+      report.setAside = files.isEmpty ? nil : rescueFolder
+      report.setAsideFiles = files.isEmpty ? nil : files
       try willReplace(document.journalMode)
-      try replace(mode: document.journalMode, with: path) { () throws(Failure) in
+      try replace(mode: document.journalMode, with: path) { inode throws(Failure) in
+        report.replacement = inode
         try commit(report)
       }
     }
@@ -280,9 +306,11 @@ public struct Restorer {
   }
 
   /// Keeps the files of a database that cannot be read. The main file stays until it is replaced.
-  private func setAside() throws(Failure) -> String? {
+  ///
+  /// - Returns: their names in the rescue folder.
+  private func setAside() throws(Failure) -> [String] {
     let there = ([""] + Self.sidecars).filter { FileSystem.facts(databasePath + $0) != nil }
-    guard !there.isEmpty else { return nil }
+    guard !there.isEmpty else { return [] }
     try FileSystem.makeFolder(rescueFolder)
     for suffix in there {
       let copy = rescueFolder + "/damaged.sqlite" + suffix
@@ -290,11 +318,11 @@ public struct Restorer {
       try FileSystem.sync(copy)
     }
     try FileSystem.sync(rescueFolder)
-    return rescueFolder
+    return there.map { "damaged.sqlite" + $0 }
   }
 
   private func replace(
-    mode: String?, with path: String, commit: () throws(Failure) -> Void
+    mode: String?, with path: String, commit: (_ inode: UInt64?) throws(Failure) -> Void
   ) throws(Failure) {
     let temporary = databasePath + ".chock-restore"
     try FileSystem.copy(path, to: temporary, stop: stop)
@@ -306,7 +334,7 @@ public struct Restorer {
       _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
     }
     try FileSystem.sync(temporary)
-    try commit()
+    try commit(FileSystem.facts(temporary)?.inode)
     // A log that stayed behind would be read into the new file.
     for suffix in Self.sidecars { try FileSystem.remove(databasePath + suffix) }
     try FileSystem.sync(FileSystem.parent(databasePath))

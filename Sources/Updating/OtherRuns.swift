@@ -118,7 +118,7 @@ struct RestoreRun {
       let id = try context.wantedSnapshot()
       try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
         [context] report throws(Failure) in
-        context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+        context.set(report)
         try context.enter(.commit)
         isCommitting = true
       }
@@ -154,14 +154,14 @@ extension RunContext {
     try enterRestore()
     try restorer(stop: StopSignal()).restore(snapshot, run: document.id) {
       [self] report throws(Failure) in
-      set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+      set(report)
       try enterRestore()
     }
   }
 
   /// Removes what was kept of the newer state by a restore that has changed nothing; a failure is only logged.
   func discardNewerState() {
-    set(rescueCopy: nil, setAside: nil)
+    set(Restorer.Report())
     removeSnapshots(takenFor: document)
     do throws(Failure) {
       try FileSystem.removeFolder(settings.rescueFolder(of: document.id))

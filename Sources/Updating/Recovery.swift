@@ -76,7 +76,11 @@ struct RecoveryRun {
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
     let isSetAside = journal.phase == .commit && journal.run.setAside != nil
     // Before SQLite opens it: without its log the database would be another one.
-    if isSetAside, try context.restorer(stop: StopSignal()).bringBackSidecars() {
+    if isSetAside, !isReplaced(journal),
+      try context.restorer(stop: StopSignal()).bringBackSidecars(journal.setAsideFiles ?? [])
+    {
+      // From here on the rescue folder is not needed; without this it would be, by the journal.
+      try context.takeBackCommit()
       context.discardNewerState()
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
@@ -95,7 +99,7 @@ struct RecoveryRun {
       guard !isSetAside else {
         throw Failure(
           .needsPerson,
-          "The restore was interrupted in its commit, and the database has been opened since without its log, which is kept in \(journal.run.setAside ?? "?").",
+          "The restore was interrupted in its commit, and somebody else has changed or made the database since. What was set aside of the one before, its log too, is kept in \(journal.run.setAside ?? "?").",
           file: journal.databasePath,
           howToClear:
             "`chock recover --discard` leaves it as it is, `chock restore` puts a snapshot back.")
@@ -111,6 +115,12 @@ struct RecoveryRun {
           "Look at the database; `chock recover --discard` leaves it as it is, `chock restore` puts one of the two back."
       )
     }
+  }
+
+  /// True when the file that the restore made has taken the database's place.
+  private func isReplaced(_ journal: Journal) -> Bool {
+    guard let inode = journal.replacement, inode != journal.restoreMark?.inode else { return false }
+    return FileSystem.target(journal.databasePath)?.inode == inode
   }
 
   /// False when the database is missing or damaged.
