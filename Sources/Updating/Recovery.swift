@@ -86,7 +86,7 @@ struct RecoveryRun {
     }
     let isReadable = try settle(journal.databasePath)
     if isReadable { try context.bringBackJournalMode() }
-    switch journal.phase == .commit ? try isPutBack(journal) : false {
+    switch journal.phase == .commit ? try isPutBack(journal, isReadable) : false {
     case true?:
       guard isReadable else {
         throw Failure(
@@ -136,10 +136,10 @@ struct RecoveryRun {
 
   /// Whether a snapshot was put back before the interruption; nil when it cannot be told, because the
   /// application has changed both its schema and its rows since.
-  private func isPutBack(_ journal: Journal) throws(Failure) -> Bool? {
-    let mark = try Restorer.Mark(of: journal.databasePath)
-    guard mark != journal.restoreMark else { return false }
-    guard mark.inode == journal.restoreMark?.inode else { return true }
+  private func isPutBack(_ journal: Journal, _ isReadable: Bool) throws(Failure) -> Bool? {
+    guard try Restorer.Mark(of: journal.databasePath) != journal.restoreMark else { return false }
+    // Another file is not always ours: somebody may have put a copy in the place of the database.
+    if isReplaced(journal) || !isReadable { return true }
     let live = try Database.open(journal.databasePath)
     let version = try LedgerTable.read(live)?.current.description
     if journal.run.fromVersion != journal.run.toVersion {

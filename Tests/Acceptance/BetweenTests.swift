@@ -42,6 +42,25 @@ struct BetweenTests {
     #expect(try coach.ledgerVersion() == "2")
   }
 
+  @Test(
+    "Nor does a copy of the database that somebody has put in its place", .timeLimit(.minutes(1)))
+  func otherFile() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    try await kill(
+      coach, at: 1, of: .commit,
+      ["restore", try #require(updated.snapshotId), "--offline", "--yes"])
+    let copy = coach.folder("copy.db")
+    try Connection(path: coach.database, mode: .readWrite).execute("VACUUM INTO '\(copy)'")
+    try Connection(path: copy, mode: .readWrite).execute("PRAGMA journal_mode = WAL")
+    let now = try coach.fingerprint()
+    for suffix in ["-wal", "-shm"] { try FileSystem.remove(coach.database + suffix) }
+    try FileSystem.rename(copy, to: coach.database)
+    #expect(try await recover(coach).outcome == .refused)
+    #expect(try coach.fingerprint() == now)
+    #expect(try coach.ledgerVersion() == "2")
+  }
+
   @Test("Where it cannot be told, a person is asked and both are kept", .timeLimit(.minutes(1)))
   func undecided() async throws {
     let coach = try Sample.coach()
