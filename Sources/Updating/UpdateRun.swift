@@ -125,7 +125,7 @@ struct UpdateRun {
         let isLast = index == segments.count - 1
         let transaction = try Transaction.begin(live, plan: segment)
         if let taken = first, index == 0, try !transaction.isUnchanged(since: taken) {
-          snapshot = try retake(plan)
+          snapshot = try context.retakeSnapshot(at: plan.from)
           // That took its own time.
           order = applyOrder(plan, expected: rehearsal)
         }
@@ -176,25 +176,24 @@ struct UpdateRun {
       return context.end(.needsRecovery, error)
     }
   }
-
-  /// The application has written since the snapshot: while our transaction holds the write lock, so
-  /// that nobody can again, it is taken once more through a second connection. What a restore brings
-  /// back is then the state right before the update.
-  private func retake(_ plan: Plan) throws(Failure) -> Snapshot {
-    let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
-    let snapshot = try context.snapshots.take(
-      of: reader, version: plan.from, reason: .beforeUpdate, run: context.order.run,
-      stop: context.stop, progress: context.copyProgress)
-    context.discardSnapshot()
-    context.set(snapshot: snapshot.document)
-    // The journal names the snapshot; the phase is the same.
-    try context.enter(.apply)
-    return snapshot
-  }
-
 }
 
 extension RunContext {
+  /// The application has written since the snapshot: while our transaction holds the write lock, so
+  /// that nobody can again, it is taken once more through a second connection. What a restore brings
+  /// back is then the state right before the run.
+  func retakeSnapshot(at version: SchemaVersion) throws(Failure) -> Snapshot {
+    let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
+    let snapshot = try snapshots.take(
+      of: reader, version: version, reason: .beforeUpdate, run: order.run,
+      stop: stop, progress: copyProgress)
+    discardSnapshot()
+    set(snapshot: snapshot.document)
+    // The journal names the snapshot; the phase is the same.
+    try enter(.apply)
+    return snapshot
+  }
+
   /// The new state is committed: nothing that fails now may say otherwise.
   func finish() -> RunDocument {
     do throws(Failure) {
