@@ -17,6 +17,9 @@ public enum FileSystem {
     public var inode: UInt64
     /// When the content was last written, in seconds since 1970.
     var modifiedSeconds: Int
+    var modifiedNanoseconds: Int
+    /// How many names it has.
+    public var links: Int
 
     /// The same as RFC 3339. Not stored: most who ask for the facts of a file do not ask for this.
     public var modified: String {
@@ -43,7 +46,8 @@ public enum FileSystem {
     return Facts(
       size: Int64(info.st_size), isDirectory: kind == S_IFDIR, isRegular: kind == S_IFREG,
       device: UInt64(info.st_dev), inode: UInt64(info.st_ino),
-      modifiedSeconds: Int(info.st_mtim.tv_sec))
+      modifiedSeconds: Int(info.st_mtim.tv_sec), modifiedNanoseconds: Int(info.st_mtim.tv_nsec),
+      links: Int(info.st_nlink))
   }
 
   /// Bytes that an ordinary process may still write on the file system that holds `path`, or its
@@ -194,6 +198,19 @@ public enum FileSystem {
         howToClear: "Move it away first.")
     }
     try sync(parent(path))
+  }
+
+  /// Renames to a name where nothing may be yet, and makes it durable.
+  static func rename(_ from: String, toFree path: String) throws(Failure) {
+    if Glibc.link(from, path) == 0 {
+      try remove(from)
+      return try sync(parent(path))
+    }
+    // FAT has no second names.
+    guard errno == EPERM || errno == EOPNOTSUPP, facts(path) == nil else {
+      throw failure("create", path)
+    }
+    try rename(from, to: path)
   }
 
   /// Removes a file; nothing happens when it is not there.

@@ -33,19 +33,32 @@ public enum Openers {
     for process in (try? FileSystem.names(in: "/proc")) ?? [] {
       guard let pid = Int(process), pid != Int(getpid()) else { continue }
       guard holders.contains(pid) || hasOpen(database, pid) else { continue }
-      let name = (try? FileSystem.read("/proc/\(pid)/comm")) ?? nil
-      let words = name.map { String(decoding: $0, as: UTF8.self).filter { $0 != "\n" } }
-      found.append(Opener(name: words ?? "a program", pid: pid))
+      found.append(Opener(name: name(of: process) ?? "a program", pid: pid))
     }
     return found
   }
 
   /// The same without other processes of chock: a worker, or somebody who asks for the status.
   public static func programs(of path: String, withLocks: Bool = true) -> [Opener] {
-    let own = ((try? FileSystem.read("/proc/self/comm")) ?? nil).map {
+    let own = name(of: "self")
+    return of(path, withLocks: withLocks).filter { $0.name != own }
+  }
+
+  /// Those that have this file open by a descriptor, whatever its name is now.
+  static func programs(holding file: FileSystem.Facts) -> [Opener] {
+    let own = name(of: "self")
+    return ((try? FileSystem.names(in: "/proc")) ?? []).compactMap { process in
+      guard let pid = Int(process), hasOpen(file, pid) else { return nil }
+      let name = name(of: process) ?? "a program"
+      return name == own ? nil : Opener(name: name, pid: pid)
+    }
+  }
+
+  /// Nil when the process is gone.
+  private static func name(of process: String) -> String? {
+    ((try? FileSystem.read("/proc/\(process)/comm")) ?? nil).map {
       String(decoding: $0, as: UTF8.self).filter { $0 != "\n" }
     }
-    return of(path, withLocks: withLocks).filter { $0.name != own }
   }
 
   private static func hasOpen(_ file: FileSystem.Facts, _ pid: Int) -> Bool {

@@ -18,11 +18,14 @@ public struct Restorer {
   let progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   /// Called before the file is replaced, for which it has to leave WAL mode, with the mode to bring back.
   let willReplace: (_ journalMode: String?) throws(Failure) -> Void
+  /// Called when the file is not replaced after all, although `commit` was called: a program has it open.
+  let didNotReplace: (_ journalMode: String?) throws(Failure) -> Void
 
   public init(
     databasePath: String, store: SnapshotStore, rescueFolder: String, stop: StopSignal,
     progress: @escaping (_ step: String, _ done: Int64, _ total: Int64) -> Void,
-    willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
+    willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in },
+    didNotReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
   ) {
     self.databasePath = databasePath
     self.store = store
@@ -30,6 +33,7 @@ public struct Restorer {
     self.stop = stop
     self.progress = progress
     self.willReplace = willReplace
+    self.didNotReplace = didNotReplace
   }
 
   /// What a restore changes when it is committed, and rows that the application writes do not: the schema
@@ -127,6 +131,8 @@ public struct Restorer {
     public var setAsideFiles: [String]?
     /// The number of the file that takes the database's place, where it is replaced.
     public var replacement: UInt64?
+    /// What went wrong all the same.
+    public var warnings: [Failure] = []
 
     public init() {}
   }
@@ -169,10 +175,12 @@ public struct Restorer {
         do throws(Failure) {
           try holdAlone(live)
           report.rescueCopy = try rescue(live, unlike: document, run: run)
-          try replace(mode: mode, with: path) { inode throws(Failure) in
+          report.warnings = try replace(place(), keeping: mode, with: path) {
+            inode throws(Failure) in
             report.replacement = inode
             try commit(report)
           }
+          try Self.bringBack(mode: mode, of: databasePath)
         } catch {
           try? live.execute("PRAGMA locking_mode = NORMAL")
           throw error
@@ -181,14 +189,16 @@ public struct Restorer {
     } catch {
       guard error.code.isUnreadableDatabase else { throw error }
       try checkNobodyHasItOpen()
+      let before = place()
       let files = try setAside()
       report.setAside = files.isEmpty ? nil : rescueFolder
       report.setAsideFiles = files.isEmpty ? nil : files
-      try willReplace(document.journalMode)
-      try replace(mode: document.journalMode, with: path) { inode throws(Failure) in
+      report.warnings = try replace(before, keeping: nil, with: path) { inode throws(Failure) in
+        try willReplace(document.journalMode)
         report.replacement = inode
         try commit(report)
       }
+      try Self.bringBack(mode: document.journalMode, of: databasePath)
     }
     progress("compare with the snapshot", 0, 1)
     let restored = if let holder { holder } else { try Database.open(databasePath) }
@@ -321,25 +331,86 @@ public struct Restorer {
     return there.map { "damaged.sqlite" + $0 }
   }
 
+  /// What is in the place of the database: its file, its log and its journal. Whoever looks at it makes an
+  /// empty log.
+  private func place() -> [FileSystem.Facts?] {
+    [FileSystem.target(databasePath)]
+      + ["-wal", "-journal"].map { suffix in
+        FileSystem.facts(databasePath + suffix).flatMap { $0.size == 0 ? nil : $0 }
+      }
+  }
+
+  /// A program that opened the database after it was first looked for would lose what it writes.
+  private func check(isStill before: [FileSystem.Facts?]) throws(Failure) {
+    let programs = Openers.programs(of: databasePath)
+    guard programs.isEmpty, place() == before else { throw inUse(programs) }
+  }
+
+  private func inUse(_ programs: [Opener]) -> Failure {
+    Failure(
+      .databaseLocked,
+      programs.isEmpty
+        ? "The database file has to be replaced, and a program has written to it meanwhile."
+        : "The database file has to be replaced, and \(programs.map(\.description).joined(separator: ", ")) has opened it meanwhile.",
+      file: databasePath, howToClear: "Stop that program, and try again.")
+  }
+
+  /// - Parameters:
+  ///   - before: what has to be in the place until the file is replaced.
+  ///   - mode: how the application keeps its journal, if the database has left that mode.
+  /// - Returns: what a person has to know.
   private func replace(
-    mode: String?, with path: String, commit: (_ inode: UInt64?) throws(Failure) -> Void
-  ) throws(Failure) {
+    _ before: [FileSystem.Facts?], keeping mode: String?, with path: String,
+    commit: (_ inode: UInt64?) throws(Failure) -> Void
+  ) throws(Failure) -> [Failure] {
     let temporary = databasePath + ".chock-restore"
     try FileSystem.copy(path, to: temporary, stop: stop)
-    // The application keeps its rights on the file.
-    var owner = stat()
-    if stat(databasePath, &owner) == 0 || stat(FileSystem.parent(databasePath), &owner) == 0 {
-      let isFile = owner.st_mode & S_IFMT == S_IFREG
-      _ = chown(temporary, owner.st_uid, owner.st_gid)
-      _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
+    do throws(Failure) {
+      // The application keeps its rights on the file.
+      var owner = stat()
+      if stat(databasePath, &owner) == 0 || stat(FileSystem.parent(databasePath), &owner) == 0 {
+        let isFile = owner.st_mode & S_IFMT == S_IFREG
+        _ = chown(temporary, owner.st_uid, owner.st_gid)
+        _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
+      }
+      try FileSystem.sync(temporary)
+      try check(isStill: before)
+      try commit(FileSystem.facts(temporary)?.inode)
+      do throws(Failure) {
+        try check(isStill: before)
+      } catch {
+        try didNotReplace(mode)
+        throw error
+      }
+    } catch {
+      try? FileSystem.remove(temporary)
+      throw error
     }
-    try FileSystem.sync(temporary)
-    try commit(FileSystem.facts(temporary)?.inode)
     // A log that stayed behind would be read into the new file.
     for suffix in Self.sidecars { try FileSystem.remove(databasePath + suffix) }
     try FileSystem.sync(FileSystem.parent(databasePath))
+    guard let old = before[0] else {
+      do throws(Failure) {
+        try FileSystem.rename(temporary, toFree: databasePath)
+      } catch {
+        // One that is ours is what recovery makes of it; and what was set aside is in nobody's place.
+        guard before.allSatisfy({ $0 == nil }), let there = FileSystem.target(databasePath),
+          let ours = FileSystem.facts(temporary), ours.inode != there.inode
+        else { throw error }
+        try didNotReplace(nil)
+        try? FileSystem.remove(temporary)
+        throw inUse(Openers.programs(of: databasePath))
+      }
+      return []
+    }
     try FileSystem.rename(temporary, to: databasePath)
-    try Self.bringBack(mode: mode, of: databasePath)
+    // Between the last look and the rename.
+    return Openers.programs(holding: old).map {
+      Failure(
+        .databaseLocked,
+        "\($0) has opened the database while it was replaced: what it writes goes to a file that is gone.",
+        file: databasePath, howToClear: "Stop it, and start it again.")
+    }
   }
 
   /// Takes all locks of a database that is not in WAL mode, and keeps them until the connection closes.

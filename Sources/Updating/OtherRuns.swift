@@ -116,19 +116,20 @@ struct RestoreRun {
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
-      try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
+      let report = try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
         [context] report throws(Failure) in
         context.set(report)
         try context.enter(.commit)
         isCommitting = true
       }
+      context.set(warnings: report.warnings)
       context.forgetIntegrityCheck()
       context.prune()
       return context.end(.restored)
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
-      // commit on the database is what recovery says.
-      guard !isCommitting, (try? context.bringBackJournalMode()) != nil else {
+      // commit on the database is what recovery says, unless it was taken back.
+      guard !isCommitting || context.document.phase == .restore, (try? context.bringBackJournalMode()) != nil else {
         return context.end(.needsRecovery, error)
       }
       context.discardNewerState()
@@ -143,7 +144,8 @@ extension RunContext {
       databasePath: settings.databasePath, store: snapshots,
       rescueFolder: settings.rescueFolder(of: document.id),
       stop: stop, progress: copyProgress,
-      willReplace: { [self] mode throws(Failure) in try willReplace(mode) })
+      willReplace: { [self] mode throws(Failure) in try willReplace(mode) },
+      didNotReplace: { [self] mode throws(Failure) in try takeBackCommit(keeping: mode) })
   }
 
   /// Undoes an update of which a part is committed. Nothing stops it: what is there now is neither

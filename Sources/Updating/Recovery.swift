@@ -80,7 +80,7 @@ struct RecoveryRun {
       try context.restorer(stop: StopSignal()).bringBackSidecars(journal.setAsideFiles ?? [])
     {
       // From here on the rescue folder is not needed; without this it would be, by the journal.
-      try context.takeBackCommit()
+      try context.takeBackCommit(keeping: nil)
       context.discardNewerState()
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }

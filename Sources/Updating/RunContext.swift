@@ -142,12 +142,15 @@ final class RunContext {
     replacement = report.replacement
   }
 
-  /// Journals that the files which were set aside are back, so that they may be removed from the rescue folder.
-  func takeBackCommit() throws(Failure) {
+  /// Journals that the database was not replaced, and that what was set aside is in its place: the rescue
+  /// folder may go.
+  ///
+  /// - Parameter mode: the journal mode that is still to be brought back.
+  func takeBackCommit(keeping mode: String?) throws(Failure) {
     document.setAside = nil
     setAsideFiles = nil
     replacement = nil
-    journalMode = nil
+    journalMode = mode
     try enterRestore()
   }
 

@@ -11,7 +11,8 @@
 //   IO_SHIM_DO=kill|stop|hold|eio|enospc; `hold` lets only the calling thread wait, until `armed` is 2
 //   IO_SHIM_FROM=1          not only at N, but at every call from N on
 //   IO_SHIM_PHASE=apply     count only after run.json came to be in this phase
-//   IO_SHIM_ONLY=run.json   count only what is done to files of this name
+//   IO_SHIM_ONLY=run.json   count only what is done to files of this name; with a * at its end, whose
+//                           name begins so
 //   IO_SHIM_LOG=/file       one record a call that succeeded, in the order in which they took effect
 //
 // Only descriptors that name a regular file or folder within IO_SHIM_UNDER count, and of those not 0, 1
@@ -105,6 +106,8 @@ static bool is_due(uint64_t call) {
 
 static bool has_name(const char *path, const char *name) {
   const char *last = strrchr(path, '/');
+  size_t length = strlen(name);
+  if (length && name[length - 1] == '*') return last && !strncmp(last + 1, name, length - 1);
   return last && !strcmp(last + 1, name);
 }
 
