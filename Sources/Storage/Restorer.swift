@@ -166,7 +166,7 @@ public struct Restorer {
         }
         if witness == nil { holder = live }
       } else {
-        try checkNobodyHasItOpen()
+        try checkCanBeReplaced()
         let mode = try Database.catching(databasePath) { () throws(SQLiteError) in
           try live.text("PRAGMA journal_mode")
         }
@@ -188,7 +188,7 @@ public struct Restorer {
       }
     } catch {
       guard error.code.isUnreadableDatabase else { throw error }
-      try checkNobodyHasItOpen()
+      try checkCanBeReplaced()
       let before = place()
       let files = try setAside()
       report.setAside = files.isEmpty ? nil : rescueFolder
@@ -302,6 +302,17 @@ public struct Restorer {
   // MARK: In place of the file
 
   private static let sidecars = ["-wal", "-shm", "-journal"]
+
+  private func checkCanBeReplaced() throws(Failure) {
+    guard !FileSystem.isMountPoint(databasePath) else {
+      throw Failure(
+        .notAllowed,
+        "The database file has to be replaced, and it is a mount of its own, which nothing can take the place of.",
+        file: databasePath,
+        howToClear: "Mount the folder that holds the database, not the file alone, and try again.")
+    }
+    try checkNobodyHasItOpen()
+  }
 
   /// Replacing the file under a program that has it open would leave that program writing to a file
   /// that no longer exists.

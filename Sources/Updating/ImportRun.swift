@@ -11,6 +11,7 @@ struct ImportRun {
     let transaction: Transaction
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: settings.databasePath)
       guard let export = context.order.export else {
         throw Failure(.usage, "The order names no export.")
       }

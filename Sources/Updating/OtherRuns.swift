@@ -14,6 +14,7 @@ struct SnapshotRun {
 
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
+      try Openers.checkNames(of: context.settings.databasePath)
       try context.enter(.snapshot)
       let live = try Database.open(context.settings.databasePath, busyTimeout: 30_000)
       try Space.check([
@@ -88,6 +89,7 @@ struct RestoreRun {
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: context.settings.databasePath)
       let snapshot = try context.snapshots.find(try context.wantedSnapshot()).document
       try snapshot.checkBelongs(to: context.settings.databasePath)
       let live = try? Database.open(context.settings.databasePath)

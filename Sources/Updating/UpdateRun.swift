@@ -12,6 +12,7 @@ struct UpdateRun {
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: settings.databasePath)
       let live = try Database.openForWriting(settings.databasePath, busyTimeout: 30_000)
       let plan = try agreedPlan(live)
       guard !plan.steps.isEmpty else { return context.end(.nothingToDo) }
