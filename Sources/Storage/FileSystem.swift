@@ -241,7 +241,11 @@ public enum FileSystem {
 
   /// Removes a file; nothing happens when it is not there.
   public static func remove(_ path: String) throws(Failure) {
-    guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+    guard unlink(path) != 0, errno != ENOENT else { return }
+    let removal = failure("remove", path)
+    // On a file system that can only be read, this is said of what is not there, too.
+    guard errno != EROFS || facts(path) != nil else { return }
+    throw removal
   }
 
   /// Removes a folder and the files in it, if it is there.

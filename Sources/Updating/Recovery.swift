@@ -39,10 +39,10 @@ struct RecoveryRun {
       do throws(Failure) {
         return try recover(journal)
       } catch {
-        guard error.code == .databaseLocked else { throw error }
-        // Nothing was tried yet.
+        guard [.databaseLocked, .noSpace].contains(error.code) else { throw error }
+        // It is not recovery that failed. A full disk may not take the journal either.
         journal.recoveries -= 1
-        try journalFile.write(journal)
+        try? journalFile.write(journal)
         throw error
       }
     } catch {
