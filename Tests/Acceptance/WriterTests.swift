@@ -1,5 +1,6 @@
 import Glibc
 import Migrations
+import SQLite
 import Storage
 import Synchronization
 import TestSupport
@@ -23,6 +24,26 @@ struct WriterTests {
     arguments: Disturbance.withRollbackJournal)
   func rollbackJournal(_ disturbance: Disturbance) async throws {
     try await WriterTrial(disturbance, "DELETE").run()
+  }
+
+  @Test(
+    "Without WAL a run waits for a program that holds the database, before it is refused",
+    .timeLimit(.minutes(1)))
+  func patience() async throws {
+    let coach = try Sample.coach()
+    let application = try Connection(path: coach.database, mode: .readWrite)
+    try application.execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
+    let call = try coach.start(["update", "--offline", "--json"])
+    // Longer than a status would wait.
+    var looks = 0
+    try await waitUntil("it waits for the lock") {
+      looks += Openers.of(coach.database, withLocks: false).isEmpty ? 0 : 1
+      return looks >= 20 || call.process.end != nil
+    }
+    try application.execute("ROLLBACK")
+    let answer = await call.answer()
+    #expect(answer.code == 0, "\(answer)")
+    #expect(try coach.ledgerVersion() == "2")
   }
 }
 
