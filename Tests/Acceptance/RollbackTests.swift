@@ -231,7 +231,7 @@ struct RollbackTests {
     }
     let answer = try await coach.run(Self.back)
     #expect(answer.code == 0, "\(answer)")
-    #expect(try coach.ledgerVersion() == "1")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
   @Test(
