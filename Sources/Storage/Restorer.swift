@@ -36,6 +36,12 @@ public struct Restorer {
     self.didNotReplace = didNotReplace
   }
 
+  /// The file that is to take a place beside the database. By its run: another chock, with a state folder of its
+  /// own, may be restoring the same database.
+  public static func temporaryFile(beside database: String, run: String) -> String {
+    "\(database).chock-restore-\(run)"
+  }
+
   /// What a restore changes when it is committed, and rows that the application writes do not: the schema
   /// cookie, which SQLite's backup counts up, or the file itself, where it is replaced. The application
   /// counts the cookie up too when it changes its schema.
@@ -65,7 +71,7 @@ public struct Restorer {
   /// - Parameter files: the names of what was set aside, as the report gave them.
   /// - Returns: false when the database is no longer the one that was set aside.
   /// - Throws: `.needsPerson` when what was set aside is no longer there, so that it cannot be told.
-  public func bringBackSidecars(_ files: [String]) throws(Failure) -> Bool {
+  public func bringBackSidecars(_ files: [String], run: String) throws(Failure) -> Bool {
     let main = "damaged.sqlite"
     let kept = "\(rescueFolder)/\(main)"
     if files.contains(main) {
@@ -82,7 +88,7 @@ public struct Restorer {
     where files.contains(main + suffix) && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0 {
       guard FileSystem.facts(kept + suffix) != nil else { throw lost(kept + suffix) }
       try checkNobodyHasItOpen()
-      let temporary = databasePath + ".chock-restore"
+      let temporary = Self.temporaryFile(beside: databasePath, run: run)
       try FileSystem.copy(kept + suffix, to: temporary, stop: StopSignal())
       try FileSystem.sync(temporary)
       try FileSystem.rename(temporary, to: databasePath + suffix)
@@ -175,7 +181,7 @@ public struct Restorer {
         do throws(Failure) {
           try holdAlone(live)
           report.rescueCopy = try rescue(live, unlike: document, run: run)
-          report.warnings = try replace(place(), keeping: mode, with: path) {
+          report.warnings = try replace(place(), keeping: mode, with: path, run: run) {
             inode throws(Failure) in
             report.replacement = inode
             try commit(report)
@@ -193,7 +199,8 @@ public struct Restorer {
       let files = try setAside()
       report.setAside = files.isEmpty ? nil : rescueFolder
       report.setAsideFiles = files.isEmpty ? nil : files
-      report.warnings = try replace(before, keeping: nil, with: path) { inode throws(Failure) in
+      report.warnings = try replace(before, keeping: nil, with: path, run: run) {
+        inode throws(Failure) in
         try willReplace(document.journalMode)
         report.replacement = inode
         try commit(report)
@@ -371,10 +378,10 @@ public struct Restorer {
   ///   - mode: how the application keeps its journal, if the database has left that mode.
   /// - Returns: what a person has to know.
   private func replace(
-    _ before: [FileSystem.Facts?], keeping mode: String?, with path: String,
+    _ before: [FileSystem.Facts?], keeping mode: String?, with path: String, run: String,
     commit: (_ inode: UInt64?) throws(Failure) -> Void
   ) throws(Failure) -> [Failure] {
-    let temporary = databasePath + ".chock-restore"
+    let temporary = Self.temporaryFile(beside: databasePath, run: run)
     try FileSystem.copy(path, to: temporary, stop: stop)
     do throws(Failure) {
       // The application keeps its rights on the file.

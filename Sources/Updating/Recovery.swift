@@ -77,7 +77,8 @@ struct RecoveryRun {
     let isSetAside = journal.phase == .commit && journal.run.setAside != nil
     // Before SQLite opens it: without its log the database would be another one.
     if isSetAside, !isReplaced(journal),
-      try context.restorer(stop: StopSignal()).bringBackSidecars(journal.setAsideFiles ?? [])
+      try context.restorer(stop: StopSignal()).bringBackSidecars(
+        journal.setAsideFiles ?? [], run: journal.run.id)
     {
       // From here on the rescue folder is not needed; without this it would be, by the journal.
       try context.takeBackCommit(keeping: nil)
@@ -220,6 +221,21 @@ struct RecoveryRun {
     return failure
   }
 
+  /// What a restore of ours left beside the database: by our journal, or by our history where a power cut has
+  /// brought it back. What another chock is just making stays.
+  private func removeRestoreFiles() throws(Failure) {
+    let database = context.settings.databasePath
+    let start = Restorer.temporaryFile(beside: database, run: "")
+    let folder = FileSystem.parent(database)
+    for name in (try? FileSystem.names(in: folder)) ?? [] where "\(folder)/\(name)".hasPrefix(start) {
+      let run = String("\(folder)/\(name)".dropFirst(start.count))
+      let isInterrupted = ((try? journalFile.read()) ?? nil)?.run.id == run
+      guard isInterrupted || ((try? context.history.run(run)) ?? nil) != nil else { continue }
+      try FileSystem.remove("\(folder)/\(name)")
+      try FileSystem.sync(folder)
+    }
+  }
+
   /// Temporary files of runs that are over; nobody else is running, we hold the lock.
   private func removeLeftovers() throws(Failure) {
     try context.snapshots.removeLeftovers()
@@ -227,7 +243,7 @@ struct RecoveryRun {
     where name.hasPrefix("rehearsal-") {
       try FileSystem.remove("\(context.settings.workFolder)/\(name)")
     }
-    try FileSystem.remove(context.settings.databasePath + ".chock-restore")
+    try removeRestoreFiles()
     try FileSystem.remove(journalFile.path + ".partial")
     // SQLite takes the name of a temporary file away as soon as it is open; a power cut can bring it back. To
     // take it from a program that is just opening one does no harm.

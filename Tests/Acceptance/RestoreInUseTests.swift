@@ -54,4 +54,20 @@ struct RestoreInUseTests {
     #expect(try !coach.names(in: "state").contains("run.json"))
     #expect(try coach.names(in: "").filter { $0.contains("chock-restore") } == [])
   }
+
+  @Test("Another chock's file beside the database stays, and ours goes", .timeLimit(.minutes(1)))
+  func files() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    let others = "coach.db.chock-restore-20250601T000000Z-restore-abcd"
+    try coach.folder.write("what another chock is just writing", to: others)
+    let shim = Shim(.kill, at: [1], isSticky: true, phase: .commit)
+    try coach.folder.write("This is not a database", to: "coach.db")
+    _ = try await coach.run(
+      ["restore", try #require(updated.snapshotId), "--offline", "--yes"],
+      environment: shim.environment(of: coach))
+    #expect(try coach.names(in: "").filter { $0.contains("chock-restore") }.count == 2)
+    #expect(try await coach.run("recover", "--json").document(RunDocument.self).outcome == .refused)
+    #expect(try coach.names(in: "").filter { $0.contains("chock-restore") } == [others])
+  }
 }

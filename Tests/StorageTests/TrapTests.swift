@@ -178,10 +178,10 @@ import Testing
     let trace = FileTrace(of: workshop.folder.path)
     _ = try workshop.restore(id)
     let calls = trace.end()
-    let rename = try #require(calls.firstIndex(of: "rename coach.db.chock-restore coach.db"))
+    let rename = try #require(calls.firstIndex(of: "rename coach.db.chock-restore-run-2 coach.db"))
     let unlink = try #require(calls[..<rename].firstIndex(of: "unlink coach.db-wal"))
     #expect(calls[unlink..<rename].contains("sync ."))
-    #expect(calls[..<rename].contains("sync coach.db.chock-restore"))
+    #expect(calls[..<rename].contains("sync coach.db.chock-restore-run-2"))
     #expect(calls[rename...].contains("sync ."))
   }
 
