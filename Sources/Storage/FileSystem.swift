@@ -63,7 +63,9 @@ public enum FileSystem {
 
   /// Whether a file system, or a single file, is mounted exactly at `path` (proc_pid_mountinfo(5)).
   static func isMountPoint(_ path: String) -> Bool {
-    let text = ((try? read("/proc/self/mountinfo")) ?? nil).map { String(decoding: $0, as: UTF8.self) }
+    let text = ((try? read("/proc/self/mountinfo")) ?? nil).map {
+      String(decoding: $0, as: UTF8.self)
+    }
     let place = canonical(path)
     return (text ?? "").split(separator: "\n").contains { line in
       let words = line.split(separator: " ")

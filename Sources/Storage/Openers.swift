@@ -86,7 +86,8 @@ public enum Openers {
         "\(path) has \(database.links) names (hard links). A program that uses another one has a log of its own, and the two would damage the database.",
         file: path,
         howToClear:
-          "`find / -xdev -inum \(database.inode)` lists them. Keep one, which the application uses too.")
+          "`find / -xdev -inum \(database.inode)` lists them. Keep one, which the application uses too."
+      )
     }
     // Twice: the application may just be closing its log, or opening it.
     guard holderOfAnotherLog(database, path) != nil,

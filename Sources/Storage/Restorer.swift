@@ -77,7 +77,8 @@ public struct Restorer {
     if files.contains(main) {
       guard FileSystem.facts(kept) != nil else { throw lost(kept) }
       guard let now = FileSystem.target(databasePath), now.isRegular,
-        try FileSystem.sha256(of: kept, checking: {}) == FileSystem.sha256(of: databasePath, checking: {})
+        try FileSystem.sha256(of: kept, checking: {})
+          == FileSystem.sha256(of: databasePath, checking: {})
       else { return false }
     } else if FileSystem.facts(databasePath) != nil {
       // There was none.
@@ -203,7 +204,13 @@ public struct Restorer {
         inode throws(Failure) in
         try willReplace(document.journalMode)
         report.replacement = inode
-        try commit(report)
+        do throws(Failure) {
+          try commit(report)
+        } catch {
+          // There is no mode to bring back in a database that is damaged.
+          try didNotReplace(nil)
+          throw error
+        }
       }
       try Self.bringBack(mode: document.journalMode, of: databasePath)
     }

@@ -131,7 +131,9 @@ struct RestoreRun {
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
       // commit on the database is what recovery says, unless it was taken back.
-      guard !isCommitting || context.document.phase == .restore, (try? context.bringBackJournalMode()) != nil else {
+      guard !isCommitting || context.document.phase == .restore,
+        (try? context.bringBackJournalMode()) != nil
+      else {
         return context.end(.needsRecovery, error)
       }
       context.discardNewerState()

@@ -227,7 +227,8 @@ struct RecoveryRun {
     let database = context.settings.databasePath
     let start = Restorer.temporaryFile(beside: database, run: "")
     let folder = FileSystem.parent(database)
-    for name in (try? FileSystem.names(in: folder)) ?? [] where "\(folder)/\(name)".hasPrefix(start) {
+    for name in (try? FileSystem.names(in: folder)) ?? [] where "\(folder)/\(name)".hasPrefix(start)
+    {
       let run = String("\(folder)/\(name)".dropFirst(start.count))
       let isInterrupted = ((try? journalFile.read()) ?? nil)?.run.id == run
       guard isInterrupted || ((try? context.history.run(run)) ?? nil) != nil else { continue }

@@ -233,8 +233,10 @@ public actor Updater {
     }
     let breaks =
       goal.isRollback
-      ? [] : plan.breaks(in: try Database.open(
-            settings.databasePath, busyTimeout: Int32(DatabaseState.patience)))
+      ? []
+      : plan.breaks(
+        in: try Database.open(
+          settings.databasePath, busyTimeout: Int32(DatabaseState.patience)))
     let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.

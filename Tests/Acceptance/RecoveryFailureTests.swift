@@ -45,7 +45,8 @@ struct RecoveryFailureTests {
         ["recover", "--json"], environment: shim.environment(of: coach))
       #expect(try answer.document(RunDocument.self).error?.code == .noSpace, "\(answer)")
     }
-    #expect(try await coach.run("recover", "--json").document(RunDocument.self).outcome == .rolledBack)
+    #expect(
+      try await coach.run("recover", "--json").document(RunDocument.self).outcome == .rolledBack)
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 

@@ -1,5 +1,4 @@
 import Glibc
-import Glibc
 import Migrations
 import SQLite
 import Storage

@@ -97,7 +97,9 @@ import Testing
     #expect(try workshop.restore(id, run: "run-3").isNothing)
   }
 
-  @Test("The log of a file that is no database any more is set aside as it was") func keptLog() throws {
+  @Test("The log of a file that is no database any more is set aside as it was") func keptLog()
+    throws
+  {
     let workshop = try Workshop()
     let id = try workshop.snapshot().document.id
     do {
