@@ -66,7 +66,16 @@ struct RestoreInUseTests {
     _ = try await coach.run(
       ["restore", try #require(updated.snapshotId), "--offline", "--yes"],
       environment: shim.environment(of: coach))
-    #expect(try coach.names(in: "").filter { $0.contains("chock-restore") }.count == 2)
+    let both = try coach.names(in: "").filter { $0.contains("chock-restore") }
+    #expect(both.count == 2)
+    // A chock with a state folder of its own takes nothing from ours.
+    let config = TestCoach.text(coach.configFile)
+    try coach.folder.write(
+      config.split(separator: coach.state).joined(separator: coach.folder("elsewhere")),
+      to: "other.toml")
+    let other = try await coach.run("recover", "--json", config: coach.folder("other.toml"))
+    #expect(try other.document(RunDocument.self).outcome == .nothingToDo, "\(other)")
+    #expect(try coach.names(in: "").filter { $0.contains("chock-restore") } == both)
     #expect(try await coach.run("recover", "--json").document(RunDocument.self).outcome == .refused)
     #expect(try coach.names(in: "").filter { $0.contains("chock-restore") } == [others])
   }
