@@ -39,10 +39,11 @@ test: deps
 	$(SWIFT) test --skip-build --skip ControlServerTests
 	$(SWIFT) test --skip-build --filter ControlServerTests
 
-# For the night: a kill and a fault at every single call, hundreds of power cuts.
+# For the night: a kill and a fault at every single call, hundreds of power cuts, thousands of
+# random programs.
 torture: deps
 	$(SWIFT) build --build-tests
-	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests'
+	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests|TrapTests|RandomProgramTests'
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
 acceptance: deps venv

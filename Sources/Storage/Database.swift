@@ -32,7 +32,13 @@ public enum Database {
       func opened(_ mode: Connection.Mode) throws(SQLiteError) -> Connection {
         let connection = try Connection(path: path, mode: mode, busyTimeout: busyTimeout)
         connection.setDefensive()
-        _ = try connection.integer("SELECT count(*) FROM sqlite_schema")
+        do throws(SQLiteError) {
+          _ = try connection.integer("SELECT count(*) FROM sqlite_schema")
+        } catch {
+          // Closing it would move the log into a file that is damaged, and remove it.
+          connection.keepLogOnClose()
+          throw error
+        }
         return connection
       }
       do throws(SQLiteError) {

@@ -17,6 +17,9 @@ public enum FileSystem {
     public var inode: UInt64
     /// When the content was last written, in seconds since 1970.
     var modifiedSeconds: Int
+    var modifiedNanoseconds: Int
+    /// How many names it has.
+    public var links: Int
 
     /// The same as RFC 3339. Not stored: most who ask for the facts of a file do not ask for this.
     public var modified: String {
@@ -43,7 +46,36 @@ public enum FileSystem {
     return Facts(
       size: Int64(info.st_size), isDirectory: kind == S_IFDIR, isRegular: kind == S_IFREG,
       device: UInt64(info.st_dev), inode: UInt64(info.st_ino),
-      modifiedSeconds: Int(info.st_mtim.tv_sec))
+      modifiedSeconds: Int(info.st_mtim.tv_sec), modifiedNanoseconds: Int(info.st_mtim.tv_nsec),
+      links: Int(info.st_nlink))
+  }
+
+  /// What a link says; empty when there is none.
+  static func linkText(_ path: String) -> String {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = buffer.withUnsafeMutableBytes { bytes in
+      bytes.withMemoryRebound(to: CChar.self) { characters in
+        characters.baseAddress.map { readlink(path, $0, characters.count) } ?? 0
+      }
+    }
+    return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+  }
+
+  /// Whether a file system, or a single file, is mounted exactly at `path` (proc_pid_mountinfo(5)).
+  static func isMountPoint(_ path: String) -> Bool {
+    let text = ((try? read("/proc/self/mountinfo")) ?? nil).map {
+      String(decoding: $0, as: UTF8.self)
+    }
+    let place = canonical(path)
+    return (text ?? "").split(separator: "\n").contains { line in
+      let words = line.split(separator: " ")
+      guard words.count > 4 else { return false }
+      // The kernel writes these four in octal.
+      let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+      return pairs.reduce(String(words[4])) { text, pair in
+        text.split(separator: pair.0, omittingEmptySubsequences: false).joined(separator: pair.1)
+      } == place
+    }
   }
 
   /// Bytes that an ordinary process may still write on the file system that holds `path`, or its
@@ -196,9 +228,26 @@ public enum FileSystem {
     try sync(parent(path))
   }
 
+  /// Renames to a name where nothing may be yet, and makes it durable.
+  static func rename(_ from: String, toFree path: String) throws(Failure) {
+    if Glibc.link(from, path) == 0 {
+      try remove(from)
+      return try sync(parent(path))
+    }
+    // FAT has no second names.
+    guard errno == EPERM || errno == EOPNOTSUPP, facts(path) == nil else {
+      throw failure("create", path)
+    }
+    try rename(from, to: path)
+  }
+
   /// Removes a file; nothing happens when it is not there.
   public static func remove(_ path: String) throws(Failure) {
-    guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+    guard unlink(path) != 0, errno != ENOENT else { return }
+    let removal = failure("remove", path)
+    // On a file system that can only be read, this is said of what is not there, too.
+    guard errno != EROFS || facts(path) != nil else { return }
+    throw removal
   }
 
   /// Removes a folder and the files in it, if it is there.

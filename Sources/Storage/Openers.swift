@@ -1,3 +1,5 @@
+public import Migrations
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -33,19 +35,32 @@ public enum Openers {
     for process in (try? FileSystem.names(in: "/proc")) ?? [] {
       guard let pid = Int(process), pid != Int(getpid()) else { continue }
       guard holders.contains(pid) || hasOpen(database, pid) else { continue }
-      let name = (try? FileSystem.read("/proc/\(pid)/comm")) ?? nil
-      let words = name.map { String(decoding: $0, as: UTF8.self).filter { $0 != "\n" } }
-      found.append(Opener(name: words ?? "a program", pid: pid))
+      found.append(Opener(name: name(of: process) ?? "a program", pid: pid))
     }
     return found
   }
 
   /// The same without other processes of chock: a worker, or somebody who asks for the status.
   public static func programs(of path: String, withLocks: Bool = true) -> [Opener] {
-    let own = ((try? FileSystem.read("/proc/self/comm")) ?? nil).map {
+    let own = name(of: "self")
+    return of(path, withLocks: withLocks).filter { $0.name != own }
+  }
+
+  /// Those that have this file open by a descriptor, whatever its name is now.
+  static func programs(holding file: FileSystem.Facts) -> [Opener] {
+    let own = name(of: "self")
+    return ((try? FileSystem.names(in: "/proc")) ?? []).compactMap { process in
+      guard let pid = Int(process), hasOpen(file, pid) else { return nil }
+      let name = name(of: process) ?? "a program"
+      return name == own ? nil : Opener(name: name, pid: pid)
+    }
+  }
+
+  /// Nil when the process is gone.
+  private static func name(of process: String) -> String? {
+    ((try? FileSystem.read("/proc/\(process)/comm")) ?? nil).map {
       String(decoding: $0, as: UTF8.self).filter { $0 != "\n" }
     }
-    return of(path, withLocks: withLocks).filter { $0.name != own }
   }
 
   private static func hasOpen(_ file: FileSystem.Facts, _ pid: Int) -> Bool {
@@ -54,6 +69,55 @@ public enum Openers {
       guard let facts = FileSystem.target("\(folder)/\(descriptor)") else { return false }
       return facts.inode == file.inode && facts.device == file.device
     }
+  }
+
+  // MARK: One file, several names
+
+  /// SQLite keeps the log beside the name by which the database was opened: a program that uses another name
+  /// of the same file has another log, and each of the two would damage what the other has written
+  /// (<https://sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use>).
+  ///
+  /// - Throws: `.notAllowed` when the file has several names, or a program has another log of it open.
+  public static func checkNames(of path: String) throws(Failure) {
+    guard let database = FileSystem.target(path) else { return }
+    guard database.links < 2 else {
+      throw Failure(
+        .notAllowed,
+        "\(path) has \(database.links) names (hard links). A program that uses another one has a log of its own, and the two would damage the database.",
+        file: path,
+        howToClear:
+          "`find / -xdev -inum \(database.inode)` lists them. Keep one, which the application uses too."
+      )
+    }
+    // Twice: the application may just be closing its log, or opening it.
+    guard holderOfAnotherLog(database, path) != nil,
+      let program = holderOfAnotherLog(database, path)
+    else { return }
+    throw Failure(
+      .notAllowed,
+      "\(program) has the database open with a log that is not \(path)-wal: by another name of the file, or its log was removed. The two logs would damage the database.",
+      file: path,
+      howToClear: "Stop it, and let it open the database as chock does, in the same folder.")
+  }
+
+  private static func holderOfAnotherLog(_ database: FileSystem.Facts, _ path: String) -> Opener? {
+    for opener in programs(holding: database) {
+      let folder = "/proc/\(opener.pid)/fd"
+      let files = ((try? FileSystem.names(in: folder)) ?? []).compactMap { descriptor in
+        FileSystem.target("\(folder)/\(descriptor)").map { facts in
+          (name: FileSystem.linkText("\(folder)/\(descriptor)"), facts: facts)
+        }
+      }
+      let names = files.filter {
+        $0.facts.inode == database.inode && $0.facts.device == database.device
+      }.map(\.name)
+      let log = FileSystem.target(path + "-wal")
+      for (name, facts) in files
+      where names.contains(where: { name == "\($0)-wal" || name == "\($0)-wal (deleted)" }) {
+        guard facts.inode == log?.inode, facts.device == log?.device else { return opener }
+      }
+    }
+    return nil
   }
 
   /// From lines such as `1: POSIX  ADVISORY  READ 812 08:02:1234 128 128` (proc_locks(5)).

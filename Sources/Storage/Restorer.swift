@@ -18,11 +18,14 @@ public struct Restorer {
   let progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   /// Called before the file is replaced, for which it has to leave WAL mode, with the mode to bring back.
   let willReplace: (_ journalMode: String?) throws(Failure) -> Void
+  /// Called when the file is not replaced after all, although `commit` was called: a program has it open.
+  let didNotReplace: (_ journalMode: String?) throws(Failure) -> Void
 
   public init(
     databasePath: String, store: SnapshotStore, rescueFolder: String, stop: StopSignal,
     progress: @escaping (_ step: String, _ done: Int64, _ total: Int64) -> Void,
-    willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
+    willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in },
+    didNotReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
   ) {
     self.databasePath = databasePath
     self.store = store
@@ -30,6 +33,13 @@ public struct Restorer {
     self.stop = stop
     self.progress = progress
     self.willReplace = willReplace
+    self.didNotReplace = didNotReplace
+  }
+
+  /// The file that is to take a place beside the database. By its run: another chock, with a state folder of its
+  /// own, may be restoring the same database.
+  public static func temporaryFile(beside database: String, run: String) -> String {
+    "\(database).chock-restore-\(run)"
   }
 
   /// What a restore changes when it is committed, and rows that the application writes do not: the schema
@@ -58,28 +68,43 @@ public struct Restorer {
 
   /// Puts back the log and the journal of a database that was set aside and then not replaced.
   ///
+  /// - Parameter files: the names of what was set aside, as the report gave them.
   /// - Returns: false when the database is no longer the one that was set aside.
-  public func bringBackSidecars() throws(Failure) -> Bool {
-    func digest(_ path: String) throws(Failure) -> String? {
-      guard FileSystem.facts(path) != nil else { return nil }
-      return try FileSystem.sha256(of: path) {}
+  /// - Throws: `.needsPerson` when what was set aside is no longer there, so that it cannot be told.
+  public func bringBackSidecars(_ files: [String], run: String) throws(Failure) -> Bool {
+    let main = "damaged.sqlite"
+    let kept = "\(rescueFolder)/\(main)"
+    if files.contains(main) {
+      guard FileSystem.facts(kept) != nil else { throw lost(kept) }
+      guard let now = FileSystem.target(databasePath), now.isRegular,
+        try FileSystem.sha256(of: kept, checking: {})
+          == FileSystem.sha256(of: databasePath, checking: {})
+      else { return false }
+    } else if FileSystem.facts(databasePath) != nil {
+      // There was none.
+      return false
     }
-    let kept = rescueFolder + "/damaged.sqlite"
-    // It is removed after they are back.
-    guard let whole = try digest(kept) else { return true }
-    guard try whole == digest(databasePath) else { return false }
     // SQLite makes the index of the log anew. Whoever looks at the database makes an empty log.
     for suffix in ["-wal", "-journal"]
-    where FileSystem.facts(kept + suffix) != nil
-      && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0
-    {
+    where files.contains(main + suffix) && FileSystem.facts(databasePath + suffix)?.size ?? 0 == 0 {
+      guard FileSystem.facts(kept + suffix) != nil else { throw lost(kept + suffix) }
       try checkNobodyHasItOpen()
-      let temporary = databasePath + ".chock-restore"
+      let temporary = Self.temporaryFile(beside: databasePath, run: run)
       try FileSystem.copy(kept + suffix, to: temporary, stop: StopSignal())
       try FileSystem.sync(temporary)
       try FileSystem.rename(temporary, to: databasePath + suffix)
     }
     return true
+  }
+
+  private func lost(_ path: String) -> Failure {
+    Failure(
+      .needsPerson,
+      "The restore was interrupted in its commit, and what it had set aside is gone: it cannot be told whether the database is the snapshot or what was there before.",
+      file: path,
+      howToClear:
+        "Look at the database; `chock recover --discard` leaves it as it is, `chock restore` puts a snapshot back."
+    )
   }
 
   /// Brings back how the application keeps its journal: replacing the file has to leave WAL mode first.
@@ -109,6 +134,14 @@ public struct Restorer {
     public var rescueCopy: String?
     /// Where the files of a database that could not be read were moved.
     public var setAside: String?
+    /// The names of the files in it; where the main file was missing, those beside it.
+    public var setAsideFiles: [String]?
+    /// The number of the file that takes the database's place, where it is replaced.
+    public var replacement: UInt64?
+    /// What went wrong all the same.
+    public var warnings: [Failure] = []
+
+    public init() {}
   }
 
   /// Restores, and compares the result with the snapshot.
@@ -140,7 +173,7 @@ public struct Restorer {
         }
         if witness == nil { holder = live }
       } else {
-        try checkNobodyHasItOpen()
+        try checkCanBeReplaced()
         let mode = try Database.catching(databasePath) { () throws(SQLiteError) in
           try live.text("PRAGMA journal_mode")
         }
@@ -149,7 +182,12 @@ public struct Restorer {
         do throws(Failure) {
           try holdAlone(live)
           report.rescueCopy = try rescue(live, unlike: document, run: run)
-          try replace(mode: mode, with: path) { () throws(Failure) in try commit(report) }
+          report.warnings = try replace(place(), keeping: mode, with: path, run: run) {
+            inode throws(Failure) in
+            report.replacement = inode
+            try commit(report)
+          }
+          try Self.bringBack(mode: mode, of: databasePath)
         } catch {
           try? live.execute("PRAGMA locking_mode = NORMAL")
           throw error
@@ -157,12 +195,24 @@ public struct Restorer {
       }
     } catch {
       guard error.code.isUnreadableDatabase else { throw error }
-      try checkNobodyHasItOpen()
-      report.setAside = try setAside()
-      try willReplace(document.journalMode)
-      try replace(mode: document.journalMode, with: path) { () throws(Failure) in
-        try commit(report)
+      try checkCanBeReplaced()
+      let before = place()
+      let files = try setAside()
+      report.setAside = files.isEmpty ? nil : rescueFolder
+      report.setAsideFiles = files.isEmpty ? nil : files
+      report.warnings = try replace(before, keeping: nil, with: path, run: run) {
+        inode throws(Failure) in
+        try willReplace(document.journalMode)
+        report.replacement = inode
+        do throws(Failure) {
+          try commit(report)
+        } catch {
+          // There is no mode to bring back in a database that is damaged.
+          try didNotReplace(nil)
+          throw error
+        }
       }
+      try Self.bringBack(mode: document.journalMode, of: databasePath)
     }
     progress("compare with the snapshot", 0, 1)
     let restored = if let holder { holder } else { try Database.open(databasePath) }
@@ -267,6 +317,17 @@ public struct Restorer {
 
   private static let sidecars = ["-wal", "-shm", "-journal"]
 
+  private func checkCanBeReplaced() throws(Failure) {
+    guard !FileSystem.isMountPoint(databasePath) else {
+      throw Failure(
+        .notAllowed,
+        "The database file has to be replaced, and it is a mount of its own, which nothing can take the place of.",
+        file: databasePath,
+        howToClear: "Mount the folder that holds the database, not the file alone, and try again.")
+    }
+    try checkNobodyHasItOpen()
+  }
+
   /// Replacing the file under a program that has it open would leave that program writing to a file
   /// that no longer exists.
   private func checkNobodyHasItOpen() throws(Failure) {
@@ -280,9 +341,11 @@ public struct Restorer {
   }
 
   /// Keeps the files of a database that cannot be read. The main file stays until it is replaced.
-  private func setAside() throws(Failure) -> String? {
+  ///
+  /// - Returns: their names in the rescue folder.
+  private func setAside() throws(Failure) -> [String] {
     let there = ([""] + Self.sidecars).filter { FileSystem.facts(databasePath + $0) != nil }
-    guard !there.isEmpty else { return nil }
+    guard !there.isEmpty else { return [] }
     try FileSystem.makeFolder(rescueFolder)
     for suffix in there {
       let copy = rescueFolder + "/damaged.sqlite" + suffix
@@ -290,28 +353,89 @@ public struct Restorer {
       try FileSystem.sync(copy)
     }
     try FileSystem.sync(rescueFolder)
-    return rescueFolder
+    return there.map { "damaged.sqlite" + $0 }
   }
 
+  /// What is in the place of the database: its file, its log and its journal. Whoever looks at it makes an
+  /// empty log.
+  private func place() -> [FileSystem.Facts?] {
+    [FileSystem.target(databasePath)]
+      + ["-wal", "-journal"].map { suffix in
+        FileSystem.facts(databasePath + suffix).flatMap { $0.size == 0 ? nil : $0 }
+      }
+  }
+
+  /// A program that opened the database after it was first looked for would lose what it writes.
+  private func check(isStill before: [FileSystem.Facts?]) throws(Failure) {
+    let programs = Openers.programs(of: databasePath)
+    guard programs.isEmpty, place() == before else { throw inUse(programs) }
+  }
+
+  private func inUse(_ programs: [Opener]) -> Failure {
+    Failure(
+      .databaseLocked,
+      programs.isEmpty
+        ? "The database file has to be replaced, and a program has written to it meanwhile."
+        : "The database file has to be replaced, and \(programs.map(\.description).joined(separator: ", ")) has opened it meanwhile.",
+      file: databasePath, howToClear: "Stop that program, and try again.")
+  }
+
+  /// - Parameters:
+  ///   - before: what has to be in the place until the file is replaced.
+  ///   - mode: how the application keeps its journal, if the database has left that mode.
+  /// - Returns: what a person has to know.
   private func replace(
-    mode: String?, with path: String, commit: () throws(Failure) -> Void
-  ) throws(Failure) {
-    let temporary = databasePath + ".chock-restore"
+    _ before: [FileSystem.Facts?], keeping mode: String?, with path: String, run: String,
+    commit: (_ inode: UInt64?) throws(Failure) -> Void
+  ) throws(Failure) -> [Failure] {
+    let temporary = Self.temporaryFile(beside: databasePath, run: run)
     try FileSystem.copy(path, to: temporary, stop: stop)
-    // The application keeps its rights on the file.
-    var owner = stat()
-    if stat(databasePath, &owner) == 0 || stat(FileSystem.parent(databasePath), &owner) == 0 {
-      let isFile = owner.st_mode & S_IFMT == S_IFREG
-      _ = chown(temporary, owner.st_uid, owner.st_gid)
-      _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
+    do throws(Failure) {
+      // The application keeps its rights on the file.
+      var owner = stat()
+      if stat(databasePath, &owner) == 0 || stat(FileSystem.parent(databasePath), &owner) == 0 {
+        let isFile = owner.st_mode & S_IFMT == S_IFREG
+        _ = chown(temporary, owner.st_uid, owner.st_gid)
+        _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
+      }
+      try FileSystem.sync(temporary)
+      try check(isStill: before)
+      try commit(FileSystem.facts(temporary)?.inode)
+      do throws(Failure) {
+        try check(isStill: before)
+      } catch {
+        try didNotReplace(mode)
+        throw error
+      }
+    } catch {
+      try? FileSystem.remove(temporary)
+      throw error
     }
-    try FileSystem.sync(temporary)
-    try commit()
     // A log that stayed behind would be read into the new file.
     for suffix in Self.sidecars { try FileSystem.remove(databasePath + suffix) }
     try FileSystem.sync(FileSystem.parent(databasePath))
+    guard let old = before[0] else {
+      do throws(Failure) {
+        try FileSystem.rename(temporary, toFree: databasePath)
+      } catch {
+        // One that is ours is what recovery makes of it; and what was set aside is in nobody's place.
+        guard before.allSatisfy({ $0 == nil }), let there = FileSystem.target(databasePath),
+          let ours = FileSystem.facts(temporary), ours.inode != there.inode
+        else { throw error }
+        try didNotReplace(nil)
+        try? FileSystem.remove(temporary)
+        throw inUse(Openers.programs(of: databasePath))
+      }
+      return []
+    }
     try FileSystem.rename(temporary, to: databasePath)
-    try Self.bringBack(mode: mode, of: databasePath)
+    // Between the last look and the rename.
+    return Openers.programs(holding: old).map {
+      Failure(
+        .databaseLocked,
+        "\($0) has opened the database while it was replaced: what it writes goes to a file that is gone.",
+        file: databasePath, howToClear: "Stop it, and start it again.")
+    }
   }
 
   /// Takes all locks of a database that is not in WAL mode, and keeps them until the connection closes.

@@ -74,11 +74,15 @@ public struct StateStore: Sendable {
     ),
   ]
 
-  /// Writes how a run stands; the same run again replaces it.
+  /// Writes how a run stands; the same run again replaces it, and keeps its place in the order.
   public func save(run id: String, startedAt: String, document: String) throws(Failure) {
     let connection = try open()
     try Database.catching(path) { () throws(SQLiteError) in
-      let statement = try connection.prepare("INSERT OR REPLACE INTO runs VALUES (?1, ?2, ?3)")
+      let statement = try connection.prepare(
+        """
+        INSERT INTO runs VALUES (?1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET started_at = ?2, document = ?3
+        """)
       try statement.bind(id, at: 1)
       try statement.bind(startedAt, at: 2)
       try statement.bind(document, at: 3)
@@ -86,12 +90,13 @@ public struct StateStore: Sendable {
     }
   }
 
-  /// The documents of the newest runs, newest first.
+  /// The documents of the newest runs, newest first: in the order in which they were first written, since the
+  /// clock may have gone back. No row is ever deleted, so that their numbers only grow.
   public func runs(limit: Int) throws(Failure) -> [String] {
     guard FileSystem.facts(path) != nil else { return [] }
     return try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare(
-        "SELECT document FROM runs ORDER BY started_at DESC, id DESC LIMIT ?1")
+        "SELECT document FROM runs ORDER BY rowid DESC LIMIT ?1")
       try statement.bind(Int64(limit), at: 1)
       var documents: [String] = []
       while try statement.step() { documents.append(statement.text(0) ?? "") }

@@ -11,10 +11,16 @@ struct DatabaseState: Sendable {
   /// What keeps an update from being offered.
   var problem: Failure?
 
+  /// How long a person waits for what decides about a run, in milliseconds: without WAL, a program that
+  /// commits all the time shuts readers out for a moment again and again.
+  static let patience = 5000
+
   /// Reads both; never throws, so that a status can always be given.
-  init(_ settings: UpdateSettings, goal: Goal = .newest) {
+  ///
+  /// - Parameter busyTimeout: in milliseconds; a status is asked for often, and is not to wait.
+  init(_ settings: UpdateSettings, goal: Goal = .newest, busyTimeout: Int = 20) {
     do throws(Failure) {
-      let connection = try Database.open(settings.databasePath, busyTimeout: 20)
+      let connection = try Database.open(settings.databasePath, busyTimeout: Int32(busyTimeout))
       bytes = try Database.bytes(connection)
       let ledger = try LedgerTable.read(connection)
       adopted = ledger != nil

@@ -11,6 +11,7 @@ struct ImportRun {
     let transaction: Transaction
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: settings.databasePath)
       guard let export = context.order.export else {
         throw Failure(.usage, "The order names no export.")
       }
@@ -32,14 +33,16 @@ struct ImportRun {
         // The rows with their indexes, in the log and in the file.
         Space.Need(bytes * 4, at: settings.databasePath, for: "the rows"),
       ])
-      context.set(
-        snapshot: try context.snapshots.take(
-          of: live, version: ledger.current, reason: .beforeUpdate, run: context.order.run,
-          stop: context.stop, progress: context.copyProgress
-        ).document)
+      let snapshot = try context.snapshots.take(
+        of: live, version: ledger.current, reason: .beforeUpdate, run: context.order.run,
+        stop: context.stop, progress: context.copyProgress)
+      context.set(snapshot: snapshot.document)
       _ = try context.link.permit()
       try context.enter(.apply)
       transaction = try Transaction.begin(live, importOf: context.order.run)
+      if try !transaction.isUnchanged(since: snapshot) {
+        _ = try context.retakeSnapshot(at: ledger.current)
+      }
       let importer = Importer(
         live, folder: folder, replaces: context.order.replaces, stop: context.stop)
       context.progress("import", "Putting in what was exported")

@@ -13,6 +13,10 @@ struct Journal: Codable, Sendable, Equatable {
   var restoreMark: Restorer.Mark?
   /// How the application kept its journal, when a restore has to leave that mode.
   var journalMode: String?
+  /// What a restore has set aside: the names in its rescue folder.
+  var setAsideFiles: [String]?
+  /// The number of the file that a restore puts in the database's place.
+  var replacement: UInt64?
   /// How often recovery has begun; three failures end in recovery mode.
   var recoveries = 0
 

@@ -14,6 +14,7 @@ struct SnapshotRun {
 
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
+      try Openers.checkNames(of: context.settings.databasePath)
       try context.enter(.snapshot)
       let live = try Database.open(context.settings.databasePath, busyTimeout: 30_000)
       try Space.check([
@@ -88,6 +89,7 @@ struct RestoreRun {
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: context.settings.databasePath)
       let snapshot = try context.snapshots.find(try context.wantedSnapshot()).document
       try snapshot.checkBelongs(to: context.settings.databasePath)
       let live = try? Database.open(context.settings.databasePath)
@@ -116,19 +118,22 @@ struct RestoreRun {
     do throws(Failure) {
       try context.enter(.restore)
       let id = try context.wantedSnapshot()
-      try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
+      let report = try context.restorer(stop: context.stop).restore(id, run: context.document.id) {
         [context] report throws(Failure) in
-        context.set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+        context.set(report)
         try context.enter(.commit)
         isCommitting = true
       }
+      context.set(warnings: report.warnings)
       context.forgetIntegrityCheck()
       context.prune()
       return context.end(.restored)
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
-      // commit on the database is what recovery says.
-      guard !isCommitting, (try? context.bringBackJournalMode()) != nil else {
+      // commit on the database is what recovery says, unless it was taken back.
+      guard !isCommitting || context.document.phase == .restore,
+        (try? context.bringBackJournalMode()) != nil
+      else {
         return context.end(.needsRecovery, error)
       }
       context.discardNewerState()
@@ -143,7 +148,8 @@ extension RunContext {
       databasePath: settings.databasePath, store: snapshots,
       rescueFolder: settings.rescueFolder(of: document.id),
       stop: stop, progress: copyProgress,
-      willReplace: { [self] mode throws(Failure) in try willReplace(mode) })
+      willReplace: { [self] mode throws(Failure) in try willReplace(mode) },
+      didNotReplace: { [self] mode throws(Failure) in try takeBackCommit(keeping: mode) })
   }
 
   /// Undoes an update of which a part is committed. Nothing stops it: what is there now is neither
@@ -154,14 +160,14 @@ extension RunContext {
     try enterRestore()
     try restorer(stop: StopSignal()).restore(snapshot, run: document.id) {
       [self] report throws(Failure) in
-      set(rescueCopy: report.rescueCopy, setAside: report.setAside)
+      set(report)
       try enterRestore()
     }
   }
 
   /// Removes what was kept of the newer state by a restore that has changed nothing; a failure is only logged.
   func discardNewerState() {
-    set(rescueCopy: nil, setAside: nil)
+    set(Restorer.Report())
     removeSnapshots(takenFor: document)
     do throws(Failure) {
       try FileSystem.removeFolder(settings.rescueFolder(of: document.id))

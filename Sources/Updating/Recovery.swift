@@ -39,10 +39,10 @@ struct RecoveryRun {
       do throws(Failure) {
         return try recover(journal)
       } catch {
-        guard error.code == .databaseLocked else { throw error }
-        // Nothing was tried yet.
+        guard [.databaseLocked, .noSpace].contains(error.code) else { throw error }
+        // It is not recovery that failed. A full disk may not take the journal either.
         journal.recoveries -= 1
-        try journalFile.write(journal)
+        try? journalFile.write(journal)
         throw error
       }
     } catch {
@@ -76,13 +76,18 @@ struct RecoveryRun {
   private func byMark(_ journal: Journal) throws(Failure) -> RunDocument {
     let isSetAside = journal.phase == .commit && journal.run.setAside != nil
     // Before SQLite opens it: without its log the database would be another one.
-    if isSetAside, try context.restorer(stop: StopSignal()).bringBackSidecars() {
+    if isSetAside, !isReplaced(journal),
+      try context.restorer(stop: StopSignal()).bringBackSidecars(
+        journal.setAsideFiles ?? [], run: journal.run.id)
+    {
+      // From here on the rescue folder is not needed; without this it would be, by the journal.
+      try context.takeBackCommit(keeping: nil)
       context.discardNewerState()
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
     let isReadable = try settle(journal.databasePath)
     if isReadable { try context.bringBackJournalMode() }
-    switch journal.phase == .commit ? try isPutBack(journal) : false {
+    switch journal.phase == .commit ? try isPutBack(journal, isReadable) : false {
     case true?:
       guard isReadable else {
         throw Failure(
@@ -95,7 +100,7 @@ struct RecoveryRun {
       guard !isSetAside else {
         throw Failure(
           .needsPerson,
-          "The restore was interrupted in its commit, and the database has been opened since without its log, which is kept in \(journal.run.setAside ?? "?").",
+          "The restore was interrupted in its commit, and somebody else has changed or made the database since. What was set aside of the one before, its log too, is kept in \(journal.run.setAside ?? "?").",
           file: journal.databasePath,
           howToClear:
             "`chock recover --discard` leaves it as it is, `chock restore` puts a snapshot back.")
@@ -113,6 +118,12 @@ struct RecoveryRun {
     }
   }
 
+  /// True when the file that the restore made has taken the database's place.
+  private func isReplaced(_ journal: Journal) -> Bool {
+    guard let inode = journal.replacement, inode != journal.restoreMark?.inode else { return false }
+    return FileSystem.target(journal.databasePath)?.inode == inode
+  }
+
   /// False when the database is missing or damaged.
   private func settle(_ path: String) throws(Failure) -> Bool {
     do throws(Failure) {
@@ -126,10 +137,10 @@ struct RecoveryRun {
 
   /// Whether a snapshot was put back before the interruption; nil when it cannot be told, because the
   /// application has changed both its schema and its rows since.
-  private func isPutBack(_ journal: Journal) throws(Failure) -> Bool? {
-    let mark = try Restorer.Mark(of: journal.databasePath)
-    guard mark != journal.restoreMark else { return false }
-    guard mark.inode == journal.restoreMark?.inode else { return true }
+  private func isPutBack(_ journal: Journal, _ isReadable: Bool) throws(Failure) -> Bool? {
+    guard try Restorer.Mark(of: journal.databasePath) != journal.restoreMark else { return false }
+    // Another file is not always ours: somebody may have put a copy in the place of the database.
+    if isReplaced(journal) || !isReadable { return true }
     let live = try Database.open(journal.databasePath)
     let version = try LedgerTable.read(live)?.current.description
     if journal.run.fromVersion != journal.run.toVersion {
@@ -210,6 +221,22 @@ struct RecoveryRun {
     return failure
   }
 
+  /// What a restore of ours left beside the database: by our journal, or by our history where a power cut has
+  /// brought it back. What another chock is just making stays.
+  private func removeRestoreFiles() throws(Failure) {
+    let database = context.settings.databasePath
+    let start = Restorer.temporaryFile(beside: database, run: "")
+    let folder = FileSystem.parent(database)
+    for name in (try? FileSystem.names(in: folder)) ?? [] where "\(folder)/\(name)".hasPrefix(start)
+    {
+      let run = String("\(folder)/\(name)".dropFirst(start.count))
+      let isInterrupted = ((try? journalFile.read()) ?? nil)?.run.id == run
+      guard isInterrupted || ((try? context.history.run(run)) ?? nil) != nil else { continue }
+      try FileSystem.remove("\(folder)/\(name)")
+      try FileSystem.sync(folder)
+    }
+  }
+
   /// Temporary files of runs that are over; nobody else is running, we hold the lock.
   private func removeLeftovers() throws(Failure) {
     try context.snapshots.removeLeftovers()
@@ -217,7 +244,7 @@ struct RecoveryRun {
     where name.hasPrefix("rehearsal-") {
       try FileSystem.remove("\(context.settings.workFolder)/\(name)")
     }
-    try FileSystem.remove(context.settings.databasePath + ".chock-restore")
+    try removeRestoreFiles()
     try FileSystem.remove(journalFile.path + ".partial")
     // SQLite takes the name of a temporary file away as soon as it is open; a power cut can bring it back. To
     // take it from a program that is just opening one does no harm.

@@ -15,6 +15,8 @@ final class RunContext {
   private var partialCommit: PartialCommit?
   private var restoreMark: Restorer.Mark?
   private var journalMode: String?
+  private var setAsideFiles: [String]?
+  private var replacement: UInt64?
   private var recoveries = 0
   private var published: Phase?
 
@@ -53,7 +55,7 @@ final class RunContext {
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
         partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
-        recoveries: recoveries))
+        setAsideFiles: setAsideFiles, replacement: replacement, recoveries: recoveries))
     if published != phase { link.send(.phase(phase)) }
     published = phase
   }
@@ -133,9 +135,23 @@ final class RunContext {
     document.exportFolder = exportFolder
   }
 
-  func set(rescueCopy id: String?, setAside: String?) {
-    document.rescueCopy = id
-    document.setAside = setAside
+  func set(_ report: Restorer.Report) {
+    document.rescueCopy = report.rescueCopy
+    document.setAside = report.setAside
+    setAsideFiles = report.setAsideFiles
+    replacement = report.replacement
+  }
+
+  /// Journals that the database was not replaced, and that what was set aside is in its place: the rescue
+  /// folder may go.
+  ///
+  /// - Parameter mode: the journal mode that is still to be brought back.
+  func takeBackCommit(keeping mode: String?) throws(Failure) {
+    document.setAside = nil
+    setAsideFiles = nil
+    replacement = nil
+    journalMode = mode
+    try enterRestore()
   }
 
   func progress(
@@ -229,6 +245,8 @@ final class RunContext {
     partialCommit = journal.partialCommit
     restoreMark = journal.restoreMark
     journalMode = journal.journalMode
+    setAsideFiles = journal.setAsideFiles
+    replacement = journal.replacement
     recoveries = journal.recoveries
   }
 

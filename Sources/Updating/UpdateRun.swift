@@ -12,9 +12,11 @@ struct UpdateRun {
   func callAsFunction() -> RunDocument {
     do throws(Failure) {
       try context.enter(.plan)
+      try Openers.checkNames(of: settings.databasePath)
       let live = try Database.openForWriting(settings.databasePath, busyTimeout: 30_000)
       let plan = try agreedPlan(live)
       guard !plan.steps.isEmpty else { return context.end(.nothingToDo) }
+      if plan.isSegmentedRollback { try checkNobodyWrites() }
 
       if context.order.kind != .rehearse {
         try context.enter(.safety)
@@ -121,13 +123,21 @@ struct UpdateRun {
       let segments = plan.segments
       var reports: [ApplyReport] = []
       var order = applyOrder(plan, expected: rehearsal)
+      var version: Int64?
       for (index, segment) in segments.enumerated() {
         let isLast = index == segments.count - 1
         let transaction = try Transaction.begin(live, plan: segment)
         if let taken = first, index == 0, try !transaction.isUnchanged(since: taken) {
-          snapshot = try retake(plan)
+          snapshot = try context.retakeSnapshot(at: plan.from)
           // That took its own time.
           order = applyOrder(plan, expected: rehearsal)
+        }
+        if plan.isSegmentedRollback {
+          // Between the segments nobody is kept from writing, and what is written to a table that goes would
+          // be in no export.
+          try checkNobodyWrites()
+          if version == nil { version = try dataVersion(live) }
+          try checkNobodyHasWritten(since: version, to: live)
         }
         if !segment.isTransaction {
           try context.enter(.apply, committing: .statements)
@@ -140,6 +150,7 @@ struct UpdateRun {
             if isLast { try context.enter(.verify) }
             context.progress("check", "Checking the new state")
           })
+        if plan.isSegmentedRollback { try checkNobodyHasWritten(since: version, to: live) }
         reports.append(report)
         context.set(warnings: reports.flatMap(\.warnings))
         if let snapshot { try context.snapshots.checkPresence(of: snapshot) }
@@ -168,6 +179,32 @@ struct UpdateRun {
     return context.finish()
   }
 
+  private func checkNobodyWrites() throws(Failure) {
+    let programs = Openers.programs(of: settings.databasePath)
+    guard programs.isEmpty else {
+      throw Failure(
+        .databaseLocked,
+        "The rollback is carried out in parts, between which nobody is kept from writing, and \(programs.map(\.description).joined(separator: ", ")) has the database open.",
+        file: settings.databasePath,
+        howToClear: "Stop the application, and try again: what it writes meanwhile could be lost.")
+    }
+  }
+
+  private func dataVersion(_ live: Connection) throws(Failure) -> Int64 {
+    try Database.catching(settings.databasePath) { () throws(SQLiteError) in
+      try live.dataVersion()
+    }
+  }
+
+  private func checkNobodyHasWritten(since version: Int64?, to live: Connection) throws(Failure) {
+    guard try dataVersion(live) == version else {
+      throw Failure(
+        .databaseLocked,
+        "The rollback was carried out in parts, and a program has written to the database between them.",
+        file: settings.databasePath, howToClear: "Stop the application, and try again.")
+    }
+  }
+
   /// A part of the plan is in the database: the snapshot is put back, whatever stopped the run.
   private func undo(_ snapshot: Snapshot, _ failure: Failure) -> RunDocument {
     do throws(Failure) {
@@ -178,25 +215,28 @@ struct UpdateRun {
       return context.end(.needsRecovery, error)
     }
   }
+}
 
-  /// The application has written since the snapshot: while our transaction holds the write lock, so
-  /// that nobody can again, it is taken once more through a second connection. What a restore brings
-  /// back is then the state right before the update.
-  private func retake(_ plan: Plan) throws(Failure) -> Snapshot {
-    let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
-    let snapshot = try context.snapshots.take(
-      of: reader, version: plan.from, reason: .beforeUpdate, run: context.order.run,
-      stop: context.stop, progress: context.copyProgress)
-    context.discardSnapshot()
-    context.set(snapshot: snapshot.document)
-    // The journal names the snapshot; the phase is the same.
-    try context.enter(.apply)
-    return snapshot
-  }
-
+extension Plan {
+  fileprivate var isSegmentedRollback: Bool { isSegmented && direction == .rollback }
 }
 
 extension RunContext {
+  /// The application has written since the snapshot: while our transaction holds the write lock, so
+  /// that nobody can again, it is taken once more through a second connection. What a restore brings
+  /// back is then the state right before the run.
+  func retakeSnapshot(at version: SchemaVersion) throws(Failure) -> Snapshot {
+    let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
+    let snapshot = try snapshots.take(
+      of: reader, version: version, reason: .beforeUpdate, run: order.run,
+      stop: stop, progress: copyProgress)
+    discardSnapshot()
+    set(snapshot: snapshot.document)
+    // The journal names the snapshot; the phase is the same.
+    try enter(.apply)
+    return snapshot
+  }
+
   /// The new state is committed: nothing that fails now may say otherwise.
   func finish() -> RunDocument {
     do throws(Failure) {

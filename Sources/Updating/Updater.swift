@@ -152,7 +152,7 @@ public actor Updater {
   func autoMigrate() {
     guard isAutoMigrationDue, verdict.isSafe, current == nil, recoveryMode == nil else { return }
     isAutoMigrationDue = false
-    let plan = DatabaseState(settings).plan
+    let plan = DatabaseState(settings, busyTimeout: DatabaseState.patience).plan
     do throws(Failure) {
       _ = try startUpdate(
         UpdateRequest(
@@ -232,13 +232,16 @@ public actor Updater {
 
   /// - Throws: why there is no plan.
   public func plan(_ goal: Goal) throws(Failure) -> PlanDocument {
-    let state = DatabaseState(settings, goal: goal)
+    let state = DatabaseState(settings, goal: goal, busyTimeout: DatabaseState.patience)
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
     }
     let breaks =
       goal.isRollback
-      ? [] : plan.breaks(in: try Database.open(settings.databasePath, busyTimeout: 20))
+      ? []
+      : plan.breaks(
+        in: try Database.open(
+          settings.databasePath, busyTimeout: Int32(DatabaseState.patience)))
     let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.
@@ -339,7 +342,8 @@ public actor Updater {
   /// - Throws: `.consentMissing`, `.planChanged`, `.gateClosed`, `.runActive`, or why there is no plan.
   public func startUpdate(_ request: UpdateRequest) throws(Failure) -> RunDocument {
     try checkIdle()
-    let state = DatabaseState(settings, goal: request.goal)
+    let state = DatabaseState(
+      settings, goal: request.goal, busyTimeout: DatabaseState.patience)
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
     }

@@ -42,6 +42,25 @@ struct BetweenTests {
     #expect(try coach.ledgerVersion() == "2")
   }
 
+  @Test(
+    "Nor does a copy of the database that somebody has put in its place", .timeLimit(.minutes(1)))
+  func otherFile() async throws {
+    let coach = try Sample.coach()
+    let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+    try await kill(
+      coach, at: 1, of: .commit,
+      ["restore", try #require(updated.snapshotId), "--offline", "--yes"])
+    let copy = coach.folder("copy.db")
+    try Connection(path: coach.database, mode: .readWrite).execute("VACUUM INTO '\(copy)'")
+    try Connection(path: copy, mode: .readWrite).execute("PRAGMA journal_mode = WAL")
+    let now = try coach.fingerprint()
+    for suffix in ["-wal", "-shm"] { try FileSystem.remove(coach.database + suffix) }
+    try FileSystem.rename(copy, to: coach.database)
+    #expect(try await recover(coach).outcome == .refused)
+    #expect(try coach.fingerprint() == now)
+    #expect(try coach.ledgerVersion() == "2")
+  }
+
   @Test("Where it cannot be told, a person is asked and both are kept", .timeLimit(.minutes(1)))
   func undecided() async throws {
     let coach = try Sample.coach()
@@ -120,10 +139,8 @@ struct BetweenTests {
     #expect(try coach.fingerprint() == half)
   }
 
-  @Test(
-    "A restore over a lost main file, killed anywhere in its commit, loses no log",
-    .timeLimit(.minutes(2)), arguments: 1...8)
-  func lostMainFile(call: Int) async throws {
+  /// A coach whose newest row is in the log alone, and what that holds.
+  private func withLog() async throws -> (TestCoach, snapshot: String, log: [UInt8]) {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
     do {
@@ -133,17 +150,53 @@ struct BetweenTests {
         "PRAGMA wal_autocheckpoint = 0; INSERT INTO item (body) VALUES ('only in the log')")
     }
     let log = try #require(try FileSystem.read(coach.database + "-wal"))
-    try #require(truncate(coach.database, 0) == 0)
+    return (coach, try #require(updated.snapshotId), log)
+  }
+
+  @Test(
+    "A restore over a lost main file, killed anywhere in its commit, loses no log",
+    .timeLimit(.minutes(2)), arguments: ["emptied", "removed"], 1...8)
+  func lostMainFile(how: String, call: Int) async throws {
+    let (coach, snapshot, log) = try await withLog()
+    if how == "removed" {
+      try FileSystem.remove(coach.database)
+    } else {
+      try #require(truncate(coach.database, 0) == 0)
+    }
     try await kill(
       coach, at: call, of: .commit,
-      ["restore", try #require(updated.snapshotId), "--offline", "--yes"])
+      ["restore", snapshot, "--offline", "--yes"])
     let run = try await recover(coach)
     if run.outcome == .restored {
+      #expect(try coach.fingerprint() == Sample.prints.get().old)
       let folder = try #require(run.setAside)
       #expect(try FileSystem.read(folder + "/damaged.sqlite-wal") == log)
     } else {
-      #expect(run.outcome == .refused)
+      #expect(run.outcome == .refused, "\(run)")
+      #expect(run.setAside == nil)
+      #expect(FileSystem.facts(coach.database)?.size ?? 0 == 0)
       #expect(try FileSystem.read(coach.database + "-wal") == log)
+    }
+  }
+
+  @Test(
+    "Where what was set aside is gone, a person is asked, and not told that nothing changed",
+    .timeLimit(.minutes(2)), arguments: 1...5)
+  func lostRescueFolder(call: Int) async throws {
+    let (coach, snapshot, log) = try await withLog()
+    try #require(truncate(coach.database, 0) == 0)
+    try await kill(coach, at: call, of: .commit, ["restore", snapshot, "--offline", "--yes"])
+    for run in try coach.names(in: "state/rescue") {
+      try FileSystem.removeFolder(coach.folder("state/rescue/\(run)"))
+    }
+    let isReplaced = FileSystem.facts(coach.database)?.size != 0
+    let run = try await recover(coach)
+    if isReplaced {
+      #expect(run.outcome == .restored, "\(run)")
+    } else {
+      #expect(run.outcome == .needsRecovery, "\(run)")
+      #expect(run.error?.code == .needsPerson)
+      if let left = try FileSystem.read(coach.database + "-wal") { #expect(left == log) }
     }
   }
 

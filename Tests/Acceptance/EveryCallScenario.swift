@@ -305,7 +305,7 @@ struct Shim: Sendable {
   var points: [Int]
   var isSticky: Bool
   var phase: Phase?
-  /// Nothing but files of this name, and processes of this role.
+  /// Nothing but files of this name (or with a * at its end, of this beginning), and processes of this role.
   var file: String?
   var role: String?
 

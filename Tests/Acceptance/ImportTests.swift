@@ -1,3 +1,4 @@
+import Glibc
 import Migrations
 import SQLite
 import Storage
@@ -69,6 +70,33 @@ struct ImportTests {
     let third = try await put(coach, run)
     #expect(third.imported?.allSatisfy { $0.added + $0.filled + $0.conflicts == 0 } == true)
     #expect(try coach.fingerprint() == before)
+  }
+
+  @Test(
+    "What the application writes until the lock is in the snapshot of before",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
+    .timeLimit(.minutes(1)))
+  func writtenMeanwhile() async throws {
+    let (coach, run, _) = try await coach()
+    // It stops behind the snapshot, when it has written into the journal that it applies.
+    let shim = Shim(.stop, at: [1], phase: .apply)
+    let call = try coach.start(
+      ["import", run, "--replace", "--offline", "--yes", "--json"],
+      environment: shim.environment(of: coach))
+    try await waitUntil("it has stopped") { shim.faults(of: coach) > 0 }
+    let worker = try #require(Processes.children(of: call.process.pid).first)
+    try await waitUntil("the worker has stopped") { Processes.state(of: worker) == "T" }
+    try SampleDatabase.change(
+      coach.database, "UPDATE note SET text = 'acknowledged' WHERE id = 100")
+    kill(worker, SIGCONT)
+    let ended: RunDocument = try await call.answer().document()
+    #expect(ended.outcome == .committed, "\(ended)")
+    let text = "SELECT text FROM note WHERE id = 100"
+    #expect(try SampleDatabase.value(coach.database, text) == "changed")
+    let snapshot = try #require(ended.snapshotId)
+    #expect(
+      try SampleDatabase.value(coach.folder("state/snapshots/\(snapshot).sqlite"), text)
+        == "acknowledged")
   }
 
   @Test("The whole shipped schema, taken down to nothing, is as it was", .timeLimit(.minutes(5)))

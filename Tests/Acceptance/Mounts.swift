@@ -30,6 +30,11 @@ final class Mount: Sendable {
     }
   }
 
+  /// A file, under a second name.
+  convenience init(file: String, at path: String) throws(Failure) {
+    try self.init(path, mkdir: false) { mount(file, path, nil, UInt(MS_BIND), nil) == 0 }
+  }
+
   private init(_ path: String, mkdir make: Bool, _ attach: () -> Bool) throws(Failure) {
     if make { mkdir(path, 0o755) }
     self.path = path

@@ -206,6 +206,7 @@ final class PowerCutCoach: Sendable {
     _ = try application?.integer("SELECT count(*) FROM item")
     let log = outer("log-\(arguments[0])-\(kill ?? 0)")
     var environment = DiskOperation.logging(to: log, under: outer.path)
+    environment["IO_SHIM_LINKS"] = "1"
     if let kill {
       environment["IO_SHIM_COUNTER"] = outer("counter")
       environment["IO_SHIM_PHASE"] = Phase.commit.rawValue

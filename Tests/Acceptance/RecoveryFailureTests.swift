@@ -17,6 +17,39 @@ struct RecoveryFailureTests {
     #expect(try coach.names(in: "").filter { $0.hasPrefix("etilqs") } == ["etilqs"])
   }
 
+  @Test(
+    "Where the database can only be read, and nothing was interrupted, there is nothing to do",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(1)))
+  func readOnly() async throws {
+    let place = try TemporaryFolder()
+    let coach = try Sample.coach(database: place("coach.db"))
+    let mount = try Mount(readOnly: place.path)
+    defer { mount.detach() }
+    let answer = try await coach.run("recover", "--json")
+    #expect(try answer.document(RunDocument.self).outcome == .nothingToDo, "\(answer)")
+  }
+
+  @Test(
+    "A full disk is no recovery that failed: it goes on when there is space",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
+    .timeLimit(.minutes(1)))
+  func noSpace() async throws {
+    let coach = try Sample.coach()
+    let kill = Shim(.kill, at: [1], isSticky: true, phase: .commit)
+    _ = try await coach.run(["update", "--offline"], environment: kill.environment(of: coach))
+    for _ in 0...Int(3) {
+      try FileSystem.remove(coach.folder(Shim.counter))
+      var shim = Shim(.enospc, at: [1], isSticky: true)
+      shim.file = "coach.db*"
+      let answer = try await coach.run(
+        ["recover", "--json"], environment: shim.environment(of: coach))
+      #expect(try answer.document(RunDocument.self).error?.code == .noSpace, "\(answer)")
+    }
+    #expect(
+      try await coach.run("recover", "--json").document(RunDocument.self).outcome == .rolledBack)
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
   @Test("The database is not there when the update is to be recovered", .timeLimit(.minutes(1)))
   func databaseMissing() async throws {
     let coach = try Sample.coach(

@@ -1,3 +1,4 @@
+import Glibc
 import Migrations
 import SQLite
 import Storage
@@ -188,5 +189,78 @@ struct RollbackTests {
     #expect(run.outcome == .committed, "\(run)")
     #expect(run.exportFolder != nil)
     #expect(await daemon.stop() == .exited(0))
+  }
+
+  // MARK: In parts
+
+  private static let sort = """
+    WITH big AS (
+      SELECT a.body || b.id AS t FROM item a, (SELECT id FROM item LIMIT 10) b ORDER BY 1)
+    SELECT count(*) FROM (SELECT t FROM big LIMIT 100000 OFFSET 1);
+    """
+
+  /// A coach at version 3; the way back from there has two parts.
+  private func inParts() async throws -> TestCoach {
+    let coach = try Sample.coach()
+    for (name, text) in [
+      "0002_change.rollback.sql":
+        "DROP TABLE note; DROP INDEX item_by_size; ALTER TABLE item DROP COLUMN size;",
+      "0003_extra.sql": "CREATE TABLE extra (a TEXT) STRICT;",
+      "0003_extra.rollback.sql": "-- Transaction: none\n\(Self.sort)\nDROP TABLE extra;",
+    ] {
+      try coach.folder.write(text, to: "migrations/\(name)")
+    }
+    try #require(try await coach.run("update", "--offline").code == 0)
+    return coach
+  }
+
+  private static let back = ["rollback", "--to", "1", "--offline", "--yes", "--json"]
+
+  @Test("In parts it is refused while a program has the database open", .timeLimit(.minutes(1)))
+  func openedInParts() async throws {
+    let coach = try await inParts()
+    do {
+      let application = try ConnectedApplication(coach)
+      let answer = try await coach.run(Self.back)
+      let run: RunDocument = try answer.document()
+      #expect(run.outcome == .refused, "\(answer)")
+      #expect(run.error?.code == .databaseLocked)
+      #expect(run.error?.message.contains("pid \(getpid())") == true)
+      #expect(try coach.ledgerVersion() == "3")
+      withExtendedLifetime(application) {}
+    }
+    let answer = try await coach.run(Self.back)
+    #expect(answer.code == 0, "\(answer)")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test(
+    "Who writes between the parts all the same is noticed, and everything is put back",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
+    .timeLimit(.minutes(1)))
+  func writtenInParts() async throws {
+    let coach = try await inParts()
+    // A sort of its own makes a temporary file: there it holds no lock.
+    var shim = Shim(.stop, at: [1], phase: .apply)
+    shim.file = "etilqs_*"
+    let call = try coach.start(Self.back, environment: shim.environment(of: coach))
+    try await waitUntil("it has stopped") { shim.faults(of: coach) > 0 }
+    // Beside the database, where there is space for it, and not in a RAM disk.
+    #expect(shim.last(of: coach).contains(" /etilqs_"), "\(shim.last(of: coach))")
+    let worker = try #require(Processes.children(of: call.process.pid).first)
+    try await waitUntil("the worker has stopped") { Processes.state(of: worker) == "T" }
+    try SampleDatabase.change(
+      coach.database, "INSERT INTO note (item_id, text) VALUES (1, 'recorded meanwhile')")
+    kill(worker, SIGCONT)
+    let run: RunDocument = try await call.answer().document()
+    #expect(run.outcome == .rolledBack, "\(run)")
+    #expect(run.error?.code == .databaseLocked)
+    #expect(run.exportFolder == nil)
+    #expect(try coach.ledgerVersion() == "3")
+    let rescue = try #require(run.rescueCopy)
+    #expect(
+      try SampleDatabase.value(
+        coach.folder("state/snapshots/\(rescue).sqlite"),
+        "SELECT count(*) FROM note WHERE text = 'recorded meanwhile'") == "1")
   }
 }

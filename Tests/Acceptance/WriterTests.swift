@@ -1,5 +1,6 @@
 import Glibc
 import Migrations
+import SQLite
 import Storage
 import Synchronization
 import TestSupport
@@ -23,6 +24,31 @@ struct WriterTests {
     arguments: Disturbance.withRollbackJournal)
   func rollbackJournal(_ disturbance: Disturbance) async throws {
     try await WriterTrial(disturbance, "DELETE").run()
+  }
+
+  @Test(
+    "Without WAL a run waits for a program that holds the database, before it is refused",
+    .timeLimit(.minutes(1)))
+  func patience() async throws {
+    let coach = try Sample.coach()
+    let application = try Connection(path: coach.database, mode: .readWrite)
+    try application.execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
+    let call = try coach.start(["update", "--offline", "--json"])
+    // Longer than a status would wait; in this thread, so that no other test makes it longer still.
+    let files = "/proc/\(call.process.pid)/fd"
+    let database = FileSystem.target(coach.database)?.inode
+    var seen: ContinuousClock.Instant?
+    while call.process.end == nil, seen.map({ .now - $0 < .milliseconds(200) }) ?? true {
+      let isOpen = ((try? FileSystem.names(in: files)) ?? []).contains {
+        FileSystem.target("\(files)/\($0)")?.inode == database
+      }
+      if isOpen, seen == nil { seen = .now }
+      poll(nil, 0, 1)
+    }
+    try application.execute("ROLLBACK")
+    let answer = await call.answer()
+    #expect(answer.code == 0, "\(answer)")
+    #expect(try coach.ledgerVersion() == "2")
   }
 }
 

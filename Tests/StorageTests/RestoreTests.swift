@@ -97,6 +97,25 @@ import Testing
     #expect(try workshop.restore(id, run: "run-3").isNothing)
   }
 
+  @Test("The log of a file that is no database any more is set aside as it was") func keptLog()
+    throws
+  {
+    let workshop = try Workshop()
+    let id = try workshop.snapshot().document.id
+    do {
+      let writer = try Connection(path: workshop.database, mode: .readWrite)
+      writer.keepLogOnClose()
+      try writer.execute(
+        "PRAGMA wal_autocheckpoint = 0; INSERT INTO trips VALUES (66, 'only in the log')")
+    }
+    let log = try #require(try FileSystem.read(workshop.database + "-wal"))
+    try overwrite(workshop.database, at: 0, with: Array("This is not a database".utf8))
+    #expect(throws: Failure.self) { try Database.openForWriting(workshop.database) }
+    #expect(try FileSystem.read(workshop.database + "-wal") == log)
+    let folder = try #require(try workshop.restore(id).setAside)
+    #expect(try FileSystem.read(folder + "/damaged.sqlite-wal") == log)
+  }
+
   @Test("A log that stayed behind does not bring old rows back") func staleLog() throws {
     let workshop = try Workshop()
     let before = try workshop.fingerprint()

@@ -21,6 +21,13 @@ import Testing
     #expect(try store.run("r3") == nil)
   }
 
+  @Test("With a clock that went back, the newest run is still the newest") func clock() throws {
+    try store.save(run: "r2", startedAt: "2025-06-02T00:00:00Z", document: "{\"a\":1}")
+    try store.save(run: "r1", startedAt: "2025-06-01T00:00:00Z", document: "{\"a\":2}")
+    try store.save(run: "r2", startedAt: "2025-06-02T00:00:00Z", document: "{\"a\":3}")
+    #expect(try store.runs(limit: 10) == ["{\"a\":2}", "{\"a\":3}"])
+  }
+
   @Test("The same run again replaces what it said before") func replaces() throws {
     try store.save(run: "r1", startedAt: "2025-06-01T00:00:00Z", document: "{\"a\":1}")
     try store.save(run: "r1", startedAt: "2025-06-01T00:00:00Z", document: "{\"a\":2}")

@@ -178,10 +178,10 @@ import Testing
     let trace = FileTrace(of: workshop.folder.path)
     _ = try workshop.restore(id)
     let calls = trace.end()
-    let rename = try #require(calls.firstIndex(of: "rename coach.db.chock-restore coach.db"))
+    let rename = try #require(calls.firstIndex(of: "rename coach.db.chock-restore-run-2 coach.db"))
     let unlink = try #require(calls[..<rename].firstIndex(of: "unlink coach.db-wal"))
     #expect(calls[unlink..<rename].contains("sync ."))
-    #expect(calls[..<rename].contains("sync coach.db.chock-restore"))
+    #expect(calls[..<rename].contains("sync coach.db.chock-restore-run-2"))
     #expect(calls[rename...].contains("sync ."))
   }
 
@@ -312,7 +312,7 @@ import Testing
     var count = 0
     for target in try FileSystem.names(in: "\(root)/Sources") {
       for file in try FileSystem.names(in: "\(root)/Sources/\(target)")
-      where file.hasSuffix("swift") {
+      where file.hasSuffix(".swift") || file.hasSuffix(".c") {
         let bytes = try #require(try FileSystem.read("\(root)/Sources/\(target)/\(file)"))
         let text = String(decoding: bytes, as: UTF8.self)
         #expect(!text.contains("fork("), "\(target)/\(file)")
@@ -320,6 +320,7 @@ import Testing
       }
     }
     #expect(count > 20)
+    #expect(FileSystem.facts("\(root)/Sources/CSQLite/rehearsal_vfs.c") != nil)
   }
 
   // MARK: What migration SQL may do
