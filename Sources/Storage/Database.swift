@@ -285,11 +285,17 @@ public enum Database {
       let name = "main.\(quoted(table))"
       var statements = ["SELECT 1 FROM \(name)"]
       if list.integer(1) == 0 {
-        let columns = try Fingerprint.columns(of: table, connection)
-        statements +=
-          [
-            "DELETE FROM \(name)", "INSERT INTO \(name) DEFAULT VALUES",
-          ] + columns.map { "UPDATE \(name) SET \(quoted($0)) = NULL" }
+        // Every trigger on an update is compiled with the columns that it may be about. A generated one is not
+        // written to.
+        let columns = try connection.prepare(
+          "SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0")
+        try columns.bind(table, at: 1)
+        var values: [String] = []
+        while try columns.step() { values.append("\(quoted(columns.text(0) ?? "")) = NULL") }
+        statements += [
+          "DELETE FROM \(name)", "INSERT INTO \(name) DEFAULT VALUES",
+          "UPDATE \(name) SET \(values.joined(separator: ", "))",
+        ]
       }
       var message: String?
       for statement in statements {
@@ -298,7 +304,7 @@ public enum Database {
         } catch  where error.message.contains("no such ") {
           message = error.message
         } catch {
-          // What cannot be said of it alone: a generated column is not written to.
+          // Anything else may have another reason than what is gone.
         }
       }
       objects[TableKey(table)] = (table, message)

@@ -109,6 +109,7 @@ struct DoctorCommand: AsyncParsableCommand {
     var findings: [Finding] = []
     do throws(Failure) {
       let connection = try Database.openForWriting(settings.databasePath)
+      try Openers.checkNames(of: settings.databasePath)
       let drifted = try Database.check(
         connection, file: settings.databasePath, failingAs: .databaseCorrupt)
       findings.append(
