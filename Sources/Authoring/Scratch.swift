@@ -41,14 +41,7 @@ public final class Scratch {
     let inputs = Dictionary(
       plan.inputs.map { ($0.name, $0.sample) }, uniquingKeysWith: { first, _ in first })
     let order = ApplyOrder(run: "scratch", chockVersion: "", inputs: inputs)
-    let segments = plan.segments
-    for segment in segments {
-      let transaction = try Transaction.begin(connection, plan: segment, durable: false)
-      try transaction.apply(
-        segment, order, baseline: nil, rehearsal: nil, .asRehearsal,
-        isLast: segment.segment == segments.count - 1)
-      try transaction.commit()
-    }
+    try Transaction.carryOut(plan, order, on: connection, .asRehearsal)
   }
 
   /// Runs the statements of a file for the schema that they make, without any check. A statement that fails on

@@ -63,14 +63,7 @@ public enum Creation {
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = MEMORY")
       }
-      let segments = plan.segments
-      for segment in segments {
-        let transaction = try Transaction.begin(connection, plan: segment, durable: false)
-        try transaction.apply(
-          segment, order, baseline: nil, rehearsal: nil, .asRun,
-          isLast: segment.segment == segments.count - 1)
-        try transaction.commit()
-      }
+      try Transaction.carryOut(plan, order, on: connection, .asRun)
       try Database.catching(partial) { () throws(SQLiteError) in
         try connection.execute("PRAGMA journal_mode = WAL")
       }

@@ -47,6 +47,22 @@ public final class Transaction {
     return transaction
   }
 
+  /// Applies and commits a whole plan to a database that is worth nothing until it is complete.
+  ///
+  /// - Throws: what a migration's failure is; a part of the plan may be in the database then.
+  public static func carryOut(
+    _ plan: Plan, _ order: ApplyOrder, on connection: Connection, _ thoroughness: Thoroughness
+  ) throws(Failure) {
+    let segments = plan.segments
+    for segment in segments {
+      let transaction = try begin(connection, plan: segment, durable: false)
+      try transaction.apply(
+        segment, order, baseline: nil, rehearsal: nil, thoroughness,
+        isLast: segment.segment == segments.count - 1)
+      try transaction.commit()
+    }
+  }
+
   /// Takes the write lock for an import.
   public static func begin(
     _ connection: Connection, importOf run: String

@@ -25,7 +25,7 @@ struct AdoptCommand: AsyncParsableCommand {
     try await globals.session { session throws(Failure) in
       let settings = session.config.settings
       guard let lock = try RunLock(folder: settings.stateDirectory) else {
-        throw Failure(.runActive, "A run is active.", howToClear: "Wait until it has ended.")
+        throw Failure.runActive
       }
       defer { withExtendedLifetime(lock) {} }
       let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)

@@ -146,6 +146,19 @@ import Testing
     #expect(failure.message.contains("no such table: main.u"), "\(failure)")
   }
 
+  @Test("A full-text index that no longer fits its rows is a warning; one that is rebuilt is none")
+  func fullText() throws {
+    let change = "UPDATE trips SET name = 'another' WHERE id = 1;"
+    for (sql, count) in [(change, 1), ("\(change) INSERT INTO f (f) VALUES ('rebuild');", 0)] {
+      let workshop = try Workshop()
+      try workshop.execute(
+        "CREATE VIRTUAL TABLE f USING fts5(name, content='trips', content_rowid='id')")
+      try workshop.execute("INSERT INTO f (f) VALUES ('rebuild')")
+      let warnings = try workshop.update(sql).warnings.filter { $0.message.contains("index f") }
+      #expect(warnings.count == count, "\(sql)")
+    }
+  }
+
   @Test("What a file declares is counted from right before it") func eachFile() throws {
     let workshop = try Workshop()
     try workshop.update(
