@@ -44,7 +44,7 @@ struct AdoptionTests {
     var differences: [Schema.Difference]
   }
 
-  @Test("What is certain needs a yes, and then an update and a way back", .timeLimit(.minutes(1)))
+  @Test("What is certain needs a yes, and then an update and a way back", .timeLimit(.minutes(15)))
   func certain() async throws {
     let coach = try coach(Self.item + Self.table)
     let before = try coach.fingerprint()
@@ -68,7 +68,7 @@ struct AdoptionTests {
     #expect(try coach.fingerprint() == before)
   }
 
-  @Test("Where there is doubt, --yes is refused with what to do", .timeLimit(.minutes(1)))
+  @Test("Where there is doubt, --yes is refused with what to do", .timeLimit(.minutes(15)))
   func doubt() async throws {
     let coach = try coach(Self.item + "CREATE TABLE own (x);" + Self.table)
     for arguments in [["adopt", "--json"], ["adopt", "--json", "--yes"]] {
@@ -85,7 +85,7 @@ struct AdoptionTests {
     #expect(try SampleDatabase.value(coach.database, ledgers) == "0")
   }
 
-  @Test("--at counts against what was found, and shows it", .timeLimit(.minutes(1)))
+  @Test("--at counts against what was found, and shows it", .timeLimit(.minutes(15)))
   func word() async throws {
     let coach = try coach(Self.item + Self.table)
     #expect(try await coach.run("adopt", "--at", "7").code == 66)
@@ -103,7 +103,8 @@ struct AdoptionTests {
     #expect(try await coach.run("adopt").code == 74)
   }
 
-  @Test("A statement that fails is named with its line in the tool's file", .timeLimit(.minutes(1)))
+  @Test(
+    "A statement that fails is named with its line in the tool's file", .timeLimit(.minutes(15)))
   func line() async throws {
     let coach = try TestCoach(migrations: [
       "1_items.sql": "-- migrate:up\n\nCREATE TABLE a (x);\nCREATE TABEL b (x);\n-- migrate:down\n"

@@ -7,7 +7,7 @@ import Updating
 
 @Suite("Those who write migrations are told at once what is wrong")
 struct AuthorCommandTests {
-  @Test("new writes two files that check then proves", .timeLimit(.minutes(5)))
+  @Test("new writes two files that check then proves", .timeLimit(.minutes(15)))
   func newAndCheck() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -28,7 +28,7 @@ struct AuthorCommandTests {
     #expect(try coach.fingerprint() == before)
   }
 
-  @Test("dev tries each save, and leaves the database alone", .timeLimit(.minutes(5)))
+  @Test("dev tries each save, and leaves the database alone", .timeLimit(.minutes(15)))
   func dev() async throws {
     let coach = try Sample.coach()
     let before = try FileSystem.read(coach.database)
@@ -50,7 +50,7 @@ struct AuthorCommandTests {
     #expect(try FileSystem.read(coach.database) == before)
   }
 
-  @Test("A new database is made by the baseline, an old one by the files", .timeLimit(.minutes(5)))
+  @Test("A new database is made by the baseline, an old one by the files", .timeLimit(.minutes(15)))
   func squash() async throws {
     let coach = try Shipped.coach()
     for name in try FileSystem.names(in: Shipped.migrations) {
@@ -81,7 +81,7 @@ struct AuthorCommandTests {
 
 @Suite("What does not fit is accepted by a person with a reason, or not at all")
 struct RepairTests {
-  @Test("A changed file and drift, once each, and the audit says who", .timeLimit(.minutes(5)))
+  @Test("A changed file and drift, once each, and the audit says who", .timeLimit(.minutes(15)))
   func repair() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -118,7 +118,7 @@ struct RepairTests {
     #expect(try await coach.run("diff").code == 65)
   }
 
-  @Test("An audit that somebody has changed says so", .timeLimit(.minutes(5)))
+  @Test("An audit that somebody has changed says so", .timeLimit(.minutes(15)))
   func chain() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -138,7 +138,8 @@ struct RepairTests {
   }
 
   @Test(
-    "A history that is damaged twice is kept twice, and the audit says so", .timeLimit(.minutes(5)))
+    "A history that is damaged twice is kept twice, and the audit says so", .timeLimit(.minutes(15))
+  )
   func damaged() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -157,7 +158,7 @@ struct RepairTests {
     #expect(try await coach.run("doctor").output.contains("state.db.damaged-2"))
   }
 
-  @Test("A reason cannot look like another entry", .timeLimit(.minutes(5)))
+  @Test("A reason cannot look like another entry", .timeLimit(.minutes(15)))
   func forged() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -165,7 +166,7 @@ struct RepairTests {
     #expect(try await coach.run("repair", "--reason", "ok\nforged", "--yes").code == 64)
   }
 
-  @Test("Not over a run that was interrupted", .timeLimit(.minutes(5)))
+  @Test("Not over a run that was interrupted", .timeLimit(.minutes(15)))
   func interrupted() async throws {
     let coach = try Sample.coach()
     try SampleDatabase.change(coach.database, "CREATE TABLE dealer (id)")

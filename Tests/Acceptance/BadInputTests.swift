@@ -34,7 +34,7 @@ struct BadInputTests {
 
   // MARK: The database
 
-  @Test("A database that is missing", .timeLimit(.minutes(1)))
+  @Test("A database that is missing", .timeLimit(.minutes(15)))
   func missing() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": Sample.base])
     try await refused(coach, .databaseMissing, exit: 66, coach.database)
@@ -46,7 +46,7 @@ struct BadInputTests {
     #expect(FileSystem.facts(coach.database) == nil)
   }
 
-  @Test("A database that is empty", .timeLimit(.minutes(1)))
+  @Test("A database that is empty", .timeLimit(.minutes(15)))
   func empty() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": Sample.base])
     try coach.folder.write("", to: "coach.db")
@@ -55,7 +55,7 @@ struct BadInputTests {
     #expect(try coach.names(in: "").filter { $0.hasPrefix("coach.db-") } == [])
   }
 
-  @Test("A file that is no SQLite database", .timeLimit(.minutes(1)))
+  @Test("A file that is no SQLite database", .timeLimit(.minutes(15)))
   func notSQLite() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": Sample.base])
     let text = String(repeating: "This is a letter, and no database. ", count: 200)
@@ -64,14 +64,14 @@ struct BadInputTests {
     #expect(TestCoach.text(coach.database) == text)
   }
 
-  @Test("A folder in place of the database", .timeLimit(.minutes(1)))
+  @Test("A folder in place of the database", .timeLimit(.minutes(15)))
   func folder() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": Sample.base])
     try FileSystem.makeFolder(coach.database)
     try await refused(coach, .notADatabase, exit: 65, coach.database)
   }
 
-  @Test("A database that is corrupt", .timeLimit(.minutes(1)))
+  @Test("A database that is corrupt", .timeLimit(.minutes(15)))
   func corrupt() async throws {
     let coach = try Sample.coach()
     // Pages in the middle of the table.
@@ -84,7 +84,7 @@ struct BadInputTests {
 
   @Test(
     "A file system that can only be read",
-    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(1)),
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(15)),
     arguments: ["WAL", "DELETE"])
   func readOnly(journalMode: String) async throws {
     let outer = try TemporaryFolder()
@@ -104,7 +104,7 @@ struct BadInputTests {
     isPlain(answer)
   }
 
-  @Test("A database that another program keeps locked", .timeLimit(.minutes(1)))
+  @Test("A database that another program keeps locked", .timeLimit(.minutes(15)))
   func locked() async throws {
     let coach = try Sample.coach()
     let other = try Connection(path: coach.database, mode: .readWrite)
@@ -113,7 +113,7 @@ struct BadInputTests {
     try other.execute("ROLLBACK")
   }
 
-  @Test("A database that has tables and was never adopted", .timeLimit(.minutes(1)))
+  @Test("A database that has tables and was never adopted", .timeLimit(.minutes(15)))
   func unadopted() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": Sample.base])
     try SampleDatabase.make(coach.database, Sample.base)
@@ -122,14 +122,14 @@ struct BadInputTests {
 
   // MARK: The migrations
 
-  @Test("A migrations folder that is missing", .timeLimit(.minutes(1)))
+  @Test("A migrations folder that is missing", .timeLimit(.minutes(15)))
   func noMigrations() async throws {
     let coach = try Sample.coach()
     #expect(rename(coach.migrations, coach.folder("away")) == 0)
     try await refused(coach, .migrationsMissing, exit: 66, coach.migrations)
   }
 
-  @Test("A migrations folder that is empty", .timeLimit(.minutes(1)))
+  @Test("A migrations folder that is empty", .timeLimit(.minutes(15)))
   func emptyMigrations() async throws {
     let coach = try Sample.coach()
     for name in try coach.names(in: "migrations") {
@@ -138,14 +138,14 @@ struct BadInputTests {
     try await refused(coach, .migrationsMissing, exit: 66, coach.migrations)
   }
 
-  @Test("Two files with one version", .timeLimit(.minutes(1)))
+  @Test("Two files with one version", .timeLimit(.minutes(15)))
   func duplicates() async throws {
     let coach = try Sample.coach()
     try coach.folder.write(Sample.update, to: "migrations/2_other.sql")
     try await refused(coach, .migrationOrder, exit: 65, "2_other.sql", "0002_change.sql")
   }
 
-  @Test("A syntax error names its file and line", .timeLimit(.minutes(1)))
+  @Test("A syntax error names its file and line", .timeLimit(.minutes(15)))
   func syntaxError() async throws {
     let coach = try Sample.coach(
       update: "-- Description: Wrong\nSELECT 1;\n\nCREATE TABEL x (id INTEGER);\n")
@@ -154,7 +154,7 @@ struct BadInputTests {
     #expect(try coach.fingerprint() == before)
   }
 
-  @Test("An unknown header is suggested right", .timeLimit(.minutes(1)))
+  @Test("An unknown header is suggested right", .timeLimit(.minutes(15)))
   func header() async throws {
     let coach = try Sample.coach()
     try coach.folder.write(
@@ -162,14 +162,14 @@ struct BadInputTests {
     try await refused(coach, .migrationFile, exit: 65, "0002_change.sql:2", "Requires")
   }
 
-  @Test("An applied file that was changed", .timeLimit(.minutes(1)))
+  @Test("An applied file that was changed", .timeLimit(.minutes(15)))
   func drift() async throws {
     let coach = try Sample.coach()
     try coach.folder.write(Sample.base + "\nSELECT 1;", to: "migrations/0001_items.sql")
     try await refused(coach, .drift, exit: 65, "0001_items.sql")
   }
 
-  @Test("A state folder that is a file", .timeLimit(.minutes(1)))
+  @Test("A state folder that is a file", .timeLimit(.minutes(15)))
   func stateFile() async throws {
     let coach = try Sample.coach()
     try coach.folder.write("", to: "state")
@@ -181,7 +181,7 @@ struct BadInputTests {
   // MARK: The command line
 
   @Test(
-    "What the command line does not know", .timeLimit(.minutes(1)),
+    "What the command line does not know", .timeLimit(.minutes(15)),
     arguments: [
       ["updaet"], ["status", "--jsno"], ["update", "--to", "x y"], ["restore"],
       ["history", "--limit", "0"], ["update", "--attest", "parking_brake=engaged"],
@@ -194,7 +194,7 @@ struct BadInputTests {
     #expect(!answer.error.isEmpty)
   }
 
-  @Test("A reading that cannot be", .timeLimit(.minutes(1)))
+  @Test("A reading that cannot be", .timeLimit(.minutes(15)))
   func attestation() async throws {
     let coach = try Sample.coach()
     let answer = try await coach.run("update", "--offline", "--attest", "parking_brake=maybe")
@@ -202,7 +202,7 @@ struct BadInputTests {
     #expect(answer.error.contains("engaged"), "\(answer)")
   }
 
-  @Test("No daemon", .timeLimit(.minutes(1)))
+  @Test("No daemon", .timeLimit(.minutes(15)))
   func noDaemon() async throws {
     let coach = try Sample.coach()
     for arguments in [["update"], ["rehearse"], ["restore", "x", "--yes"], ["snapshots", "take"]] {
@@ -212,7 +212,7 @@ struct BadInputTests {
     }
   }
 
-  @Test("A snapshot that is not there", .timeLimit(.minutes(1)))
+  @Test("A snapshot that is not there", .timeLimit(.minutes(15)))
   func noSnapshot() async throws {
     let coach = try Sample.coach()
     for arguments in [

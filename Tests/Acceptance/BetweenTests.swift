@@ -27,7 +27,7 @@ struct BetweenTests {
 
   @Test(
     "A new table or index of the application does not make a restore of it",
-    .timeLimit(.minutes(1)),
+    .timeLimit(.minutes(15)),
     arguments: ["CREATE TABLE since (a)", "CREATE INDEX since ON item (body)", "ANALYZE", "VACUUM"])
   func schemaChange(sql: String) async throws {
     let coach = try Sample.coach()
@@ -43,7 +43,7 @@ struct BetweenTests {
   }
 
   @Test(
-    "Nor does a copy of the database that somebody has put in its place", .timeLimit(.minutes(1)))
+    "Nor does a copy of the database that somebody has put in its place", .timeLimit(.minutes(15)))
   func otherFile() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
@@ -61,7 +61,7 @@ struct BetweenTests {
     #expect(try coach.ledgerVersion() == "2")
   }
 
-  @Test("Where it cannot be told, a person is asked and both are kept", .timeLimit(.minutes(1)))
+  @Test("Where it cannot be told, a person is asked and both are kept", .timeLimit(.minutes(15)))
   func undecided() async throws {
     let coach = try Sample.coach()
     let taken = try await coach.run("snapshots", "take", "--offline", "--json")
@@ -84,7 +84,7 @@ struct BetweenTests {
 
   @Test(
     "While the application keeps the database locked, recovery waits for another day",
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(15)))
   func locked() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
@@ -102,7 +102,7 @@ struct BetweenTests {
     #expect(try coach.ledgerVersion() == "2")
   }
 
-  @Test("Nor a half-applied plan one that was put back", .timeLimit(.minutes(1)))
+  @Test("Nor a half-applied plan one that was put back", .timeLimit(.minutes(15)))
   func schemaChangeWhileUndone() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[update]\nrehearse = false")
@@ -121,7 +121,7 @@ struct BetweenTests {
 
   @Test(
     "A half-applied plan is not begun again, also where the journal is lost",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func lostJournal() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[update]\nrehearse = false")
@@ -155,7 +155,7 @@ struct BetweenTests {
 
   @Test(
     "A restore over a lost main file, killed anywhere in its commit, loses no log",
-    .timeLimit(.minutes(2)), arguments: ["emptied", "removed"], 1...8)
+    .timeLimit(.minutes(15)), arguments: ["emptied", "removed"], 1...8)
   func lostMainFile(how: String, call: Int) async throws {
     let (coach, snapshot, log) = try await withLog()
     if how == "removed" {
@@ -181,7 +181,7 @@ struct BetweenTests {
 
   @Test(
     "Where what was set aside is gone, a person is asked, and not told that nothing changed",
-    .timeLimit(.minutes(2)), arguments: 1...5)
+    .timeLimit(.minutes(15)), arguments: 1...5)
   func lostRescueFolder(call: Int) async throws {
     let (coach, snapshot, log) = try await withLog()
     try #require(truncate(coach.database, 0) == 0)
@@ -200,7 +200,7 @@ struct BetweenTests {
     }
   }
 
-  @Test("A snapshot that recovery needs cannot be removed", .timeLimit(.minutes(1)))
+  @Test("A snapshot that recovery needs cannot be removed", .timeLimit(.minutes(15)))
   func removedSnapshot() async throws {
     let coach = try Sample.coach()
     try await kill(coach, at: 1, of: .apply, ["update", "--offline"])

@@ -25,7 +25,8 @@ struct CommandLineTests {
   private struct Removed: Decodable { var removed: [String] }
 
   @Test(
-    "From an old database to a new one and back", .timeLimit(.minutes(2)), arguments: [true, false])
+    "From an old database to a new one and back", .timeLimit(.minutes(15)),
+    arguments: [true, false])
   func tour(withDaemon: Bool) async throws {
     let coach = try Sample.coach()
     let (old, new) = try Sample.prints.get()
@@ -122,7 +123,7 @@ struct CommandLineTests {
       try coach.names(in: "state/snapshots") == ["\(first).json", "\(first).sqlite"])
   }
 
-  @Test("init creates a database and never replaces one", .timeLimit(.minutes(1)))
+  @Test("init creates a database and never replaces one", .timeLimit(.minutes(15)))
   func create() async throws {
     let coach = try TestCoach(
       migrations: ["0001_items.sql": Sample.base, "0002_change.sql": Sample.update])
@@ -140,14 +141,14 @@ struct CommandLineTests {
     #expect(updated.fromVersion == "1")
   }
 
-  @Test("init leaves nothing behind when a migration fails", .timeLimit(.minutes(1)))
+  @Test("init leaves nothing behind when a migration fails", .timeLimit(.minutes(15)))
   func createFails() async throws {
     let coach = try TestCoach(migrations: ["0001_items.sql": "CREATE TABEL item (id INTEGER);"])
     #expect(try await coach.run("init").code == 1)
     #expect(try coach.names(in: "").filter { $0.hasPrefix("coach.db") } == [])
   }
 
-  @Test("adopt says once at which version a database is", .timeLimit(.minutes(1)))
+  @Test("adopt says once at which version a database is", .timeLimit(.minutes(15)))
   func adopt() async throws {
     let coach = try TestCoach(
       migrations: ["0001_items.sql": Sample.base, "0002_change.sql": Sample.update])
@@ -162,7 +163,7 @@ struct CommandLineTests {
     #expect(try coach.ledgerVersion() == "1")
   }
 
-  @Test("fingerprint reads the database, a file and a snapshot", .timeLimit(.minutes(1)))
+  @Test("fingerprint reads the database, a file and a snapshot", .timeLimit(.minutes(15)))
   func fingerprint() async throws {
     let coach = try Sample.coach()
     let (old, new) = try Sample.prints.get()
@@ -174,7 +175,7 @@ struct CommandLineTests {
     #expect(other.total == new)
   }
 
-  @Test("doctor says whether all is well", .timeLimit(.minutes(1)))
+  @Test("doctor says whether all is well", .timeLimit(.minutes(15)))
   func doctor() async throws {
     let coach = try Sample.coach()
     let well: Doctor = try await document(coach, "doctor", schema: "chock.DOCTOR/1")
@@ -186,7 +187,7 @@ struct CommandLineTests {
     #expect(try ill.document(Doctor.self).isHealthy == false)
   }
 
-  @Test("recover with nothing to recover does nothing", .timeLimit(.minutes(1)))
+  @Test("recover with nothing to recover does nothing", .timeLimit(.minutes(15)))
   func recover() async throws {
     let coach = try Sample.coach()
     let run: RunDocument = try await document(coach, "recover", schema: "chock.RUN/1")
@@ -195,7 +196,7 @@ struct CommandLineTests {
   }
 
   @Test(
-    "A journal that nobody can read needs a person, and changes nothing", .timeLimit(.minutes(1)))
+    "A journal that nobody can read needs a person, and changes nothing", .timeLimit(.minutes(15)))
   func unreadableJournal() async throws {
     let coach = try Sample.coach()
     try coach.folder.write("{", to: "state/run.json")
@@ -211,7 +212,7 @@ struct CommandLineTests {
     #expect(try await coach.run("update", "--offline").code == 0)
   }
 
-  @Test("Without --json a person can read it all", .timeLimit(.minutes(1)))
+  @Test("Without --json a person can read it all", .timeLimit(.minutes(15)))
   func words() async throws {
     let coach = try Sample.coach()
     #expect(try await coach.run("status").output.contains("update available: 1 -> 2"))

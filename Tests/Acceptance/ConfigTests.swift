@@ -14,7 +14,7 @@ struct ConfigTests {
   }
 
   @Test(
-    "What is wrong in it is named with its line and what would be right", .timeLimit(.minutes(1)),
+    "What is wrong in it is named with its line and what would be right", .timeLimit(.minutes(15)),
     arguments: [
       Case(
         testDescription: "unknown key", text: "[update]\nauto_migrat = true",
@@ -55,7 +55,7 @@ struct ConfigTests {
     #expect(try !coach.names(in: "").contains("state"))
   }
 
-  @Test("The commented example is accepted, and names every key", .timeLimit(.minutes(1)))
+  @Test("The commented example is accepted, and names every key", .timeLimit(.minutes(15)))
   func example() async throws {
     let top = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let file = "\(top)/docs/chock.example.toml"
@@ -76,7 +76,7 @@ struct ConfigTests {
 
   @Test(
     "A database where chock keeps its own files is refused, and left alone",
-    .timeLimit(.minutes(1)),
+    .timeLimit(.minutes(15)),
     arguments: ["state/work/coach.db", "state/snapshots/coach.sqlite", "state/state.db"])
   func databaseInStateFolder(name: String) async throws {
     let coach = try TestCoach()
@@ -91,7 +91,7 @@ struct ConfigTests {
     #expect(try FileSystem.read(coach.folder(name)) == before)
   }
 
-  @Test("A relative path is refused", .timeLimit(.minutes(1)))
+  @Test("A relative path is refused", .timeLimit(.minutes(15)))
   func relative() async throws {
     let coach = try TestCoach(database: "coach.db")
     let answer = try await coach.run("status")
@@ -99,7 +99,7 @@ struct ConfigTests {
     #expect(answer.error.contains("chock.toml:5"), "\(answer)")
   }
 
-  @Test("A config file that is not there", .timeLimit(.minutes(1)))
+  @Test("A config file that is not there", .timeLimit(.minutes(15)))
   func missing() async throws {
     let coach = try TestCoach()
     for answer in [
@@ -112,7 +112,7 @@ struct ConfigTests {
     }
   }
 
-  @Test("An environment variable wins over the file", .timeLimit(.minutes(1)))
+  @Test("An environment variable wins over the file", .timeLimit(.minutes(15)))
   func variable() async throws {
     let coach = try TestCoach(config: "environment = \"testing\"")
     let status: StatusDocument = try await coach.run(
@@ -127,7 +127,7 @@ struct ConfigTests {
     #expect(plain.environment == "testing")
   }
 
-  @Test("A variable that is no setting, or has a wrong value, is refused", .timeLimit(.minutes(1)))
+  @Test("A variable that is no setting, or has a wrong value, is refused", .timeLimit(.minutes(15)))
   func wrongVariable() async throws {
     let coach = try TestCoach()
     let unknown = try await coach.run(

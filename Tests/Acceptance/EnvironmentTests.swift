@@ -12,7 +12,7 @@ struct EnvironmentTests {
     "--attest", "active_controls=none",
   ]
 
-  @Test("Production does nothing without a person's yes", .timeLimit(.minutes(1)))
+  @Test("Production does nothing without a person's yes", .timeLimit(.minutes(15)))
   func consent() async throws {
     let coach = try Sample.coach(config: "")
     let answer = try await coach.run(["update", "--offline", "--json"] + Self.attested)
@@ -25,7 +25,7 @@ struct EnvironmentTests {
     #expect(try coach.fingerprint() == Sample.prints.get().new)
   }
 
-  @Test("Production does nothing on a coach of which nothing is known", .timeLimit(.minutes(1)))
+  @Test("Production does nothing on a coach of which nothing is known", .timeLimit(.minutes(15)))
   func gates() async throws {
     let coach = try Sample.coach(config: "")
     let answer = try await coach.run("update", "--offline", "--yes", "--json")
@@ -36,7 +36,7 @@ struct EnvironmentTests {
 
   @Test(
     "Only in development the daemon starts an update by itself; production refuses to be told to",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func autoMigrate() async throws {
     let automatic = "[update]\nauto_migrate = true"
     let coach = try Sample.coach(config: "\(TestCoach.development)\n\(automatic)")
@@ -58,7 +58,7 @@ struct EnvironmentTests {
     #expect(production.error.contains("in production a person starts each update"))
   }
 
-  @Test("The daemon wants the hash of the plan that was shown", .timeLimit(.minutes(1)))
+  @Test("The daemon wants the hash of the plan that was shown", .timeLimit(.minutes(15)))
   func planHash() async throws {
     let coach = try Sample.coach(config: "")
     let daemon = try await coach.serve()
@@ -83,7 +83,8 @@ struct EnvironmentTests {
   }
 
   @Test(
-    "Development with auto_migrate updates at the start, after a snapshot", .timeLimit(.minutes(1)))
+    "Development with auto_migrate updates at the start, after a snapshot", .timeLimit(.minutes(15))
+  )
   func development() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[update]\nauto_migrate = true")
@@ -92,7 +93,7 @@ struct EnvironmentTests {
     #expect(try coach.names(in: "state/snapshots").count == 2)
   }
 
-  @Test("Testing updates by itself and takes none", .timeLimit(.minutes(1)))
+  @Test("Testing updates by itself and takes none", .timeLimit(.minutes(15)))
   func testing() async throws {
     let coach = try Sample.coach(config: "environment = \"testing\"")
     let run = try await automatic(coach)
@@ -100,7 +101,7 @@ struct EnvironmentTests {
     #expect(try coach.names(in: "state/snapshots") == [])
   }
 
-  @Test("Without auto_migrate the daemon only offers", .timeLimit(.minutes(1)))
+  @Test("Without auto_migrate the daemon only offers", .timeLimit(.minutes(15)))
   func offered() async throws {
     let coach = try Sample.coach()
     let daemon = try await coach.serve()

@@ -72,14 +72,14 @@ struct FailingMigrationTests {
     """
 
   @Test(
-    "A rehearsal finds it, and the database is not touched", .timeLimit(.minutes(1)),
+    "A rehearsal finds it, and the database is not touched", .timeLimit(.minutes(15)),
     arguments: BadMigration.all)
   func rehearsed(_ bad: BadMigration) async throws {
     try await check(bad, config: TestCoach.development, outcome: .refused)
   }
 
   @Test(
-    "Without a rehearsal it is rolled back", .timeLimit(.minutes(1)), arguments: BadMigration.all)
+    "Without a rehearsal it is rolled back", .timeLimit(.minutes(15)), arguments: BadMigration.all)
   func live(_ bad: BadMigration) async throws {
     try await check(
       bad, config: "\(TestCoach.development)\n[update]\nrehearse = false", outcome: .rolledBack)

@@ -6,7 +6,7 @@ import Testing
   "Whatever goes wrong in whatever phase, the run ends as the table says",
   .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
 struct FaultTableTests {
-  @Test("Fault table", .timeLimit(.minutes(5)), arguments: FaultTable.rows)
+  @Test("Fault table", .timeLimit(.minutes(15)), arguments: FaultTable.rows)
   func row(_ row: FaultTable.Row) async throws {
     // One that waits for the time limit takes nothing from the others meanwhile.
     if row.fault == .hang { return try await FaultTrial(row).run() }

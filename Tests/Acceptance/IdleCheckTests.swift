@@ -32,7 +32,7 @@ struct IdleCheckTests {
       """)
   }
 
-  @Test("A sound database is checked once, and its age is shown", .timeLimit(.minutes(1)))
+  @Test("A sound database is checked once, and its age is shown", .timeLimit(.minutes(15)))
   func sound() async throws {
     let coach = try Sample.coach(config: Self.config)
     let daemon = try await coach.serve()
@@ -51,7 +51,7 @@ struct IdleCheckTests {
 
   @Test(
     "An index that disagrees with its table is found, and keeps updates away",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func damaged() async throws {
     let coach = try Sample.coach(config: Self.config)
     try damageIndex(coach.database)
@@ -70,7 +70,7 @@ struct IdleCheckTests {
     #expect(try await coach.run("status").output.contains("Checked    0 days ago: sound"))
   }
 
-  @Test("A config can demand it in every run", .timeLimit(.minutes(1))) func inRun() async throws {
+  @Test("A config can demand it in every run", .timeLimit(.minutes(15))) func inRun() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[integrity]\nin_run = true\n[update]\nrehearse = false")
     try damageIndex(coach.database)
@@ -83,7 +83,7 @@ struct IdleCheckTests {
   }
 
   @Test(
-    "Programs that have the database open are named, with their SQLite", .timeLimit(.minutes(1)))
+    "Programs that have the database open are named, with their SQLite", .timeLimit(.minutes(15)))
   func openers() async throws {
     let coach = try Sample.coach(config: TestCoach.development)
     let holder = try Connection(path: coach.database, mode: .readWrite)

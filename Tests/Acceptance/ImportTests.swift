@@ -52,7 +52,7 @@ struct ImportTests {
 
   @Test(
     "Every value with its type; what is there by now stays, until it is replaced",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func all() async throws {
     let (coach, run, before) = try await coach()
     let first = try await put(coach, run)
@@ -75,7 +75,7 @@ struct ImportTests {
   @Test(
     "What the application writes until the lock is in the snapshot of before",
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func writtenMeanwhile() async throws {
     let (coach, run, _) = try await coach()
     // It stops behind the snapshot, when it has written into the journal that it applies.
@@ -99,7 +99,7 @@ struct ImportTests {
         == "acknowledged")
   }
 
-  @Test("The whole shipped schema, taken down to nothing, is as it was", .timeLimit(.minutes(5)))
+  @Test("The whole shipped schema, taken down to nothing, is as it was", .timeLimit(.minutes(15)))
   func shipped() async throws {
     let coach = try await Shipped.coach(at: Shipped.head)
     let before = try coach.fingerprint()
@@ -114,7 +114,7 @@ struct ImportTests {
   }
 
   @Test(
-    "What does not fit changes nothing, and says where", .timeLimit(.minutes(1)),
+    "What does not fit changes nothing, and says where", .timeLimit(.minutes(15)),
     arguments: [
       ("{\"id\":1}\n", "the line has no text"), ("[]\n", "not one that chock wrote"),
       ("{\"id\":{\"blob\":\"0\"}}\n", "not one that chock wrote"), ("", "has 0 rows"),
@@ -139,7 +139,7 @@ struct ImportTests {
 
   @Test(
     "At a version without the tables, without its parent rows, or of no run, it is refused",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func refused() async throws {
     let (coach, run, _) = try await coach()
     #expect(try await put(coach, "nonsense").error?.code == .notFound)
@@ -167,7 +167,7 @@ struct ImportTests {
     #expect(unconfirmed.code == 77)
   }
 
-  @Test("Values of a table without a key find their rows by what stayed", .timeLimit(.minutes(1)))
+  @Test("Values of a table without a key find their rows by what stayed", .timeLimit(.minutes(15)))
   func keyless() async throws {
     let coach = try Sample.coach(
       update: "ALTER TABLE mark ADD COLUMN word TEXT; CREATE VIRTUAL TABLE search USING fts5 (a);")
@@ -199,7 +199,7 @@ struct ImportTests {
     #expect(try SampleDatabase.value(coach.database, "SELECT a FROM search('text')") == "text")
   }
 
-  @Test("Virtual tables of every kind, whatever words are in them", .timeLimit(.minutes(1)))
+  @Test("Virtual tables of every kind, whatever words are in them", .timeLimit(.minutes(15)))
   func virtual() async throws {
     let coach = try TestCoach(migrations: [
       "0001_base.sql": """

@@ -19,7 +19,7 @@ struct InputTests {
     SELECT 'not there' WHERE NOT EXISTS (SELECT 1 FROM answer WHERE unit = :unit);
     """
 
-  @Test("An answer is a value and never SQL", .timeLimit(.minutes(1)))
+  @Test("An answer is a value and never SQL", .timeLimit(.minutes(15)))
   func bound() async throws {
     let coach = try Sample.coach(
       update: """
@@ -37,7 +37,7 @@ struct InputTests {
     #expect(coach.lastRun?.inputs == ["unit": .text(nasty)])
   }
 
-  @Test("A default is taken, and what has none is asked for", .timeLimit(.minutes(1)))
+  @Test("A default is taken, and what has none is asked for", .timeLimit(.minutes(15)))
   func defaults() async throws {
     let coach = try Sample.coach(update: Self.change)
     let plan: PlanDocument = try await coach.run("plan", "--json").document()
@@ -62,7 +62,7 @@ struct InputTests {
         == "kgreal")
   }
 
-  @Test("The daemon takes them from the command line", .timeLimit(.minutes(1)))
+  @Test("The daemon takes them from the command line", .timeLimit(.minutes(15)))
   func daemon() async throws {
     let coach = try Sample.coach(update: Self.change)
     let daemon = try await coach.serve()
@@ -77,7 +77,7 @@ struct InputTests {
   }
 
   @Test(
-    "A parameter that no header declares is refused, with its line", .timeLimit(.minutes(1)),
+    "A parameter that no header declares is refused, with its line", .timeLimit(.minutes(15)),
     arguments: [":other", "?", "?1", "$unit", "@unit"])
   func undeclared(parameter: String) async throws {
     let coach = try Sample.coach(

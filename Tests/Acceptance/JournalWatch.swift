@@ -56,7 +56,7 @@ final class JournalWatch: Sendable {
   }
 
   private func wait(for wanted: Phase, _ supervisor: pid_t) throws -> Frozen? {
-    let deadline = ContinuousClock.now + .seconds(30)
+    let deadline = ContinuousClock.now + .seconds(120)
     var worker: pid_t?
     var hasBegun = false
     while ContinuousClock.now < deadline {

@@ -17,17 +17,17 @@ struct KillTests {
   ]
 
   @Test(
-    "An update whose worker is killed", .serialized, .timeLimit(.minutes(5)),
+    "An update whose worker is killed", .serialized, .timeLimit(.minutes(15)),
     arguments: updatePhases)
   func updateWorker(phase: Phase) async throws { try await update(phase, .worker) }
 
   @Test(
-    "An update whose daemon is killed", .serialized, .timeLimit(.minutes(5)),
+    "An update whose daemon is killed", .serialized, .timeLimit(.minutes(15)),
     arguments: updatePhases)
   func updateDaemon(phase: Phase) async throws { try await update(phase, .daemon) }
 
   @Test(
-    "An update of which both are killed", .serialized, .timeLimit(.minutes(5)),
+    "An update of which both are killed", .serialized, .timeLimit(.minutes(15)),
     arguments: updatePhases)
   func updateBoth(phase: Phase) async throws { try await update(phase, .both) }
 
@@ -63,7 +63,7 @@ struct KillTests {
 
   @Test(
     "A restore that is killed is finished, or has changed nothing", .serialized,
-    .timeLimit(.minutes(5)), arguments: [Phase.plan, .safety, .restore, .commit], Victim.allCases)
+    .timeLimit(.minutes(15)), arguments: [Phase.plan, .safety, .restore, .commit], Victim.allCases)
   func restore(phase: Phase, victim: Victim) async throws {
     let coach = try Sample.coach()
     let daemon = try await coach.serve()

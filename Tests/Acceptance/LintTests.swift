@@ -27,7 +27,7 @@ struct LintCommandTests {
     "0002_names.rollback.sql": "ALTER TABLE tank ADD COLUMN name TEXT;",
   ]
 
-  @Test("A folder, a file, and what is released; without a database", .timeLimit(.minutes(1)))
+  @Test("A folder, a file, and what is released; without a database", .timeLimit(.minutes(15)))
   func folder() async throws {
     let coach = try TestCoach(migrations: Self.files)
     let all = try await coach.run("lint", "--json")
@@ -54,7 +54,7 @@ struct LintCommandTests {
     #expect(try await coach.run("lint", "--strict").code == 65)
   }
 
-  @Test("In words: place, rule, and the safe way", .timeLimit(.minutes(1)))
+  @Test("In words: place, rule, and the safe way", .timeLimit(.minutes(15)))
   func words() async throws {
     let coach = try TestCoach(migrations: Self.files)
     let text = try await coach.run("lint").output
@@ -65,7 +65,7 @@ struct LintCommandTests {
     #expect(try await coach.run("lint", "--after", "2").output == "Nothing found.\n")
   }
 
-  @Test("It explains its rules", .timeLimit(.minutes(1))) func explain() async throws {
+  @Test("It explains its rules", .timeLimit(.minutes(15))) func explain() async throws {
     let coach = try TestCoach()
     let rules = try await coach.run("lint", "--rules")
     #expect(rules.code == 0)
@@ -77,7 +77,7 @@ struct LintCommandTests {
     #expect(unknown.error.contains("Did you mean rename-first?"))
   }
 
-  @Test("What is no folder of migrations", .timeLimit(.minutes(1))) func missing() async throws {
+  @Test("What is no folder of migrations", .timeLimit(.minutes(15))) func missing() async throws {
     let coach = try TestCoach()
     #expect(try await coach.run("lint").code == 66)
     #expect(try await coach.run("lint", "/nowhere").code == 66)

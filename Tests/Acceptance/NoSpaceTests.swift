@@ -54,7 +54,7 @@ struct NoSpaceTests {
     #expect(error?.message.contains("MB are free") == true)
   }
 
-  @Test("Before the snapshot it is foreseen", .timeLimit(.minutes(1)))
+  @Test("Before the snapshot it is foreseen", .timeLimit(.minutes(15)))
   func snapshotForeseen() async throws {
     try await coach(state: 10) { coach, _ in
       let answer = try await coach.run("update", "--offline", "--json")
@@ -65,7 +65,7 @@ struct NoSpaceTests {
     }
   }
 
-  @Test("While the snapshot is written it is refused", .timeLimit(.minutes(1)))
+  @Test("While the snapshot is written it is refused", .timeLimit(.minutes(15)))
   func snapshot() async throws {
     try await coach(state: 24) { coach, _ in
       let daemon = try await coach.serve()
@@ -85,7 +85,7 @@ struct NoSpaceTests {
     }
   }
 
-  @Test("The rehearsal runs out of it on the copy", .timeLimit(.minutes(1)))
+  @Test("The rehearsal runs out of it on the copy", .timeLimit(.minutes(15)))
   func rehearsal() async throws {
     try await coach(state: 32, update: Self.large) { coach, _ in
       let answer = try await coach.run("update", "--offline", "--json")
@@ -96,7 +96,7 @@ struct NoSpaceTests {
     }
   }
 
-  @Test("What the rehearsal has measured is asked for before apply", .timeLimit(.minutes(1)))
+  @Test("What the rehearsal has measured is asked for before apply", .timeLimit(.minutes(15)))
   func applyForeseen() async throws {
     try await coach(database: 24, update: Self.large) { coach, _ in
       let answer = try await coach.run("update", "--offline", "--json")
@@ -106,7 +106,7 @@ struct NoSpaceTests {
     }
   }
 
-  @Test("In the middle of apply it is rolled back", .timeLimit(.minutes(1)))
+  @Test("In the middle of apply it is rolled back", .timeLimit(.minutes(15)))
   func apply() async throws {
     try await coach(database: 24, update: Self.large, config: "[update]\nrehearse = false") {
       coach, _ in

@@ -13,7 +13,7 @@ struct OwnershipTests {
     return try #require(run.snapshotId, "\(answer)")
   }
 
-  @Test("Another database is not replaced by it", .timeLimit(.minutes(1)))
+  @Test("Another database is not replaced by it", .timeLimit(.minutes(15)))
   func other() async throws {
     let first = try Sample.coach()
     let id = try await snapshot(of: first)
@@ -33,7 +33,7 @@ struct OwnershipTests {
     #expect(try first.names(in: "state/snapshots").count == 2)
   }
 
-  @Test("The same database by another name is", .timeLimit(.minutes(1)), arguments: [true, false])
+  @Test("The same database by another name is", .timeLimit(.minutes(15)), arguments: [true, false])
   func link(takenThroughLink: Bool) async throws {
     let real = try Sample.coach()
     let name = real.folder("link.db")
@@ -54,7 +54,7 @@ struct OwnershipTests {
     #expect(FileSystem.facts(name)?.isRegular == false)
   }
 
-  @Test("A damaged database behind a link is replaced where it lies", .timeLimit(.minutes(1)))
+  @Test("A damaged database behind a link is replaced where it lies", .timeLimit(.minutes(15)))
   func damagedBehindLink() async throws {
     let real = try Sample.coach()
     let name = real.folder("link.db")

@@ -55,7 +55,7 @@ struct PowerCutTests {
 
   @Test(
     "A card that lies about fsync loses what was reported, and that is seen",
-    .timeLimit(.minutes(5)),
+    .timeLimit(.minutes(15)),
     arguments: [PowerCutCoach.Mode.wal, .delete])
   func lying(mode: PowerCutCoach.Mode) async throws {
     let coach = try await PowerCutCoach(Scenario(kind: .update, mode: mode), seed: 1)

@@ -8,7 +8,7 @@ import Updating
 @Suite("Recovery that fails leaves everything as it is, and after three times asks a person")
 struct RecoveryFailureTests {
   @Test(
-    "A temporary file of SQLite that a power cut has brought back goes", .timeLimit(.minutes(1)))
+    "A temporary file of SQLite that a power cut has brought back goes", .timeLimit(.minutes(15)))
   func temporaryFile() async throws {
     let coach = try Sample.coach()
     try coach.folder.write("rows that were sorted", to: "etilqs_bea272296b4c6201")
@@ -19,7 +19,7 @@ struct RecoveryFailureTests {
 
   @Test(
     "Where the database can only be read, and nothing was interrupted, there is nothing to do",
-    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(1)))
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(15)))
   func readOnly() async throws {
     let place = try TemporaryFolder()
     let coach = try Sample.coach(database: place("coach.db"))
@@ -32,7 +32,7 @@ struct RecoveryFailureTests {
   @Test(
     "A full disk is no recovery that failed: it goes on when there is space",
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func noSpace() async throws {
     let coach = try Sample.coach()
     let kill = Shim(.kill, at: [1], isSticky: true, phase: .commit)
@@ -50,7 +50,7 @@ struct RecoveryFailureTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
-  @Test("The database is not there when the update is to be recovered", .timeLimit(.minutes(1)))
+  @Test("The database is not there when the update is to be recovered", .timeLimit(.minutes(15)))
   func databaseMissing() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[update]\nrehearse = false", update: Sample.endless)
@@ -110,7 +110,7 @@ struct RecoveryFailureTests {
 
   @Test(
     "A restore that was killed and whose snapshot was damaged meanwhile is refused",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func snapshotDamaged() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()

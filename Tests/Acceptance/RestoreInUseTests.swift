@@ -13,7 +13,7 @@ struct RestoreInUseTests {
   /// What the database is when the restore begins.
   enum Place: CaseIterable { case missing, damaged }
 
-  @Test("The restore is refused, and names it", .timeLimit(.minutes(1)), arguments: Place.allCases)
+  @Test("The restore is refused, and names it", .timeLimit(.minutes(15)), arguments: Place.allCases)
   func refused(place: Place) async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
@@ -55,7 +55,7 @@ struct RestoreInUseTests {
     #expect(try coach.names(in: "").filter { $0.contains("chock-restore") } == [])
   }
 
-  @Test("Another chock's file beside the database stays, and ours goes", .timeLimit(.minutes(1)))
+  @Test("Another chock's file beside the database stays, and ours goes", .timeLimit(.minutes(15)))
   func files() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()

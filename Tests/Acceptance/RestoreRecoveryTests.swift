@@ -26,7 +26,8 @@ struct RestoreRecoveryTests {
   }
 
   @Test(
-    "What the application wrote since stays, and the rescue copy is named", .timeLimit(.minutes(1)))
+    "What the application wrote since stays, and the rescue copy is named", .timeLimit(.minutes(15))
+  )
   func rowsSince() async throws {
     let (coach, _) = try await committed()
     try Connection(path: coach.database, mode: .readWrite).execute(
@@ -39,7 +40,7 @@ struct RestoreRecoveryTests {
     #expect(try !coach.names(in: "state").contains("run.json"))
   }
 
-  @Test("It is not called refused, whatever became of the snapshot", .timeLimit(.minutes(1)))
+  @Test("It is not called refused, whatever became of the snapshot", .timeLimit(.minutes(15)))
   func damaged() async throws {
     let (coach, snapshot) = try await committed()
     var bytes = try #require(try FileSystem.read(snapshot))
@@ -51,7 +52,7 @@ struct RestoreRecoveryTests {
     #expect(answer.code == 0)
   }
 
-  @Test("One that was stopped, and had to be killed, is not carried out", .timeLimit(.minutes(1)))
+  @Test("One that was stopped, and had to be killed, is not carried out", .timeLimit(.minutes(15)))
   func stopped() async throws {
     let coach = try Sample.coach(config: "environment = \"development\"")
     let daemon = try await coach.serve()
@@ -70,7 +71,8 @@ struct RestoreRecoveryTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
-  @Test("A damaged history keeps nobody from anything: a new one is begun", .timeLimit(.minutes(1)))
+  @Test(
+    "A damaged history keeps nobody from anything: a new one is begun", .timeLimit(.minutes(15)))
   func history() async throws {
     let coach = try Sample.coach()
     #expect(try await coach.run("update", "--offline", "--json").code == 0)

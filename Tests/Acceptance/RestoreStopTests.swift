@@ -39,7 +39,7 @@ struct RestoreStopTests {
     return (coach, daemon, call, frozen, snapshots)
   }
 
-  @Test("Before it nothing is changed", .timeLimit(.minutes(1)), arguments: RestoreStop.allCases)
+  @Test("Before it nothing is changed", .timeLimit(.minutes(15)), arguments: RestoreStop.allCases)
   func before(stop: RestoreStop) async throws {
     let (coach, daemon, call, frozen, snapshots) = try await restoring(.restore)
     try stop.ask(daemon)
@@ -57,7 +57,7 @@ struct RestoreStopTests {
     #expect(try !coach.names(in: "state").contains("run.json"))
   }
 
-  @Test("From it on nothing stops it", .timeLimit(.minutes(1)), arguments: RestoreStop.allCases)
+  @Test("From it on nothing stops it", .timeLimit(.minutes(15)), arguments: RestoreStop.allCases)
   func after(stop: RestoreStop) async throws {
     let (coach, daemon, call, frozen, _) = try await restoring(.commit)
     try stop.ask(daemon)

@@ -60,7 +60,7 @@ struct RollbackTests {
       }, uniquingKeysWith: +)
   }
 
-  @Test("To a version: the old content, and all that went in the export", .timeLimit(.minutes(1)))
+  @Test("To a version: the old content, and all that went in the export", .timeLimit(.minutes(15)))
   func back() async throws {
     let coach = try await coach()
     let old = try Sample.prints.get().old
@@ -94,7 +94,7 @@ struct RollbackTests {
     #expect(forward.outcome == .committed && forward.toVersion == "4")
   }
 
-  @Test("Without a yes it only shows what would go", .timeLimit(.minutes(1)))
+  @Test("Without a yes it only shows what would go", .timeLimit(.minutes(15)))
   func unconfirmed() async throws {
     let coach = try await coach()
     let before = try coach.fingerprint()
@@ -106,7 +106,7 @@ struct RollbackTests {
   }
 
   @Test(
-    "One feature alone, and again, while newer ones stay", .timeLimit(.minutes(1)))
+    "One feature alone, and again, while newer ones stay", .timeLimit(.minutes(15)))
   func only() async throws {
     let coach = try await coach()
     let refused = try await coach.run("rollback", "--only", "2", "--offline", "--yes", "--json")
@@ -130,7 +130,7 @@ struct RollbackTests {
       try SampleDatabase.value(coach.database, "SELECT size FROM item WHERE id = 5000") == "7")
   }
 
-  @Test("What is recorded during the rehearsal is exported too", .timeLimit(.minutes(1)))
+  @Test("What is recorded during the rehearsal is exported too", .timeLimit(.minutes(15)))
   func recordedMeanwhile() async throws {
     let coach = try await coach()
     let watch = try JournalWatch(coach.state)
@@ -145,7 +145,7 @@ struct RollbackTests {
   }
 
   @Test(
-    "A rollback that fails changes nothing and leaves no export", .timeLimit(.minutes(1)),
+    "A rollback that fails changes nothing and leaves no export", .timeLimit(.minutes(15)),
     arguments: [
       ("DROP TABLE no_such_table;", Failure.Code.statement),
       ("DELETE FROM item WHERE id = 1; DROP TABLE last;", .rowsLost),
@@ -171,7 +171,7 @@ struct RollbackTests {
     #expect(try FileSystem.names(in: coach.folder("state/exports")) == [])
   }
 
-  @Test("A missing rollback file is named, with the way out", .timeLimit(.minutes(1)))
+  @Test("A missing rollback file is named, with the way out", .timeLimit(.minutes(15)))
   func missing() async throws {
     let coach = try await coach()
     try FileSystem.remove(coach.folder("migrations/0003_sizes.rollback.sql"))
@@ -180,7 +180,7 @@ struct RollbackTests {
     #expect(answer.error.contains("0003_sizes.sql has no rollback file"), "\(answer)")
   }
 
-  @Test("Over the control interface it needs a technician, at the socket", .timeLimit(.minutes(1)))
+  @Test("Over the control interface it needs a technician, at the socket", .timeLimit(.minutes(15)))
   func daemon() async throws {
     let coach = try await coach()
     let daemon = try await coach.serve()
@@ -216,7 +216,7 @@ struct RollbackTests {
 
   private static let back = ["rollback", "--to", "1", "--offline", "--yes", "--json"]
 
-  @Test("In parts it is refused while a program has the database open", .timeLimit(.minutes(1)))
+  @Test("In parts it is refused while a program has the database open", .timeLimit(.minutes(15)))
   func openedInParts() async throws {
     let coach = try await inParts()
     do {
@@ -237,7 +237,7 @@ struct RollbackTests {
   @Test(
     "Who writes between the parts all the same is noticed, and everything is put back",
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func writtenInParts() async throws {
     let coach = try await inParts()
     // A sort of its own makes a temporary file: there it holds no lock.

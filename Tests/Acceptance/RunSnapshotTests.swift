@@ -42,7 +42,7 @@ struct RunSnapshotTests {
   }
 
   @Test(
-    "A gate that closes before apply leaves none", .timeLimit(.minutes(1)),
+    "A gate that closes before apply leaves none", .timeLimit(.minutes(15)),
     arguments: [Phase.snapshot, .rehearse])
   func gate(phase: Phase) async throws {
     let coach = try Sample.coach(config: "environment = \"development\"")
@@ -69,7 +69,7 @@ struct RunSnapshotTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
-  @Test("A preflight that finds a problem leaves none", .timeLimit(.minutes(1)))
+  @Test("A preflight that finds a problem leaves none", .timeLimit(.minutes(15)))
   func preflight() async throws {
     let coach = try Sample.coach(
       update: """
@@ -93,7 +93,7 @@ struct RunSnapshotTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
-  @Test("The one that an update keeps holds every row from before it", .timeLimit(.minutes(1)))
+  @Test("The one that an update keeps holds every row from before it", .timeLimit(.minutes(15)))
   func writer() async throws {
     let coach = try Sample.coach()
     let database = coach.database

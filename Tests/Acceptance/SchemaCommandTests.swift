@@ -6,7 +6,7 @@ import Updating
 
 @Suite("The schema is shown, and what nobody migrated is found")
 struct SchemaCommandTests {
-  @Test("A dump is stable, and makes the same schema", .timeLimit(.minutes(1)))
+  @Test("A dump is stable, and makes the same schema", .timeLimit(.minutes(15)))
   func dump() async throws {
     let coach = try Sample.coach()
     _ = try await coach.run("update", "--offline")
@@ -20,7 +20,7 @@ struct SchemaCommandTests {
     #expect(again.output == live.output)
   }
 
-  @Test("What is missing, extra or changed is named, in a snapshot too", .timeLimit(.minutes(1)))
+  @Test("What is missing, extra or changed is named, in a snapshot too", .timeLimit(.minutes(15)))
   func diff() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
@@ -41,7 +41,7 @@ struct SchemaCommandTests {
 
   @Test(
     "Files that were right when they were applied need not run at once on an empty database",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func history() async throws {
     let coach = try TestCoach(migrations: [
       "0001_p.sql": "CREATE TABLE p (id INTEGER PRIMARY KEY); INSERT INTO p VALUES (1), (2);",

@@ -17,7 +17,7 @@ struct SecondNameTests {
     #expect(answer.code == 77)
   }
 
-  @Test("A hard link", .timeLimit(.minutes(1)))
+  @Test("A hard link", .timeLimit(.minutes(15)))
   func hardLink() async throws {
     let coach = try Sample.coach()
     try FileSystem.makeFolder(coach.folder("application"))
@@ -32,7 +32,7 @@ struct SecondNameTests {
 
   @Test(
     "A mount of the file", .enabled(if: Mount.isPossible, "\(Mount.reason)"),
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func mount() async throws {
     let coach = try Sample.coach()
     let other = coach.folder("application.db")
@@ -51,7 +51,7 @@ struct SecondNameTests {
         == "2")
   }
 
-  @Test("A log that was removed from under the application", .timeLimit(.minutes(1)))
+  @Test("A log that was removed from under the application", .timeLimit(.minutes(15)))
   func removedLog() async throws {
     let coach = try Sample.coach()
     let application = try Connection(path: coach.database, mode: .readWrite)
@@ -63,7 +63,7 @@ struct SecondNameTests {
 
   @Test(
     "Where the database itself is a mount, a restore that has to replace it sets nothing aside",
-    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(1)))
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"), .timeLimit(.minutes(15)))
   func isMount() async throws {
     let coach = try Sample.coach()
     let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()

@@ -23,7 +23,7 @@ struct SegmentTests {
     return coach
   }
 
-  @Test("VACUUM between two transactions, rehearsed and committed", .timeLimit(.minutes(1)))
+  @Test("VACUUM between two transactions, rehearsed and committed", .timeLimit(.minutes(15)))
   func committed() async throws {
     let coach = try coach(
       "CREATE TABLE extra (a TEXT) STRICT;", config: TestCoach.development)
@@ -38,7 +38,7 @@ struct SegmentTests {
 
   @Test(
     "A failure behind the first segment puts the snapshot back, and keeps what was there",
-    .timeLimit(.minutes(1)),
+    .timeLimit(.minutes(15)),
     arguments: [
       "DELETE FROM note;", "SELECT broken;", "DROP TABLE item;",
       "-- Transaction: none\nDROP TABLE note;\nSELECT broken;",
@@ -63,7 +63,7 @@ struct SegmentTests {
     #expect(try again.document(RunDocument.self).outcome == .nothingToDo)
   }
 
-  @Test("The snapshot is taken also where the config says none", .timeLimit(.minutes(1)))
+  @Test("The snapshot is taken also where the config says none", .timeLimit(.minutes(15)))
   func withoutSnapshots() async throws {
     let coach = try coach(
       "SELECT broken;", config: Self.config + "\nbackup_before_migrate = false")
@@ -74,7 +74,7 @@ struct SegmentTests {
 
   @Test(
     "Before a part is committed nothing is put back over what was recorded since",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func nothingCommitted() async throws {
     let coach = try Sample.coach(config: Self.config, update: Sample.endless)
     try coach.folder.write(Self.vacuum, to: "migrations/0003_vacuum.sql")

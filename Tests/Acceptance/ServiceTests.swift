@@ -55,7 +55,7 @@ struct ServiceTests {
     .first { FileSystem.target($0) != nil }
 
   @Test(
-    "systemd accepts the unit", .timeLimit(.minutes(1)),
+    "systemd accepts the unit", .timeLimit(.minutes(15)),
     .enabled(if: analyzer != nil, "systemd-analyze is not installed."))
   func unit() async throws {
     let folder = try TemporaryFolder()
@@ -79,7 +79,7 @@ struct ServiceTests {
     #expect(warnings == [])
   }
 
-  @Test("It is ready only when an interrupted run is recovered", .timeLimit(.minutes(1)))
+  @Test("It is ready only when an interrupted run is recovered", .timeLimit(.minutes(15)))
   func ready() async throws {
     let coach = try Sample.coach()
     let first = try await coach.serve()
@@ -119,7 +119,7 @@ struct ServiceTests {
     #expect(notify.messages.filter { $0 == "READY=1" }.count == 1)
   }
 
-  @Test("It says what a run does, and that it stops", .timeLimit(.minutes(1)))
+  @Test("It says what a run does, and that it stops", .timeLimit(.minutes(15)))
   func messages() async throws {
     let coach = try Sample.coach()
     let notify = try NotifySocket(coach.folder("notify"))

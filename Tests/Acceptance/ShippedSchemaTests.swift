@@ -78,7 +78,7 @@ enum Shipped {
 @Suite("The shipped schema is reached from every version, and left again")
 struct ShippedSchemaTests {
   @Test(
-    "Up to the newest like a new database, and back to what it was", .timeLimit(.minutes(5)),
+    "Up to the newest like a new database, and back to what it was", .timeLimit(.minutes(15)),
     arguments: 1...Shipped.head)
   func upAndBack(version: Int) async throws {
     let coach = try await Shipped.coach(at: version)
@@ -105,7 +105,7 @@ struct ShippedSchemaTests {
     }
   }
 
-  @Test("What an application of version 6 writes goes on working", .timeLimit(.minutes(2)))
+  @Test("What an application of version 6 writes goes on working", .timeLimit(.minutes(15)))
   func oldWrites() async throws {
     let coach = try await Shipped.coach(at: 1)
     _ = try await coach.run("update", "--offline")
@@ -123,7 +123,7 @@ struct ShippedSchemaTests {
         == connection.text("SELECT count(*) FROM profiles"))
   }
 
-  @Test("Gear is found by its beginning and without its accents", .timeLimit(.minutes(2)))
+  @Test("Gear is found by its beginning and without its accents", .timeLimit(.minutes(15)))
   func search() async throws {
     let coach = try await Shipped.coach(at: Shipped.head)
     let connection = try Connection(path: coach.database, mode: .readWrite)

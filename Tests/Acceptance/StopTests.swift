@@ -33,7 +33,7 @@ struct StopTests {
     environment = "development"
     """#
 
-  @Test("The brake released in the middle of apply rolls the run back", .timeLimit(.minutes(1)))
+  @Test("The brake released in the middle of apply rolls the run back", .timeLimit(.minutes(15)))
   func brake() async throws {
     let (coach, daemon, id) = try await applying(config: Self.gated) { try $0.park() }
     try daemon.put("parking_brake", "\"released\"")
@@ -45,7 +45,7 @@ struct StopTests {
     try isOld(coach)
   }
 
-  @Test("So does a reading that nobody renews", .timeLimit(.minutes(1)))
+  @Test("So does a reading that nobody renews", .timeLimit(.minutes(15)))
   func expiry() async throws {
     let coach = try Sample.coach(
       config: "\(Self.gated)\n\(Self.noRehearsal)", update: Sample.endless)
@@ -60,7 +60,7 @@ struct StopTests {
     try isOld(coach)
   }
 
-  @Test("A person can cancel it", .timeLimit(.minutes(1)))
+  @Test("A person can cancel it", .timeLimit(.minutes(15)))
   func cancel() async throws {
     let (coach, daemon, id) = try await applying(config: TestCoach.development)
     #expect(try daemon.ask("POST", "/api/database/update/\(id)/cancel").status == 200)
@@ -72,7 +72,7 @@ struct StopTests {
   }
 
   @Test(
-    "A daemon that is told to stop rolls back, ends in time and says so", .timeLimit(.minutes(1)))
+    "A daemon that is told to stop rolls back, ends in time and says so", .timeLimit(.minutes(15)))
   func sigterm() async throws {
     let (coach, daemon, id) = try await applying(config: TestCoach.development)
     let told = ContinuousClock.now
@@ -87,7 +87,7 @@ struct StopTests {
     #expect(await next.stop() == .exited(0))
   }
 
-  @Test("Ctrl-C does it without a daemon", .timeLimit(.minutes(1)))
+  @Test("Ctrl-C does it without a daemon", .timeLimit(.minutes(15)))
   func interrupt() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n\(Self.noRehearsal)", update: Sample.endless)
@@ -102,7 +102,7 @@ struct StopTests {
     try isOld(coach)
   }
 
-  @Test("A second run is refused while one is active", .timeLimit(.minutes(1)))
+  @Test("A second run is refused while one is active", .timeLimit(.minutes(15)))
   func second() async throws {
     let (coach, daemon, id) = try await applying(config: TestCoach.development)
     for arguments in [["update"], ["rehearse"], ["snapshots", "take"], ["update", "--offline"]] {
@@ -114,7 +114,7 @@ struct StopTests {
     try isOld(coach)
   }
 
-  @Test("So is one without a daemon beside another", .timeLimit(.minutes(1)))
+  @Test("So is one without a daemon beside another", .timeLimit(.minutes(15)))
   func secondOffline() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n\(Self.noRehearsal)", update: Sample.endless)

@@ -8,7 +8,7 @@ import Updating
 
 @Suite("Whatever becomes of a worker, its supervisor says what is true", .serialized)
 struct WorkerTests {
-  @Test("A check whose worker is killed has not passed", .timeLimit(.minutes(1)))
+  @Test("A check whose worker is killed has not passed", .timeLimit(.minutes(15)))
   func verify() async throws {
     let coach = try Sample.coach()
     let taken = try await coach.run("snapshots", "take", "--offline", "--json")
@@ -38,7 +38,7 @@ struct WorkerTests {
 
   @Test(
     "One that does not stop at the time limit is killed, and the old state is there",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func stuck() async throws {
     let coach = try Sample.coach(
       config: """
@@ -69,7 +69,7 @@ struct WorkerTests {
 
   @Test(
     "One whose supervisor is suspended gives the database back, and the rest is recovered",
-    .timeLimit(.minutes(2)))
+    .timeLimit(.minutes(15)))
   func suspended() async throws {
     let coach = try Sample.coach(
       config: """
@@ -101,7 +101,7 @@ struct WorkerTests {
     #expect(try coach.ledgerVersion() == "1")
   }
 
-  @Test("A package upgrade under a running daemon does not stop updates", .timeLimit(.minutes(1)))
+  @Test("A package upgrade under a running daemon does not stop updates", .timeLimit(.minutes(15)))
   func binaryRemoved() async throws {
     let coach = try Sample.coach()
     let copy = coach.folder("chock")

@@ -14,13 +14,13 @@ import Updating
 struct WriterTests {
   @Test(
     "What it got an OK for is in the database, or in the rescue copy that is named",
-    .timeLimit(.minutes(2)), arguments: Disturbance.all)
+    .timeLimit(.minutes(15)), arguments: Disturbance.all)
   func wal(_ disturbance: Disturbance) async throws {
     try await WriterTrial(disturbance, "WAL").run()
   }
 
   @Test(
-    "So it is with a rollback journal", .timeLimit(.minutes(2)),
+    "So it is with a rollback journal", .timeLimit(.minutes(15)),
     arguments: Disturbance.withRollbackJournal)
   func rollbackJournal(_ disturbance: Disturbance) async throws {
     try await WriterTrial(disturbance, "DELETE").run()
@@ -28,7 +28,7 @@ struct WriterTests {
 
   @Test(
     "Without WAL a run waits for a program that holds the database, before it is refused",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(15)))
   func patience() async throws {
     let coach = try Sample.coach()
     let application = try Connection(path: coach.database, mode: .readWrite)

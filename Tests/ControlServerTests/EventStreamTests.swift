@@ -5,7 +5,7 @@ import Migrations
 import Testing
 import Updating
 
-@Suite("Event stream and unix socket", .timeLimit(.minutes(1)))
+@Suite("Event stream and unix socket", .timeLimit(.minutes(5)))
 struct EventStreamTests {
   @Test("Server-Sent Events start with the state and resume by Last-Event-ID")
   func serverSentEvents() async throws {
@@ -120,7 +120,7 @@ struct EventStreamTests {
     #expect(access(path, F_OK) == 0)
   }
 
-  @Test("The server stops although event streams are open", .timeLimit(.minutes(1)))
+  @Test("The server stops although event streams are open", .timeLimit(.minutes(5)))
   func stops() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       let (opened, open) = AsyncStream.makeStream(of: Void.self)

@@ -1,7 +1,7 @@
 import ControlServer
 import Testing
 
-@Suite("Pages of other sites", .timeLimit(.minutes(1)))
+@Suite("Pages of other sites", .timeLimit(.minutes(5)))
 struct HostileSiteTests {
   @Test("DNS rebinding: a name that is not ours gets nothing, not even the panel")
   func rebinding() async throws {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import ControlServer
 
-@Suite("Limits", .timeLimit(.minutes(1)))
+@Suite("Limits", .timeLimit(.minutes(5)))
 struct LimitTests {
   @Test("A body that announces 100 MB is refused before it is read")
   func announcedBody() async throws {

@@ -6,7 +6,7 @@ import Updating
 
 @testable import ControlServer
 
-@Suite("Routing and errors", .timeLimit(.minutes(1)))
+@Suite("Routing and errors", .timeLimit(.minutes(5)))
 struct RoutingTests {
   @Test("An unknown path and a wrong method are problem documents, the latter with Allow")
   func notThere() async throws {
@@ -104,7 +104,7 @@ struct RoutingTests {
   }
 }
 
-@Suite("The panel", .timeLimit(.minutes(1)))
+@Suite("The panel", .timeLimit(.minutes(5)))
 struct PanelTests {
   @Test("The page and everything that it links to is served, tagged and guarded")
   func assets() async throws {

@@ -67,7 +67,7 @@ extension RawConnection {
   }
 }
 
-@Suite("WebSocket", .timeLimit(.minutes(1)))
+@Suite("WebSocket", .timeLimit(.minutes(5)))
 struct WebSocketTests {
   @Test("The first message is the whole state; then every event follows")
   func stateFirst() async throws {
@@ -154,7 +154,7 @@ struct WebSocketTests {
     }
   }
 
-  @Test("A listener that does not answer pings is dropped", .timeLimit(.minutes(1)))
+  @Test("A listener that does not answer pings is dropped", .timeLimit(.minutes(5)))
   func silence() async throws {
     try await withServer(\.pingInterval, .milliseconds(100)) { server in
       try await withConnection(to: server) { connection in

@@ -250,7 +250,7 @@ public struct Daemon: Sendable {
   /// Waits until a run has ended.
   public func ended(_ id: String) async throws -> RunDocument {
     var document = try run(id)
-    try await waitUntil("the run \(id) has ended", within: .seconds(60)) {
+    try await waitUntil("the run \(id) has ended", within: .seconds(120)) {
       document = try run(id)
       return document.outcome != nil
     }

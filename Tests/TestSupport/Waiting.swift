@@ -4,7 +4,7 @@ import Migrations
 ///
 /// - Throws: when it does not hold in time.
 public func waitUntil(
-  _ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool
+  _ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool
 ) async throws {
   let deadline = ContinuousClock.now + limit
   while try await !condition() {
