@@ -1,0 +1,29 @@
+/// What a source says at one time: about a signal, or about an operation that goes on.
+public struct Report: Sendable, Hashable {
+  public enum Content: Sendable, Hashable {
+    /// A value that may be relied on for `lasting`, unless the source says something else before.
+    case value(ReadingValue, of: String, lasting: Duration)
+    /// The source says that it cannot tell (RV-C's "error" and "not available"): what it said of the
+    /// signal before counts no more.
+    case noValue(of: String)
+    /// Something is being moved or switched, for at least so long.
+    case activity(id: String, description: String, lasting: Duration)
+  }
+
+  public var content: Content
+  /// Who says so: `can0/9C` is the node with the source address 9C (hexadecimal) on the bus can0.
+  public var source: String
+  /// The raw form, for a technician: `19FFF49C#0000000001FFFBFB`.
+  public var evidence: String?
+  /// True for a source that may speak against an update and is never the reason to allow one.
+  public var vetoOnly: Bool
+
+  public init(
+    _ content: Content, source: String, evidence: String? = nil, vetoOnly: Bool = false
+  ) {
+    self.content = content
+    self.source = source
+    self.evidence = evidence
+    self.vetoOnly = vetoOnly
+  }
+}
