@@ -51,6 +51,8 @@ let package = Package(
       name: "Updating",
       dependencies: [
         "Storage", "Migrations", "Coach",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
