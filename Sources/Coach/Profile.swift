@@ -16,6 +16,9 @@ public struct Profile: Sendable {
     }
   }
 
+  /// What each row reads, for people.
+  public var lines: [String] { rows.map(\.description) }
+
   /// The data groups (J1939: parameter groups) that its rows read, sorted: for the kernel's filters.
   public var dgns: [UInt32] { rowsByDGN.keys.sorted() }
 

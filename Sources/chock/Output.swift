@@ -1,3 +1,4 @@
+import Coach
 import Glibc
 import Migrations
 import Storage

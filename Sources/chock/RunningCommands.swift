@@ -149,6 +149,7 @@ struct OfflineOptions: ParsableArguments {
         let (signal, value) = Attestation.parse(attestation)
         try await local.updater.attest(signal: signal, value: value, person: Session.user)
       }
+      await session.waitForCoach(local.updater)
     }
     return engine
   }

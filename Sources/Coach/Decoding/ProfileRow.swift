@@ -113,3 +113,21 @@ struct SignalName: Hashable {
     return before + (fit.isEmpty ? "_" : String(fit)) + after
   }
 }
+
+extension ProfileRow: CustomStringConvertible {
+  /// `parking_brake from frames 1FFF4`, for people.
+  var description: String {
+    let source =
+      switch place {
+      case .frame(let dgn, _): "frames \(CANFrame.hexadecimal(UInt64(dgn), digits: 5))"
+      case .json(let path, let pointer): "\(path)#\(pointer.text)"
+      case .file(let pattern, _): pattern
+      }
+    let what =
+      switch content {
+      case .signal(let signal): signal.name.text
+      case .command(let command): "active control: \(command.name)"
+      }
+    return "\(what) from \(source)" + (vetoOnly ? " (veto only)" : "")
+  }
+}
