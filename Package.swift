@@ -37,7 +37,11 @@ let package = Package(
       name: "Migrations",
       dependencies: [.product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
-    .target(name: "Coach", swiftSettings: strict),
+    .target(
+      name: "Coach",
+      dependencies: [.product(name: "TOMLKit", package: "TOMLKit")],
+      resources: [.embedInCode("Profiles")],
+      swiftSettings: strict),
     .target(
       name: "CoachSources",
       dependencies: [

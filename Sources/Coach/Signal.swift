@@ -3,24 +3,32 @@ enum Signal {
   static let parkingBrake = "parking_brake"
   static let vehicleSpeed = "vehicle_speed"
   static let transmissionGear = "transmission_gear"
+  static let engineRunning = "engine_running"
+  static let ignition = "ignition"
   static let inTow = "in_tow"
   static let emergencyStop = "emergency_stop"
+  static let supplyVoltage = "supply_voltage"
+  static let undervoltage = "undervoltage"
+  static let shorePower = "shore_power"
   static let connections = "connections"
   static let activeControls = "active_controls"
   /// Followed by the interlock's own name.
   static let interlockPrefix = "interlock."
+  /// Followed by the name of what is secured for the road.
+  static let securedPrefix = "secured."
 
   enum Domain {
     case words([String])
     case flag
-    case number(ClosedRange<Double>, unit: String)
+    case number(ClosedRange<Double>, unit: String, words: [String] = [])
     case count(upTo: Double)
 
     func contains(_ value: ReadingValue) -> Bool {
       switch (self, value) {
       case (.words(let words), .text(let word)): words.contains(word)
       case (.flag, .flag): true
-      case (.number(let range, _), .number(let number)): range.contains(number)
+      case (.number(let range, _, _), .number(let number)): range.contains(number)
+      case (.number(_, _, let words), .text(let word)): words.contains(word)
       case (.count(let limit), .number(let number)):
         (0...limit).contains(number) && number == number.rounded()
       default: false
@@ -32,8 +40,10 @@ enum Signal {
       switch self {
       case .words(let words): "one of " + words.joined(separator: ", ")
       case .flag: "true or false"
-      case .number(let range, let unit):
-        "a number from \(Int(range.lowerBound)) to \(Int(range.upperBound)) (\(unit))"
+      case .number(let range, let unit, let words):
+        ([
+          "a number from \(Int(range.lowerBound)) to \(Int(range.upperBound)) (\(unit))"
+        ] + words).joined(separator: ", or ")
       case .count(let limit): "a whole number from 0 to \(Int(limit))"
       }
     }
@@ -42,29 +52,88 @@ enum Signal {
   /// What each signal may say, in the order in which messages list them.
   private static let domains: [(signal: String, domain: Domain)] = [
     (parkingBrake, .words(["engaged", "released"])),
-    (vehicleSpeed, .number(0...300, unit: "km/h")),
+    // "moving": it moves, and how fast is not measured (RV-C's F000h).
+    (vehicleSpeed, .number(0...300, unit: "km/h", words: ["moving"])),
     (transmissionGear, .words(["park", "neutral", "reverse", "drive"])),
-    ("engine_running", .flag),
-    ("ignition", .words(["on", "off"])),
+    (engineRunning, .flag),
+    (ignition, .words(["on", "off"])),
+    ("accessory", .words(["on", "off"])),
+    ("transmission_lock", .words(["locked", "unlocked"])),
+    ("engine_lock", .words(["locked", "unlocked"])),
     (inTow, .flag),
+    ("stabilised", .flag),
     (emergencyStop, .words(["active", "inactive"])),
-    ("supply_voltage", .number(0...100, unit: "V")),
+    (supplyVoltage, .number(0...100, unit: "V")),
+    (undervoltage, .flag),
+    (shorePower, .words(["on", "off"])),
+    ("generator", .words(["stopped", "cranking", "running", "fault"])),
     (connections, .count(upTo: 100_000)),
     (activeControls, .words(["none", "some"])),
   ]
 
-  static let names = domains.map(\.signal) + [interlockPrefix + "NAME"]
+  static let names = domains.map(\.signal) + [interlockPrefix + "NAME", securedPrefix + "NAME"]
 
   /// What the signal may say; nil when there is no such signal.
   static func domain(of signal: String) -> Domain? {
-    guard signal.hasPrefix(interlockPrefix) else {
-      return domains.first { $0.signal == signal }?.domain
+    for (prefix, words) in [
+      (interlockPrefix, ["satisfied", "violated"]), (securedPrefix, ["secured", "not_secured"]),
+    ] where signal.hasPrefix(prefix) {
+      return isName(signal.dropFirst(prefix.count)) ? .words(words) : nil
     }
-    let name = signal.dropFirst(interlockPrefix.count)
+    return domains.first { $0.signal == signal }?.domain
+  }
+
+  /// The names of interlocks, locks and the like: they reach messages and URLs.
+  static func isName(_ name: some StringProtocol) -> Bool {
     let isGood = name.allSatisfy {
       $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_" || $0 == "-")
     }
-    guard isGood, (1...64).contains(name.count) else { return nil }
-    return .words(["satisfied", "violated"])
+    return isGood && (1...64).contains(name.count)
+  }
+
+  // MARK: What values mean
+
+  /// Slower than this is standing, in km/h: speed signals jitter around zero.
+  private static let standstill = 0.5
+
+  static func isMoving(_ speed: ReadingValue) -> Bool {
+    if case .number(let speed) = speed { return speed >= standstill }
+    return speed == .text("moving")
+  }
+
+  /// Whether a value says that the coach is not parked.
+  static func speaksAgainstParked(_ value: ReadingValue, _ signal: String) -> Bool {
+    switch signal {
+    case vehicleSpeed: isMoving(value)
+    case parkingBrake: value == .text("released")
+    case transmissionGear: value == .text("drive") || value == .text("reverse")
+    case inTow: value == .flag(true)
+    default: false
+    }
+  }
+
+  /// Whether two sources that say these say the same thing.
+  static func agree(_ one: ReadingValue, _ other: ReadingValue, on signal: String) -> Bool {
+    switch signal {
+    case vehicleSpeed: isMoving(one) == isMoving(other)
+    // Heavy transmissions without a P report one or the other when parked.
+    case transmissionGear:
+      one == other || [one, other].allSatisfy { [.text("park"), .text("neutral")].contains($0) }
+    // Each counts or measures its own.
+    case supplyVoltage, connections: true
+    default: one == other
+    }
+  }
+
+  /// Which of two values that agree is further from allowing an update.
+  static func isWorse(_ one: ReadingValue, than other: ReadingValue, on signal: String) -> Bool {
+    switch (one, other) {
+    case (.number(let one), .number(let other)):
+      signal == supplyVoltage ? one < other : one > other
+    case (.text(let one), _):
+      (signal == vehicleSpeed && one == "moving")
+        || (signal == transmissionGear && one == "neutral")
+    default: false
+    }
   }
 }
