@@ -43,6 +43,15 @@ let package = Package(
       resources: [.embedInCode("Profiles")],
       swiftSettings: strict),
     .target(
+      name: "CoachSources",
+      dependencies: [
+        "Coach",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      swiftSettings: strict),
+    .target(
       name: "Storage",
       dependencies: [
         "SQLite", "Migrations",
@@ -105,6 +114,9 @@ let package = Package(
       name: "SQLiteTests", dependencies: ["SQLite", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "MigrationsTests", dependencies: ["Migrations"], swiftSettings: strict),
     .testTarget(name: "CoachTests", dependencies: ["Coach"], swiftSettings: strict),
+    .testTarget(
+      name: "CoachSourcesTests", dependencies: ["CoachSources", "Coach", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "StorageTests", dependencies: ["Storage", "SQLite", "Migrations", "TestSupport"],
       swiftSettings: strict),

@@ -396,7 +396,7 @@ struct DecoderTests {
     let profiles = try Profile.builtInNames.map(Profile.named)
     let dgns = profiles.flatMap(\.dgns)
     var count = 0
-    for _ in 0..<100_000 {
+    for turn in 0..<100_000 {
       var frame = CANFrame(
         id: UInt32.random(in: 0...0x1FFF_FFFF, using: &generator),
         data: (0..<Int.random(in: 0...8, using: &generator)).map { _ in
@@ -408,11 +408,10 @@ struct DecoderTests {
       {
         frame.id = 0x1800_0000 | dgn << 8 | frame.id & 0xFF
       }
-      for profile in profiles {
-        count += profile.reports(of: frame, from: "can0").count
-      }
+      // In turn: all of them for every frame takes a test without optimisation eight seconds.
+      count += profiles[turn % profiles.count].reports(of: frame, from: "can0").count
     }
-    #expect(count > 100_000)
+    #expect(count > 50_000)
   }
 }
 

@@ -30,7 +30,9 @@ public struct CandumpLine: Sendable, Hashable {
 
   /// The line, without its end.
   public var text: String {
-    let micros = Int64((min(max(seconds, 0), Self.endOfTime) * 1_000_000).rounded())
+    // Not `max`: that lets NaN through.
+    let seconds = seconds > 0 ? min(seconds, Self.endOfTime) : 0
+    let micros = Int64((seconds * 1_000_000).rounded())
     let fraction = String(micros % 1_000_000)
     let zeros = String(repeating: "0", count: 6 - fraction.count)
     return "(\(micros / 1_000_000).\(zeros)\(fraction)) \(bus) \(frame)"
