@@ -93,6 +93,7 @@ let package = Package(
       name: "chock",
       dependencies: [
         "ControlServer", "Updating", "Authoring", "Storage", "SQLite", "Migrations", "Coach",
+        "CoachSources",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

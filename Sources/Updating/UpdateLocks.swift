@@ -13,6 +13,10 @@ struct UpdateLocks {
   /// A file that cannot be read holds updates back until a technician looks at it.
   init(stateDirectory: String) {
     path = stateDirectory + "/locks.json"
+    guard FileSystem.facts(path) != nil else {
+      locks = []
+      return
+    }
     do {
       locks = try FileSystem.read(path).map { try JSON.decode([UpdateLock].self, from: $0) } ?? []
     } catch {
