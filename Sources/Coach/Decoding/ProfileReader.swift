@@ -188,7 +188,7 @@ extension ProfileTable {
   private func domain(of name: SignalName) throws(ProfileError) -> Signal.Domain {
     let longest =
       switch name.placeholder {
-      case .instance: name.filled(with: "255")
+      case .instance: name.filled(with: .max)
       case .key: name.filled(with: String(repeating: "x", count: SignalName.keyLimit))
       case nil: name.text
       }
