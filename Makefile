@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
-.PHONY: run test torture acceptance lint format build release bench clean deps venv
+.PHONY: run test torture fuzz acceptance lint format build release bench clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -45,6 +45,11 @@ test: deps
 torture: deps
 	$(SWIFT) build --build-tests
 	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests|TrapTests|RandomProgramTests'
+
+# What reads bytes from outside, on whatever libFuzzer invents.
+SECONDS ?= 60
+fuzz: deps
+	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
 acceptance: deps venv

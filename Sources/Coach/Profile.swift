@@ -69,7 +69,9 @@ public struct Profile: Sendable {
     }
     // Most frames of a busy bus end here, before any text is made.
     guard !matching.isEmpty else { return [] }
-    let source = "\(bus)/\(CANFrame.hexadecimal(UInt64(frame.sourceAddress), digits: 2))"
+    var name = Array(bus.utf8) + [UInt8(ascii: "/")]
+    CANFrame.write(UInt64(frame.sourceAddress), digits: 2, to: &name)
+    let source = String(decoding: name, as: UTF8.self)
     let evidence = frame.description
     return matching.compactMap { index -> Report? in
       let row = rows[index]
@@ -86,7 +88,7 @@ public struct Profile: Sendable {
         var name = signal.name.text
         if let instance = signal.instance {
           guard let number = instance.raw(in: frame) else { return nil }
-          name = signal.name.filled(with: String(number))
+          name = signal.name.filled(with: number)
         }
         let value = raw > field.highestValue ? nil : signal.values.value(of: Double(raw))
         return Report(

@@ -107,6 +107,8 @@ struct SignalName: Hashable {
   /// How much of a key becomes part of a name.
   static let keyLimit = 40
 
+  func filled(with instance: UInt64) -> String { before + String(instance) + after }
+
   /// With characters that no name has as `_`.
   func filled(with key: String) -> String {
     let fit = key.prefix(Self.keyLimit).map { Signal.isName(String($0)) ? $0 : "_" }
