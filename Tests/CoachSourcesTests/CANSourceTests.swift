@@ -171,11 +171,19 @@ struct CANSourceTests {
     for await _ in stream {}
   }
 
-  @Test("Sources that are let go of end by themselves")
+  @Test("They end when nobody wants their messages any more, and not before")
   func letGo() async throws {
     let bridge = try Bridge(folder("bus"))
-    let heard = Collector(sources(bridge.interface).start())
-    try await waitUntil("the stream has ended") { heard.hasEnded }
+    do {
+      let stream = sources(bridge.interface).start()
+      try await bridge.accept()
+      for await message in stream {
+        // Nobody holds the sources themselves by now.
+        guard case .state = message else { break }
+        bridge.send(.chassis(brake: true))
+      }
+    }
+    try await waitUntil("the bus is closed") { bridge.isClosedAtTheOtherEnd }
   }
 
   @Test("A frame that waited in the queue is as old as it is")
