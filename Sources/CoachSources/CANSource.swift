@@ -8,8 +8,8 @@ final class CANSource: Sendable {
   private let outlet: Outlet
   private let dgns: Set<UInt32>
 
-  /// A full bus wakes the thread 100 times a second, not 1,800 times; a single frame is handed over at once.
-  private static let pause = Duration.milliseconds(10)
+  /// A full bus wakes the thread 50 times a second, not 1,800 times; a single frame is handed over at once.
+  private static let pause = Duration.milliseconds(20)
   /// Frames that came further apart than that are different messages, because a message has one time.
   private static let span = Duration.milliseconds(100)
 

@@ -42,8 +42,6 @@ public final class CoachSources: Sendable {
     self.configuration = configuration
   }
 
-  deinit { stop() }
-
   /// Starts all sources. The stream ends after ``stop()``, once all of them have ended; a stream that is let
   /// go of stops them too.
   public func start() -> AsyncStream<SourceMessage> {

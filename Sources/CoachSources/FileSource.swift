@@ -20,9 +20,7 @@ struct FileSource: PollingSource {
     var found: [String: [Report]] = [:]
     var problems: [String] = []
     for pattern in profile.files {
-      let paths = Self.paths(pattern)
-      if paths.isEmpty { problems.append("There is no \(pattern).") }
-      for path in paths {
+      for path in Self.paths(pattern) {
         do throws(SmallFile.Failure) {
           let text = String(
             decoding: try SmallFile.read(path, limit: Self.limit).bytes, as: UTF8.self)
@@ -32,6 +30,10 @@ struct FileSource: PollingSource {
           problems.append(error.words)
         }
       }
+    }
+    // Kernels differ: a profile may name several files of which each machine has one.
+    if found.isEmpty, problems.isEmpty {
+      problems = profile.files.map { "There is no \($0)." }
     }
     var reports: [Report] = []
     for path in Set(found.keys).union(spoken.keys).sorted() {

@@ -45,6 +45,13 @@ final class Bridge: Sendable {
     peer.withLock { $0 = descriptor }
   }
 
+  var isClosedAtTheOtherEnd: Bool {
+    peer.withLock {
+      var waiting = pollfd(fd: $0, events: 0, revents: 0)
+      return poll(&waiting, 1, 0) == 1 && Int32(waiting.revents) & Int32(POLLHUP) != 0
+    }
+  }
+
   func hangUp() {
     peer.withLock {
       if $0 >= 0 { close($0) }
