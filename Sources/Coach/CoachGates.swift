@@ -48,10 +48,10 @@ extension Evaluation {
         "\(Self.checkController) A coach that has none says so: coach.interlocks = [].")
     }
     for signal in signals where reliable(signal) == nil {
-      // A source that may only veto has had its say above.
-      if case .fresh = heard(signal),
-        policy.interlocks.map({ !$0.contains(Self.name(signal)) }) ?? true
-      {
+      // Sources that may only veto have had their say above, and need not go on saying that all is well.
+      let said = readings.readings(of: signal)
+      let isNamed = policy.interlocks?.contains(Self.name(signal)) ?? false
+      if !isNamed, !said.isEmpty, said.allSatisfy({ $0.vetoOnly && !bad.contains($0.value) }) {
         continue
       }
       return unknown(signal, "interlock \(Self.name(signal))")

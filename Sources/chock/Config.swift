@@ -251,6 +251,11 @@ struct Config {
   private static func parse(
     _ text: String, file: String, into coach: inout CoachConfig
   ) throws(Failure) -> [Key: Value] {
+    if let line = TOMLHeaders.unreadableLine(of: text) {
+      throw Failure(
+        .badConfig, "No section has such a name.", file: file, line: line,
+        howToClear: "Sections are written [coach] or [[coach.can]].")
+    }
     let table: TOMLTable
     do {
       table = try TOMLTable(string: text)

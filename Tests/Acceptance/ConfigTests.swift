@@ -32,6 +32,32 @@ struct ConfigTests {
         testDescription: "unknown environment", text: "environment = \"prodution\"",
         words: ["chock.toml:1", "Did you mean production?"]),
       Case(
+        testDescription: "a header that no table has", text: "[ä]", words: ["chock.toml:1"]),
+      Case(
+        testDescription: "unknown key of a bus", text: "\n[[coach.can]]\ninterfaces = \"can0\"",
+        words: ["chock.toml:2", "coach.can.interfaces", "Did you mean interface?"]),
+      Case(
+        testDescription: "a bus twice",
+        text: "[[coach.can]]\ninterface = \"can0\"\n[[coach.can]]\ninterface = \"can0\"",
+        words: ["can0 is there twice"]),
+      Case(
+        testDescription: "no list of buses", text: "[coach]\ncan = \"can0\"",
+        words: ["[[coach.can]]"]),
+      Case(
+        testDescription: "an address that cannot be asked",
+        text: "[[coach.http]]\nurl = \"https://coach\"", words: ["http://127.0.0.1:8000"]),
+      Case(
+        testDescription: "polled too often",
+        text: "[[coach.http]]\nurl = \"http://x:1\"\nevery_seconds = 0",
+        words: ["from 0.2 to 60"]),
+      Case(
+        testDescription: "what cannot be attested",
+        text: "[coach]\nmay_attest = [\"emergency_stop\"]",
+        words: ["chock.toml:2", "emergency_stop cannot be attested"]),
+      Case(
+        testDescription: "volts out of range", text: "[coach]\nminimum_volts = 240.5",
+        words: ["chock.toml:2", "from 0 to 100"]),
+      Case(
         testDescription: "no TOML", text: "environment = production",
         words: ["chock.toml:1", "TOML"]),
       Case(

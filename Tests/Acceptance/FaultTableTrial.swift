@@ -22,8 +22,6 @@ enum Story: CaseIterable, Sendable {
 
   private static let config = """
     environment = "development"
-    [update]
-    wait_for_gates_seconds = 0
     [coach]
     required_gates = ["parked"]
     """
@@ -147,7 +145,8 @@ struct FaultTrial {
   }
 
   private func prepare() throws {
-    var config = TestCoach.text(coach.configFile) + "\n[update]\n"
+    // A worker that stands still has not said yet in which phase it is: nobody is to wait for a gate.
+    var config = TestCoach.text(coach.configFile) + "\n[update]\nwait_for_gates_seconds = 0\n"
     if row.skipsRehearsal || row.story == .undo { config += "rehearse = false\n" }
     if row.fault == .hang { config += "migration_timeout_seconds = 1\n" }
     try coach.folder.write(config, to: "chock.toml")

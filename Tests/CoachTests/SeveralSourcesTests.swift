@@ -105,6 +105,10 @@ import Testing
     #expect(try coach.gate(.interlocks).state == .violated)
     coach.hear("interlock.coachiq", .text("satisfied"), by: "http://x:1", vetoOnly: true)
     #expect(try coach.gate(.interlocks).state == .satisfied)
+    // It need not go on saying that all is well; a veto does not go away by silence.
+    coach.hear("interlock.coachiq", nil, by: "http://x:1", vetoOnly: true)
+    #expect(try coach.gate(.interlocks).state == .satisfied)
+    coach.hear("interlock.coachiq", .text("violated"), by: "http://x:1", vetoOnly: true)
     coach.hear("interlock.coachiq", nil, by: "http://x:1", vetoOnly: true)
     #expect(try coach.gate(.interlocks).state == .unknown)
   }

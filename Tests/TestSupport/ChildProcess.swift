@@ -17,17 +17,18 @@ public final class ChildProcess: Sendable {
   private let state = Mutex<(end: End?, waiting: [CheckedContinuation<End, Never>])>((nil, []))
 
   /// - Parameters:
+  ///   - input: the file that is its standard input.
   ///   - environment: everything that the program inherits; nothing else does.
   ///   - output: the file that its standard output is appended to.
   ///   - error: the file that its standard error is appended to.
   public init(
-    _ executable: String, _ arguments: [String], environment: [String: String] = [:],
-    output: String, error: String
+    _ executable: String, _ arguments: [String], input: String = "/dev/null",
+    environment: [String: String] = [:], output: String, error: String
   ) throws(Failure) {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input, O_RDONLY, 0)
     for (descriptor, path) in [(STDOUT_FILENO, output), (STDERR_FILENO, error)] {
       posix_spawn_file_actions_addopen(
         &actions, descriptor, path, O_WRONLY | O_CREAT | O_APPEND, 0o600)

@@ -152,14 +152,14 @@ public final class TestCoach: Sendable {
 
   /// Starts `chock ARGUMENTS` with this coach's config.
   public func start(
-    _ arguments: [String], environment: [String: String] = [:], config: String? = nil,
-    binary: String = binary
+    _ arguments: [String], input: String = "/dev/null", environment: [String: String] = [:],
+    config: String? = nil, binary: String = binary
   ) throws(Failure) -> Call {
     let number = String(UInt64.random(in: 0...(.max)), radix: 36)
     let (output, error) = (folder("out-\(number)"), folder("err-\(number)"))
     return Call(
       process: try ChildProcess(
-        binary, arguments,
+        binary, arguments, input: input,
         environment: ["CHOCK_CONFIG": config ?? configFile].merging(environment) { $1 },
         output: output, error: error),
       folder: folder, outputFile: output, errorFile: error)
@@ -170,6 +170,13 @@ public final class TestCoach: Sendable {
     _ arguments: String..., environment: [String: String] = [:], config: String? = nil
   ) async throws(Failure) -> Answer {
     try await run(arguments, environment: environment, config: config)
+  }
+
+  /// Runs `chock ARGUMENTS` with a text on its standard input.
+  public func run(_ arguments: [String], input: String) async throws(Failure) -> Answer {
+    let number = String(UInt64.random(in: 0...(.max)), radix: 36)
+    try folder.write(input, to: "in-\(number)")
+    return await (try start(arguments, input: folder("in-\(number)"))).answer()
   }
 
   public func run(
@@ -221,6 +228,22 @@ public struct Daemon: Sendable {
     _ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:]
   ) throws(Failure) -> SocketClient.Answer {
     try SocketClient.request(method, path, body: body, headers: headers, socket: socket)
+  }
+
+  /// One HTTP request to the panel's address.
+  public func askOverTCP(
+    _ method: String, _ path: String, _ body: String? = nil
+  ) throws -> SocketClient.Answer {
+    let port = call.error.split(separator: "The panel is at http://127.0.0.1:").last?
+      .prefix { $0.isNumber }
+    guard let number = port.flatMap({ UInt16($0) }) else {
+      throw Failure(.noDaemon, "The daemon has not said where its panel is.")
+    }
+    return try SocketClient.request(method, path, body: body, port: number)
+  }
+
+  public func safety() throws -> SafetyDocument {
+    try JSON.decode(SafetyDocument.self, from: ask("GET", "/api/safety").body)
   }
 
   public func status() throws -> StatusDocument {

@@ -121,7 +121,7 @@ extension ProfileRow: CustomStringConvertible {
   var description: String {
     let source =
       switch place {
-      case .frame(let dgn, _): "frames \(CANFrame.hexadecimal(UInt64(dgn), digits: 5))"
+      case .frame(let dgn, _): "frames \(String(dgn, radix: 16, uppercase: true))"
       case .json(let path, let pointer): "\(path)#\(pointer.text)"
       case .file(let pattern, _): pattern
       }
