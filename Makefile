@@ -45,10 +45,12 @@ torture: deps
 	$(SWIFT) build --build-tests
 	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests|TrapTests|RandomProgramTests'
 
-# Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
+# Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
+# CAN bus of a second kernel.
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
+	Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
