@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
-.PHONY: run test torture acceptance lint format build release bench clean deps venv
+.PHONY: run test torture fuzz acceptance lint format build release bench clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -33,17 +33,23 @@ run: deps
 	$(SWIFT) build --product chock
 	Tests/SampleCoach/run.sh $$($(SWIFT) build --show-bin-path)/chock $(SAMPLE)
 
-# The server's tests by themselves: beside tests that block every thread on files, its deadlines pass.
+# The tests of servers and sources by themselves: beside tests that block every thread on files, their
+# deadlines pass.
 test: deps
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build --skip ControlServerTests
-	$(SWIFT) test --skip-build --filter ControlServerTests
+	$(SWIFT) test --skip-build --skip 'ControlServerTests|CoachSourcesTests'
+	$(SWIFT) test --skip-build --filter 'ControlServerTests|CoachSourcesTests'
 
 # For the night: a kill and a fault at every single call, hundreds of power cuts, thousands of
 # random programs.
 torture: deps
 	$(SWIFT) build --build-tests
 	CHOCK_TORTURE=1 $(SWIFT) test --skip-build --filter 'EveryCallTests|PowerCutTests|TrapTests|RandomProgramTests'
+
+# What reads bytes from outside, on whatever libFuzzer invents.
+SECONDS ?= 60
+fuzz: deps
+	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
 # CAN bus of a second kernel.

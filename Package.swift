@@ -64,6 +64,8 @@ let package = Package(
       name: "Updating",
       dependencies: [
         "Storage", "Migrations", "Coach",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -91,6 +93,7 @@ let package = Package(
       name: "chock",
       dependencies: [
         "ControlServer", "Updating", "Authoring", "Storage", "SQLite", "Migrations", "Coach",
+        "CoachSources",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -1,34 +1,24 @@
 /// Judges every gate by what the coach has told.
 ///
-/// - Parameters:
-///   - disk: Nil when the space could not be measured.
-///   - required: The gates that block; the others are judged and shown too.
-///   - now: The time for which the verdict holds; a reading counts until its lease ends.
+/// - Parameter now: The time for which the verdict holds; a reading counts until its lease ends.
 public func evaluate(
-  _ readings: Readings, disk: DiskSpace?, required: Set<GateID>, now: ContinuousClock.Instant
+  _ readings: Readings, _ facts: SafetyFacts, _ policy: SafetyPolicy,
+  now: ContinuousClock.Instant
 ) -> SafetyVerdict {
-  let evaluation = Evaluation(readings: readings, now: now)
+  let evaluation = Evaluation(readings: readings, facts: facts, policy: policy, now: now)
+  let required = policy.requiredGates.union(SafetyPolicy.alwaysRequired)
   return SafetyVerdict(
     gates: GateID.allCases.map { gate in
-      let (title, judgement, signals) =
-        switch gate {
-        case .parked: ("Parked", evaluation.parked(), Evaluation.parkedSignals)
-        case .interlocks:
-          ("Interlocks", evaluation.interlocks(), evaluation.interlockSignals)
-        case .noActiveControls:
-          ("Nothing is moving", evaluation.noActiveControls(), [Signal.activeControls])
-        case .noActiveConnections:
-          ("No control connections", evaluation.noActiveConnections(), [Signal.connections])
-        case .disk: ("Disk space", judge(disk), [])
-        }
+      let rule = evaluation.rule(gate)
       return GateVerdict(
-        gate: gate, title: title, state: judgement.state, reason: judgement.reason,
-        howToClear: judgement.howToClear, required: required.contains(gate),
-        readings: signals.compactMap(evaluation.view))
+        gate: gate, title: rule.title, state: rule.judgement.state, reason: rule.judgement.reason,
+        howToClear: rule.judgement.howToClear, required: required.contains(gate),
+        readings: rule.signals.flatMap(evaluation.views))
     })
 }
 
-private struct Judgement {
+/// What a rule says of its gate.
+struct Judgement {
   var state: GateState
   var reason: String
   var howToClear: String?
@@ -42,184 +32,142 @@ private struct Judgement {
   }
 }
 
-private struct Evaluation {
+/// The rules look at the readings through this. Those of the coach are in ParkedGate.swift and
+/// CoachGates.swift, those of the device in DeviceGates.swift.
+struct Evaluation {
   let readings: Readings
+  let facts: SafetyFacts
+  let policy: SafetyPolicy
   let now: ContinuousClock.Instant
 
-  static let parkedSignals = [
-    Signal.vehicleSpeed, Signal.parkingBrake, Signal.transmissionGear, Signal.inTow,
-  ]
-  private static let checkController = "Check that the controller is on and connected."
+  typealias Rule = (title: String, judgement: Judgement, signals: [String])
 
-  /// Slower than this is standing: speed signals jitter around zero.
-  private static let standstill = 0.5
-
-  func parked() -> Judgement {
-    let brake = fresh(Signal.parkingBrake)
-    let gear = fresh(Signal.transmissionGear)
-    let speed = fresh(Signal.vehicleSpeed)
-
-    // What speaks against it comes first, whatever else is missing.
-    if case .number(let speed) = speed, speed >= Self.standstill {
-      let tenths = ReadingValue.number((speed * 10).rounded() / 10)
-      return .violated("The coach is moving at \(tenths) km/h.", "Stop and park the coach.")
+  func rule(_ gate: GateID) -> Rule {
+    switch gate {
+    case .parked:
+      (
+        "Parked", parked(),
+        [Signal.vehicleSpeed, Signal.parkingBrake, Signal.transmissionGear, Signal.inTow]
+      )
+    case .engineOff: ("Engine off", engineOff(), [Signal.engineRunning])
+    case .ignition: ("Ignition off", ignition(), [Signal.ignition])
+    case .interlocks: ("Interlocks", interlocks(), interlockSignals)
+    case .emergencyStop: ("No emergency stop", emergencyStop(), [Signal.emergencyStop])
+    case .noActiveControls:
+      ("Nothing is moving", noActiveControls(), [Signal.activeControls])
+    case .noActiveConnections:
+      ("No control connections", noActiveConnections(), [Signal.connections])
+    case .power:
+      ("Power", power(), [Signal.supplyVoltage, Signal.shorePower, Signal.undervoltage])
+    case .disk: ("Disk space", disk(), [])
+    case .clock: ("Clock", clock(), [])
+    case .technician: ("Technician", technician(), [])
+    case .updateLock: ("No lock", updateLock(), [])
     }
-    if brake == .text("released") {
-      return .violated("The parking brake is released.", "Set the parking brake.")
-    }
-    if fresh(Signal.inTow) == .flag(true) {
-      return .violated("The coach is in tow.", "Park the coach before updating.")
-    }
-    if gear == .text("drive") || gear == .text("reverse"), let gear {
-      return .violated("The transmission is in \(gear).", "Shift to park or neutral.")
-    }
-
-    if speed == nil { return unknown(Signal.vehicleSpeed, "vehicle speed") }
-    // A contradiction does not become harmless by growing old.
-    if brake == nil, value(Signal.parkingBrake) == .text("released") {
-      return unknown(Signal.parkingBrake, "parking brake")
-    }
-    // Not every coach reports towing; one that does must keep doing so.
-    if fresh(Signal.inTow) == nil, value(Signal.inTow) != nil {
-      return unknown(Signal.inTow, "towing state")
-    }
-    if brake == .text("engaged") {
-      return .satisfied("The coach stands still with the parking brake set.")
-    }
-    if gear == .text("park") {
-      return .satisfied("The coach stands still with the transmission in park.")
-    }
-    // A coach that only ever told its gear is asked for its gear.
-    return value(Signal.parkingBrake) == nil && gear == nil && value(Signal.transmissionGear) != nil
-      ? unknown(Signal.transmissionGear, "transmission gear")
-      : unknown(Signal.parkingBrake, "parking brake")
   }
 
-  var interlockSignals: [String] {
-    [Signal.emergencyStop] + interlockReadings.map(\.signal)
+  // MARK: Looking at a signal
+
+  /// What is to be made of all that the sources say of one signal.
+  enum Heard {
+    /// Nobody has ever said anything; a source that should is named.
+    case nothing(from: String?)
+    /// The last word, which is too old.
+    case stale(Reading)
+    /// All that is fresh agrees; the reading is the one that is furthest from allowing an update.
+    /// `vetoOnly`: none of the sources may be the reason to allow one.
+    case fresh(Reading, vetoOnly: Bool)
+    /// Two fresh readings that cannot both be true.
+    case conflict(Reading, Reading)
   }
 
-  func interlocks() -> Judgement {
-    if fresh(Signal.emergencyStop) == .text("active") {
-      return .violated("The emergency stop is active.", "Release the emergency stop.")
+  func heard(_ signal: String) -> Heard {
+    let all = readings.readings(of: signal)
+    let fresh = all.filter { $0.isFresh(at: now) }
+    guard var worst = fresh.first else {
+      guard let last = all.max(by: { $0.heardAt < $1.heardAt }) else {
+        return .nothing(from: readings.source(expectedFor: signal))
+      }
+      return .stale(last)
     }
-    let interlocks = interlockReadings
-    let violated = interlocks.filter { $0.isFresh(at: now) && $0.value == .text("violated") }
-    if !violated.isEmpty {
-      let names = violated.map { name($0.signal) }.joined(separator: ", ")
-      return .violated(
-        violated.count == 1
-          ? "The interlock \(names) is not satisfied."
-          : "The interlocks \(names) are not satisfied.",
-        "Bring what the interlock guards into its safe position.")
+    for reading in fresh.dropFirst() {
+      if let other = fresh.first(where: { !Signal.agree($0.value, reading.value, on: signal) }) {
+        return .conflict(other, reading)
+      }
+      if Signal.isWorse(reading.value, than: worst.value, on: signal) { worst = reading }
     }
-    if interlocks.isEmpty {
-      return .unknown("No interlock has been reported yet.", Self.checkController)
-    }
-    if let stale = interlocks.first(where: { !$0.isFresh(at: now) }) {
-      return unknown(stale.signal, "interlock \(name(stale.signal))")
-    }
-    if fresh(Signal.emergencyStop) == nil, value(Signal.emergencyStop) != nil {
-      return unknown(Signal.emergencyStop, "emergency stop")
-    }
-    return .satisfied("All interlocks are satisfied.")
+    return .fresh(worst, vetoOnly: fresh.allSatisfy(\.vetoOnly))
   }
 
-  /// Silence about operations says "none" only while the controller is heard at all. A person's
-  /// word for another signal does not prove that it lives; their word for `active_controls` stands
-  /// for it.
-  func noActiveControls() -> Judgement {
-    let activities = readings.activities(at: now)
-    if let first = activities.first {
-      let others = activities.count > 1 ? " (and \(activities.count - 1) more)" : ""
-      return .violated(
-        "The coach is busy: \(first.description)\(others).", "Wait until it has finished.")
-    }
-    if fresh(Signal.activeControls) == .text("some") {
-      return .violated("The coach is moving something.", "Wait until it has finished.")
-    }
-    let heard = readings.readings.values.filter { !$0.isAttested }
-    if fresh(Signal.activeControls) == .text("none")
-      || heard.contains(where: { $0.isFresh(at: now) })
-    {
-      return .satisfied("Nothing is being moved or switched.")
-    }
-    guard let last = heard.map(\.heardAt).max() else {
-      return .unknown("The controller has not reported yet.", Self.checkController)
-    }
-    return .unknown(
-      "The controller was last heard \(ageText(last.duration(to: now))) ago.", Self.checkController)
+  /// The value, if all that is fresh agrees on one.
+  func value(_ signal: String) -> ReadingValue? {
+    if case .fresh(let reading, _) = heard(signal) { reading.value } else { nil }
   }
 
-  func noActiveConnections() -> Judgement {
-    guard case .number(let count) = fresh(Signal.connections) else {
-      return unknown(Signal.connections, "number of control connections")
-    }
-    if count == 0 { return .satisfied("Nobody is controlling the coach.") }
-    let connections =
-      count == 1
-      ? "1 control connection is" : "\(ReadingValue.number(count)) control connections are"
-    return .violated("\(connections) open.", "Close the coach's control apps.")
+  /// The value, if a source says so that may be the reason to allow an update.
+  func reliable(_ signal: String) -> Reading? {
+    if case .fresh(let reading, vetoOnly: false) = heard(signal) { reading } else { nil }
   }
 
-  func view(_ signal: String) -> ReadingView? {
-    guard let reading = readings.readings[signal] else {
-      // Optional signals are shown once they were heard.
-      let isOptional = [Signal.inTow, Signal.emergencyStop, Signal.activeControls].contains(signal)
-      return isOptional
-        ? nil : ReadingView(signal: signal, value: nil, source: nil, age: nil, stale: true)
-    }
-    return ReadingView(
-      signal: signal, value: reading.value, source: reading.source,
-      age: reading.heardAt.duration(to: now), stale: !reading.isFresh(at: now))
+  /// True when the signal was heard once, or a source is there that should report it.
+  func isKnown(_ signal: String) -> Bool {
+    if case .nothing(from: nil) = heard(signal) { false } else { true }
   }
 
-  private func value(_ signal: String) -> ReadingValue? {
-    readings.readings[signal]?.value
-  }
-
-  private func fresh(_ signal: String) -> ReadingValue? {
-    readings.readings[signal].flatMap { $0.isFresh(at: now) ? $0.value : nil }
-  }
-
-  private var interlockReadings: [Reading] {
-    readings.readings.values
-      .filter { $0.signal.hasPrefix(Signal.interlockPrefix) }
-      .sorted { $0.signal < $1.signal }
-  }
-
-  private func name(_ interlock: String) -> String {
-    String(interlock.dropFirst(Signal.interlockPrefix.count))
-  }
-
-  private func unknown(_ signal: String, _ name: String) -> Judgement {
-    guard let reading = readings.readings[signal] else {
-      return .unknown("The \(name) has not been reported yet.", Self.checkController)
-    }
-    let age = reading.heardAt.duration(to: now)
-    return .unknown("The \(name) was last heard \(ageText(age)) ago.", Self.checkController)
-  }
-}
-
-private func judge(_ disk: DiskSpace?) -> Judgement {
-  guard let disk else {
-    return .unknown("The free disk space is not known.", "Check the state folder of chock.")
-  }
-  // Megabytes, so that both numbers can be compared at a glance; rounded to the safe side.
-  let needed = (max(0, disk.neededBytes) / 1_000_000) + (disk.neededBytes % 1_000_000 > 0 ? 1 : 0)
-  let available = max(0, disk.availableBytes) / 1_000_000
-  if disk.neededBytes > disk.availableBytes {
+  /// Two sources that disagree, and who they are.
+  func conflict(_ signal: String, _ name: String) -> Judgement? {
+    guard case .conflict(let one, let other) = heard(signal) else { return nil }
     return .violated(
-      "The update needs \(needed) MB of disk space; \(available) MB are free.",
-      "Free at least \(max(1, needed - available)) MB.")
+      "The \(name) is \(one.value) by \(one.source) and \(other.value) by \(other.source).",
+      "Find out which of the two is wrong (`chock coach watch`).")
   }
-  let free = available < 10_000 ? "\(available) MB" : "\((available + 500) / 1000) GB"
-  guard needed > 0 else { return .satisfied("\(free) are free.") }
-  return .satisfied("The update needs \(needed) MB of disk space; \(free) are free.")
+
+  /// So many sources that one which speaks against an update may be missing.
+  var flood: Judgement? {
+    guard let overflow = readings.overflowedAt, now - overflow < .seconds(60) else { return nil }
+    return .violated(
+      "More devices report than chock can keep apart.",
+      "Find out what floods the bus (`chock coach watch`).")
+  }
+
+  /// Why nothing can be said of a signal, and how to come by it.
+  func unknown(_ signal: String, _ name: String) -> Judgement {
+    let attest =
+      policy.allowsAttestation(of: signal)
+      ? "\(Self.checkController) With the ignition off, a person can attest it."
+      : Self.checkController
+    switch heard(signal) {
+    case .nothing(from: nil): return .unknown("The \(name) has not been reported yet.", attest)
+    case .nothing(let source?):
+      return .unknown("The \(name) has not been reported by \(source) yet.", attest)
+    case .fresh(let reading, _):
+      return .unknown(
+        "The \(name) is reported by \(reading.source) alone (\(reading.value)), whose word is not enough.",
+        attest)
+    case .stale(let reading), .conflict(let reading, _):
+      let age = ageText(reading.heardAt.duration(to: now))
+      return .unknown(
+        "The \(name) was last heard \(age) ago (\(reading.value), by \(reading.source)).", attest)
+    }
+  }
+
+  static let checkController = "Check that the controller is on and connected."
+
+  /// Every source's word on a signal, as it is shown; one line without a value when nobody said anything.
+  func views(_ signal: String) -> [ReadingView] {
+    let all = readings.readings(of: signal)
+    guard all.isEmpty else { return all.map { ReadingView($0, now: now) } }
+    // Optional signals are shown once they were heard.
+    let optional = [
+      Signal.inTow, Signal.emergencyStop, Signal.activeControls, Signal.shorePower,
+      Signal.undervoltage,
+    ]
+    return optional.contains(signal) && !isKnown(signal) ? [] : [ReadingView(signal)]
+  }
 }
 
 /// "42 s", "3 min", "2 h": whole units, rounded down.
-private func ageText(_ age: Duration) -> String {
+func ageText(_ age: Duration) -> String {
   let seconds = age.components.seconds
   return switch seconds {
   case ..<120: "\(seconds) s"

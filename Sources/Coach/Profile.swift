@@ -16,6 +16,9 @@ public struct Profile: Sendable {
     }
   }
 
+  /// What each row reads, for people.
+  public var lines: [String] { rows.map(\.description) }
+
   /// The data groups (J1939: parameter groups) that its rows read, sorted: for the kernel's filters.
   public var dgns: [UInt32] { rowsByDGN.keys.sorted() }
 
@@ -66,7 +69,9 @@ public struct Profile: Sendable {
     }
     // Most frames of a busy bus end here, before any text is made.
     guard !matching.isEmpty else { return [] }
-    let source = "\(bus)/\(CANFrame.hexadecimal(UInt64(frame.sourceAddress), digits: 2))"
+    var name = Array(bus.utf8) + [UInt8(ascii: "/")]
+    CANFrame.write(UInt64(frame.sourceAddress), digits: 2, to: &name)
+    let source = String(decoding: name, as: UTF8.self)
     let evidence = frame.description
     return matching.compactMap { index -> Report? in
       let row = rows[index]
@@ -83,7 +88,7 @@ public struct Profile: Sendable {
         var name = signal.name.text
         if let instance = signal.instance {
           guard let number = instance.raw(in: frame) else { return nil }
-          name = signal.name.filled(with: String(number))
+          name = signal.name.filled(with: number)
         }
         let value = raw > field.highestValue ? nil : signal.values.value(of: Double(raw))
         return Report(

@@ -1,12 +1,18 @@
-/// The last word of one signal: a lease that ends at `expiresAt`.
+/// The last word of one source on one signal: a lease that ends at `expiresAt`.
 public struct Reading: Sendable, Hashable {
   public let signal: String
   public let value: ReadingValue
   public let source: String
+  /// The raw form, where there is one.
+  public let evidence: String?
   public let heardAt: ContinuousClock.Instant
-  public let expiresAt: ContinuousClock.Instant
+  public fileprivate(set) var expiresAt: ContinuousClock.Instant
+  /// Since when the source says so without a gap.
+  public let since: ContinuousClock.Instant
   /// True when a person gave their word for it and no device reported it.
   public let isAttested: Bool
+  /// True when it may speak against an update and is never the reason to allow one.
+  public let vetoOnly: Bool
 
   /// True while the value may be relied on.
   public func isFresh(at now: ContinuousClock.Instant) -> Bool { now < expiresAt }
@@ -19,63 +25,147 @@ public struct Activity: Sendable, Hashable {
   public let expiresAt: ContinuousClock.Instant
 }
 
-/// Bytes on the file system of the state folder.
-public struct DiskSpace: Sendable, Hashable {
-  public var neededBytes: Int64
-  public var availableBytes: Int64
-
-  public init(neededBytes: Int64, availableBytes: Int64) {
-    self.neededBytes = neededBytes
-    self.availableBytes = availableBytes
-  }
-}
-
-/// What the coach has told so far: the newest reading of each signal, and the operations that go
-/// on.
+/// What the coach has told so far: the last word of each source on each signal, and the operations that
+/// go on.
 ///
-/// It has no clock of its own. An expired reading stays, so that a person can be told how old it
-/// is.
+/// It has no clock of its own. An expired reading stays, so that a person can be told how old it is.
 public struct Readings: Sendable {
-  /// The newest reading of each signal that was ever heard.
-  public private(set) var readings: [String: Reading] = [:]
+  private var bySignal: [String: [String: Reading]] = [:]
+  /// How many readings there are.
+  private var count = 0
   private var activities: [String: Activity] = [:]
+  /// Signals that a configured source has to report.
+  private var expected: [String: String] = [:]
+  /// When a device last said that the coach is not parked.
+  private(set) var unparkedAt: ContinuousClock.Instant?
+  /// When there were more sources than are kept; nil when there never were.
+  private(set) var overflowedAt: ContinuousClock.Instant?
 
   /// Bounds what a faulty client can make chock remember.
   private static let interlockLimit = 64
   private static let activityLimit = 64
+  /// A bus can name 254 sources and 256 instances of a device.
+  private static let readingLimit = 4096
 
   public init() {}
 
-  /// Takes what a device reports; it replaces the signal's former reading, also an attested one.
+  /// Every reading, by signal and source.
+  public var all: [Reading] {
+    bySignal.values.flatMap(\.values).sorted { ($0.signal, $0.source) < ($1.signal, $1.source) }
+  }
+
+  /// What every source last said of a signal, by source.
+  public func readings(of signal: String) -> [Reading] {
+    (bySignal[signal] ?? [:]).values.sorted { $0.source < $1.source }
+  }
+
+  /// Says that a source is there which reports these signals: until it does, they are unknown.
+  public mutating func expect(_ signals: [String], from source: String) {
+    for signal in signals { expected[signal] = source }
+  }
+
+  func source(expectedFor signal: String) -> String? { expected[signal] }
+
+  /// Takes what a source of chock's own says.
+  ///
+  /// - Returns: the attestations that it ends.
+  public mutating func take(_ report: Report, now: ContinuousClock.Instant) -> [Reading] {
+    switch report.content {
+    case .value(let value, let signal, let ttl):
+      guard Signal.domain(of: signal)?.contains(value) == true else { return [] }
+      return store(
+        signal, value, ttl: ttl, source: report.source, evidence: report.evidence,
+        vetoOnly: report.vetoOnly, now: now)
+    case .noValue(let signal):
+      bySignal[signal]?[report.source]?.expiresAt = now
+      return []
+    case .activity(let id, let description, let ttl):
+      activities[id] = Activity(id: id, description: description, expiresAt: now + ttl)
+      // A bus has so many nodes and so many kinds of commands.
+      if activities.count > Self.readingLimit {
+        activities = activities.filter { now < $0.value.expiresAt }
+      }
+      return []
+    }
+  }
+
+  /// Takes what a client reports.
   ///
   /// - Parameter ttl: How long the value may be relied on: more than zero, at most an hour.
+  /// - Returns: the attestations that it ends.
+  @discardableResult
   public mutating func put(
     signal: String, value: ReadingValue, ttl: Duration, source: String,
     now: ContinuousClock.Instant
-  ) throws(CoachError) {
+  ) throws(CoachError) -> [Reading] {
     try Self.check(source, field: "source", limit: 64)
-    try store(
-      signal, value, ttl: ttl, limit: .seconds(3600), source: source, isAttested: false, now: now)
+    // `can0/9C` is a node of a bus: nobody else may speak for it.
+    guard !source.contains("/") else {
+      throw CoachError(
+        "The source cannot be called \(source).", field: "source",
+        howToClear: "Leave out the slash: names with one are those of the buses.")
+    }
+    try Self.check(signal, value)
+    try Self.check(ttl, limit: .seconds(3600))
+    let interlocks = bySignal.keys.count { $0.hasPrefix(Signal.interlockPrefix) }
+    guard
+      bySignal[signal] != nil || !signal.hasPrefix(Signal.interlockPrefix)
+        || interlocks < Self.interlockLimit
+    else {
+      throw CoachError(
+        "More than \(Self.interlockLimit) interlocks are not kept.", field: "signal",
+        howToClear: "Report the interlocks under fixed names.")
+    }
+    return store(
+      signal, value, ttl: ttl, source: source, evidence: nil, vetoOnly: false, now: now)
   }
 
   /// Takes a person's word for a signal that no device reports; the source becomes "attestation by
   /// `person`".
   ///
-  /// A fresh report of a device is not overruled: throws then, as for a value or `ttl` (15 minutes
-  /// at most) that does not fit.
+  /// A fresh report of a device is not overruled, and that the coach moves can never be attested away:
+  /// once a device has said so, a device must say that it stands.
+  ///
+  /// - Throws: then, and for what the policy does not allow, and for a value or `ttl` (15 minutes at most)
+  ///   that does not fit.
   public mutating func attest(
-    signal: String, value: ReadingValue, ttl: Duration, by person: String,
+    signal: String, value: ReadingValue, ttl: Duration, by person: String, policy: SafetyPolicy,
     now: ContinuousClock.Instant
   ) throws(CoachError) {
     try Self.check(person, field: "by", limit: 64)
-    if let reading = readings[signal], !reading.isAttested, reading.isFresh(at: now) {
+    try Self.check(signal, value)
+    try Self.check(ttl, limit: .seconds(900))
+    guard policy.allowsAttestation(of: signal) else {
       throw CoachError(
-        "\(reading.source) itself reports \(signal) (\(reading.value)).", field: "signal",
+        "Nobody's word is taken for \(signal).", field: "signal",
+        howToClear: "coach.may_attest in the config lists what may be attested.")
+    }
+    let devices = readings(of: signal).filter { !$0.isAttested }
+    if let device = devices.first(where: {
+      $0.isFresh(at: now) && (!$0.vetoOnly || !Signal.agree($0.value, value, on: signal))
+    }) {
+      throw CoachError(
+        "\(device.source) itself reports \(signal) (\(device.value)).", field: "signal",
         howToClear: "An attestation is for signals that no device reports.")
     }
-    try store(
-      signal, value, ttl: ttl, limit: .seconds(900), source: "attestation by \(person)",
-      isAttested: true, now: now)
+    if signal == Signal.vehicleSpeed, !Signal.isMoving(value),
+      let last = devices.max(by: { $0.heardAt < $1.heardAt }), Signal.isMoving(last.value)
+    {
+      throw CoachError(
+        "The last that \(last.source) said is that the coach moves.", field: "signal",
+        howToClear: "Switch the ignition on, until it reports that the coach stands.")
+    }
+    for old in readings(of: signal) where old.isAttested { remove(old) }
+    let source = "attestation by \(person)"
+    insert(
+      Reading(
+        signal: signal, value: value, source: source, evidence: nil, heardAt: now,
+        expiresAt: now + ttl, since: now, isAttested: true, vetoOnly: false))
+  }
+
+  /// The attestations that count now.
+  public func attestations(at now: ContinuousClock.Instant) -> [Reading] {
+    all.filter { $0.isAttested && $0.isFresh(at: now) }
   }
 
   /// Takes or renews a control operation. `ttl`: more than zero, at most an hour.
@@ -104,17 +194,81 @@ public struct Readings: Sendable {
     activities.values.filter { now < $0.expiresAt }.sorted { $0.id < $1.id }
   }
 
-  /// When the next reading goes stale or the next activity runs out; nil when nothing is left that
-  /// could.
-  public func nextExpiry(after now: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-    let ends = readings.values.map(\.expiresAt) + activities.values.map(\.expiresAt)
-    return ends.filter { $0 > now }.min()
+  /// When time alone may change the verdict next: a reading goes stale, an activity runs out, or the coach
+  /// has been parked for long enough. Nil when nothing is left that could.
+  public func nextChange(
+    after now: ContinuousClock.Instant, _ policy: SafetyPolicy
+  ) -> ContinuousClock.Instant? {
+    let wait = Duration.seconds(policy.parkedForSeconds)
+    var next: ContinuousClock.Instant?
+    func consider(_ instant: ContinuousClock.Instant) {
+      if instant > now, next.map({ instant < $0 }) ?? true { next = instant }
+    }
+    for reading in bySignal.values.lazy.flatMap(\.values) {
+      consider(reading.expiresAt)
+      if reading.isFresh(at: now) { consider(reading.since + wait) }
+    }
+    for activity in activities.values { consider(activity.expiresAt) }
+    if let unparkedAt { consider(unparkedAt + wait) }
+    return next
   }
 
   private mutating func store(
-    _ signal: String, _ value: ReadingValue, ttl: Duration, limit: Duration, source: String,
-    isAttested: Bool, now: ContinuousClock.Instant
-  ) throws(CoachError) {
+    _ signal: String, _ value: ReadingValue, ttl: Duration, source: String, evidence: String?,
+    vetoOnly: Bool, now: ContinuousClock.Instant
+  ) -> [Reading] {
+    let before = bySignal[signal]?[source]
+    if before == nil, !makeRoom(at: now) { return [] }
+    let goesOn = before.map {
+      $0.isFresh(at: now) && Signal.agree($0.value, value, on: signal)
+    }
+    insert(
+      Reading(
+        signal: signal, value: value, source: source, evidence: evidence, heardAt: now,
+        expiresAt: now + ttl, since: goesOn == true ? before?.since ?? now : now,
+        isAttested: false, vetoOnly: vetoOnly))
+    let isUnparked = Signal.speaksAgainstParked(value, signal)
+    if isUnparked { unparkedAt = now }
+    return endAttestations(at: now) {
+      ($0.signal == signal && !Signal.agree($0.value, value, on: signal))
+        // Whoever attested that the coach is parked was wrong, or is not any more.
+        || (signal == Signal.vehicleSpeed && isUnparked)
+    }
+  }
+
+  private mutating func endAttestations(
+    at now: ContinuousClock.Instant, where isEnded: (Reading) -> Bool
+  ) -> [Reading] {
+    let ended = bySignal.values.flatMap { $0.values.filter { $0.isAttested && isEnded($0) } }
+    for reading in ended { remove(reading) }
+    return ended.filter { $0.isFresh(at: now) }
+  }
+
+  /// False when everything that is kept is still good.
+  private mutating func makeRoom(at now: ContinuousClock.Instant) -> Bool {
+    guard count >= Self.readingLimit else { return true }
+    // A flood must not make each of its frames dear.
+    if let overflowedAt, now - overflowedAt < .seconds(1) { return false }
+    guard let oldest = all.filter({ !$0.isFresh(at: now) }).min(by: { $0.heardAt < $1.heardAt })
+    else {
+      overflowedAt = now
+      return false
+    }
+    remove(oldest)
+    return true
+  }
+
+  private mutating func insert(_ reading: Reading) {
+    let former = bySignal[reading.signal, default: [:]].updateValue(
+      reading, forKey: reading.source)
+    if former == nil { count += 1 }
+  }
+
+  private mutating func remove(_ reading: Reading) {
+    if bySignal[reading.signal]?.removeValue(forKey: reading.source) != nil { count -= 1 }
+  }
+
+  private static func check(_ signal: String, _ value: ReadingValue) throws(CoachError) {
     guard let domain = Signal.domain(of: signal) else {
       throw CoachError(
         "There is no signal \(signal).", field: "signal",
@@ -125,19 +279,6 @@ public struct Readings: Sendable {
         "\(signal) cannot be \(value).", field: "value",
         howToClear: "The value must be \(domain.description).")
     }
-    try Self.check(ttl, limit: limit)
-    let interlocks = readings.keys.count { $0.hasPrefix(Signal.interlockPrefix) }
-    guard
-      readings[signal] != nil || !signal.hasPrefix(Signal.interlockPrefix)
-        || interlocks < Self.interlockLimit
-    else {
-      throw CoachError(
-        "More than \(Self.interlockLimit) interlocks are not kept.", field: "signal",
-        howToClear: "Report the interlocks under fixed names.")
-    }
-    readings[signal] = Reading(
-      signal: signal, value: value, source: source, heardAt: now, expiresAt: now + ttl,
-      isAttested: isAttested)
   }
 
   private static func check(_ ttl: Duration, limit: Duration) throws(CoachError) {
@@ -149,7 +290,7 @@ public struct Readings: Sendable {
   }
 
   /// These texts reach logs and the panel: no control characters, and not without end.
-  private static func check(_ text: String, field: String, limit: Int) throws(CoachError) {
+  static func check(_ text: String, field: String, limit: Int) throws(CoachError) {
     let isPlain = text.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
     guard isPlain, (1...limit).contains(text.count) else {
       throw CoachError(

@@ -3,10 +3,14 @@ public enum GateState: String, Codable, Sendable { case satisfied, violated, unk
 
 /// The conditions of an update, in the order in which they are shown.
 public enum GateID: String, CaseIterable, Codable, Sendable {
-  case parked, interlocks
+  case parked
+  case engineOff = "engine_off"
+  case ignition, interlocks
+  case emergencyStop = "emergency_stop"
   case noActiveControls = "no_active_controls"
   case noActiveConnections = "no_active_connections"
-  case disk
+  case power, disk, clock, technician
+  case updateLock = "update_lock"
 }
 
 /// A reading as it is shown beside the gate that it decides.
@@ -18,6 +22,34 @@ public struct ReadingView: Codable, Sendable, Hashable {
   public let age: Duration?
   /// True when its time to live has passed: it then counts as unknown.
   public let stale: Bool
+  public let isAttested: Bool
+  /// True when it may speak against an update and is never the reason to allow one.
+  public let vetoOnly: Bool
+  /// The raw form, where there is one.
+  public let evidence: String?
+
+  public init(_ reading: Reading, now: ContinuousClock.Instant) {
+    signal = reading.signal
+    value = reading.value
+    source = reading.source
+    age = reading.heardAt.duration(to: now)
+    stale = !reading.isFresh(at: now)
+    isAttested = reading.isAttested
+    vetoOnly = reading.vetoOnly
+    evidence = reading.evidence
+  }
+
+  /// A signal of which nothing was ever heard.
+  init(_ signal: String) {
+    self.signal = signal
+    value = nil
+    source = nil
+    age = nil
+    stale = true
+    isAttested = false
+    vetoOnly = false
+    evidence = nil
+  }
 }
 
 /// One gate at one time: how it stands, why, and what would open it.

@@ -108,7 +108,7 @@ extension Failure.Code {
       .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity:
       .unprocessableContent
     case .noDaemon: .serviceUnavailable
-    case .badConfig, .inputOutput: .internalServerError
+    case .badConfig, .coachFile, .inputOutput: .internalServerError
     }
   }
 

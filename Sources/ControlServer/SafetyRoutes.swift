@@ -2,9 +2,11 @@ import Coach
 import Hummingbird
 import HummingbirdCore
 import Migrations
+import NIOCore
 import Updating
 
-/// `/api/safety`: the gates, and what the controller says about the coach, as leases that expire.
+/// `/api/safety`: the gates, what the controller says about the coach, as leases that expire, a person's
+/// word for what no device reports, and the locks of those who hold updates back.
 struct SafetyRoutes: Sendable {
   let updater: Updater
   let bodyLimit: Int
@@ -32,6 +34,44 @@ struct SafetyRoutes: Sendable {
       await updater.endActivity(id: try context.id("id"))
       return .noContent
     }
+    routes.on(.post, "/api/safety/attestations") { request, context in
+      let body = try await request.strictBody(AttestationBody.self, limit: bodyLimit)
+      let person = await requester(of: context.channel)
+      if person == panel { try await updater.checkPin(body.pin) }
+      try await updater.attest(
+        signal: body.signal, value: body.value, ttl: try lease(body.ttlSeconds ?? 900, most: 900),
+        person: person == panel ? "owner" : person)
+      return .noContent
+    }
+    routes.on(.put, "/api/safety/locks/:id") { request, context in
+      let body = try await request.strictBody(LockBody.self, limit: bodyLimit)
+      try await updater.putLock(
+        id: try context.id("id"), owner: body.owner, reason: body.reason,
+        ttlSeconds: body.ttlSeconds)
+      return .noContent
+    }
+    routes.on(.delete, "/api/safety/locks/:id") { request, context in
+      let person = await requester(of: context.channel)
+      let owner = request.uri.queryParameters.get("owner")
+      guard owner != nil || person != panel else {
+        throw Failure(
+          .notAllowed, "A lock is released by its owner, or broken by a technician.",
+          howToClear: "Say whose it is (?owner=NAME), or `chock coach unlock` on the device.")
+      }
+      try await updater.releaseLock(id: try context.id("id"), owner: owner, person: person)
+      return .noContent
+    }
+    routes.on(.put, "/api/safety/pin") { request, context in
+      let body = try await request.strictBody(PinBody.self, limit: bodyLimit)
+      try await onlyOnTheDevice(context.channel)
+      try await updater.setPin(body.pin)
+      return .noContent
+    }
+    routes.on(.delete, "/api/safety/pin") { _, context in
+      try await onlyOnTheDevice(context.channel)
+      try await updater.removePin()
+      return .noContent
+    }
   }
 
   private struct ReadingBody: StrictBody {
@@ -55,10 +95,47 @@ struct SafetyRoutes: Sendable {
     }
   }
 
+  private struct AttestationBody: StrictBody {
+    var signal: String
+    var value: ReadingValue
+    var ttlSeconds: Double?
+    /// The owner's, where no technician on the device asks.
+    var pin: String?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case signal, value, pin
+      case ttlSeconds = "ttl_seconds"
+    }
+  }
+
+  private struct LockBody: StrictBody {
+    var owner: String
+    var reason: String
+    var ttlSeconds: Double
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+      case owner, reason
+      case ttlSeconds = "ttl_seconds"
+    }
+  }
+
+  private struct PinBody: StrictBody {
+    var pin: String
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case pin }
+  }
+
+  private func onlyOnTheDevice(_ channel: any Channel) async throws(Failure) {
+    guard await requester(of: channel) != panel else {
+      throw Failure(
+        .notAllowed, "The PIN is set on the device.", howToClear: "`chock pin set`, on the device.")
+    }
+  }
+
   /// A lease of a day would not be one: who publishes is alive and can say so again.
-  private func lease(_ seconds: Double) throws(Failure) -> Duration {
-    guard seconds > 0, seconds <= 3600 else {
-      throw Failure(.usage, "The field `ttl_seconds` must be above 0 and at most 3600.")
+  private func lease(_ seconds: Double, most: Double = 3600) throws(Failure) -> Duration {
+    guard seconds > 0, seconds <= most else {
+      throw Failure(.usage, "The field `ttl_seconds` must be above 0 and at most \(Int(most)).")
     }
     return .seconds(seconds)
   }

@@ -32,6 +32,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     // What was asked for
     case usage = "CHK-USAGE"
     case badConfig = "CHK-CONFIG"
+    /// A profile or a recording of what the coach says.
+    case coachFile = "CHK-COACH-FILE"
     case notAllowed = "CHK-NOT-ALLOWED"
     case consentMissing = "CHK-CONSENT-MISSING"
     case planChanged = "CHK-PLAN-CHANGED"
@@ -79,7 +81,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
   public var exitCode: Int32 {
     switch code {
     case .usage, .input: 64
-    case .migrationFile, .migrationOrder, .rollbackMissing, .drift, .databaseNewer, .unadopted,
+    case .coachFile, .migrationFile, .migrationOrder, .rollbackMissing, .drift, .databaseNewer,
+      .unadopted,
       .databaseEmpty,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .preflight:
       65

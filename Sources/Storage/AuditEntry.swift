@@ -1,12 +1,18 @@
 import Migrations
 
-/// That a person decided something which chock cannot judge.
+/// That a person decided or said something which chock cannot judge.
 public struct AuditEntry: Codable, Sendable, Equatable {
   public enum Action: String, Codable, Sendable {
     /// An applied file changed, and is taken for what was applied.
     case acceptChecksum = "accept_checksum"
     /// The schema is not what the migrations make, and stays so.
     case acceptDrift = "accept_drift"
+    /// A person's word for a reading that no device gives.
+    case attest
+    /// A device has said otherwise.
+    case endAttestation = "end_attestation"
+    /// A technician has broken a lock of somebody else.
+    case breakLock = "break_lock"
   }
 
   public var at: String
@@ -19,7 +25,7 @@ public struct AuditEntry: Codable, Sendable, Equatable {
   public var version: String?
   /// The checksum that was applied.
   public var before: String?
-  /// The checksum, or the digest of the differences, that is accepted.
+  /// The checksum, or the digest of the differences, that is accepted; the reading, or the lock.
   public var accepted: String
 
   public init(

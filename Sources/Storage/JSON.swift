@@ -40,6 +40,10 @@ public enum Timestamp {
 
   public static func text(_ date: Date) -> String { date.formatted(style) }
 
+  public static func text(secondsSince1970 seconds: Double) -> String {
+    text(Date(timeIntervalSince1970: seconds))
+  }
+
   /// Nil when the text is not RFC 3339 in UTC.
   public static func date(_ text: String) -> Date? {
     (try? Date(text, strategy: style))

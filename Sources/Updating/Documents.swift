@@ -13,6 +13,14 @@ public enum RunKind: String, Codable, Sendable {
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
 
+  /// Runs that change the database: the coach is watched while they are active.
+  var isWatched: Bool { [.update, .rollback, .import, .restore].contains(self) }
+
+  /// Whether a gate that closes makes the run wait, because it has changed nothing yet.
+  func waitsForGates(in phase: Phase?) -> Bool {
+    [nil, .plan, .safety, .snapshot, .rehearse].contains(phase)
+  }
+
   /// Whether a run may still be stopped: not from the commit on, nor while an update is undone.
   func isCancellable(in phase: Phase?) -> Bool {
     switch phase {
@@ -79,15 +87,94 @@ public struct ReadingDocument: Codable, Sendable, Equatable {
   public var ageSeconds: Double?
   /// True when its time to live has passed: it then counts as unknown.
   public var stale: Bool
+  /// True when it is a person's word.
+  public var attested: Bool
+  /// True when it may speak against an update and is never the reason to allow one.
+  public var vetoOnly: Bool
+  /// The raw form, such as the frame.
+  public var evidence: String?
 
-  public init(
-    signal: String, value: String?, source: String?, ageSeconds: Double?, stale: Bool
-  ) {
+  public init(_ view: ReadingView) {
+    signal = view.signal
+    value = view.value?.description
+    source = view.source
+    ageSeconds = view.age?.seconds
+    stale = view.stale
+    attested = view.isAttested
+    vetoOnly = view.vetoOnly
+    evidence = view.evidence
+  }
+}
+
+/// A person's word for a reading that no device gives.
+public struct AttestationDocument: Codable, Sendable, Equatable {
+  public var signal: String
+  public var value: String
+  /// Such as `attestation by cli:root`.
+  public var source: String
+
+  public init(signal: String, value: String, source: String) {
     self.signal = signal
     self.value = value
     self.source = source
-    self.ageSeconds = ageSeconds
-    self.stale = stale
+  }
+}
+
+/// A source of readings, and how it is.
+public struct SourceDocument: Codable, Sendable, Equatable {
+  /// Such as `can0`.
+  public var source: String
+  public var isWell: Bool
+  /// One sentence for a technician.
+  public var words: String
+  public var howToClear: String?
+
+  public init(source: String, isWell: Bool, words: String, howToClear: String?) {
+    self.source = source
+    self.isWell = isWell
+    self.words = words
+    self.howToClear = howToClear
+  }
+}
+
+/// Something that the coach is doing.
+public struct ActivityDocument: Codable, Sendable, Equatable {
+  public var id: String
+  public var description: String
+
+  public init(id: String, description: String) {
+    self.id = id
+    self.description = description
+  }
+}
+
+/// What the controller and the people in the coach are asked for while a run is active.
+public struct UpdateInProgress: Codable, Sendable, Equatable {
+  public var run: String
+  public var kind: RunKind
+  public var since: String
+  public var message: String
+
+  public init(_ run: RunDocument) {
+    self.run = run.id
+    kind = run.kind
+    since = run.startedAt
+    message = "Update in progress: do not move slides, jacks or awnings, and do not drive off."
+  }
+}
+
+/// Somebody's word that no update is to start.
+public struct LockDocument: Codable, Sendable, Equatable {
+  public var id: String
+  public var owner: String
+  public var reason: String
+  public var expiresAt: String
+
+  public init(_ lock: UpdateLock) {
+    id = lock.id
+    owner = lock.owner
+    reason = lock.reason
+    expiresAt = Timestamp.text(secondsSince1970: lock.expiresAt)
   }
 }
 
@@ -97,11 +184,32 @@ public struct SafetyDocument: Codable, Sendable, Equatable {
   public var isSafe: Bool
   public var gates: [GateDocument]
   public var blockingReasons: [String]
+  /// Nil unless a run is active that changes the database.
+  public var updateInProgress: UpdateInProgress?
+  /// Who holds updates back.
+  public var locks: [LockDocument]
+  public var activities: [ActivityDocument]
+  public var sources: [SourceDocument]
+  /// Everything that was heard, also what decides no gate.
+  public var readings: [ReadingDocument]
 
-  public init(isSafe: Bool, gates: [GateDocument], blockingReasons: [String]) {
-    self.isSafe = isSafe
-    self.gates = gates
-    self.blockingReasons = blockingReasons
+  public init(
+    _ verdict: SafetyVerdict, updateInProgress: UpdateInProgress?, locks: [LockDocument],
+    activities: [ActivityDocument], sources: [SourceDocument], readings: [ReadingDocument]
+  ) {
+    isSafe = verdict.isSafe
+    gates = verdict.gates.map { gate in
+      GateDocument(
+        id: gate.gate.rawValue, title: gate.title, state: gate.state, required: gate.required,
+        reason: gate.reason, howToClear: gate.howToClear,
+        readings: gate.readings.map(ReadingDocument.init))
+    }
+    blockingReasons = verdict.blockers.map(\.reason)
+    self.updateInProgress = updateInProgress
+    self.locks = locks
+    self.activities = activities
+    self.sources = sources
+    self.readings = readings
   }
 }
 
@@ -245,6 +353,9 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var fraction: Double?
   /// What happens right now, for a person ("Copying the database").
   public var message: String?
+  /// Why the run waits, and until when it does so; nil when it goes on.
+  public var waitingFor: String?
+  public var waitingUntil: String?
   public var done: Int64?
   public var total: Int64?
   public var fromVersion: String?
@@ -258,6 +369,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var rehearsal: RehearsalDocument?
   /// What a person gave to the plan's inputs.
   public var inputs: [String: InputValue]?
+  /// The readings for which a person gave their word.
+  public var attestations: [AttestationDocument]?
   /// Where the rows are that a rollback took out, or that an import puts in: a folder.
   public var exportFolder: String?
   public var imported: [ImportedTable]?

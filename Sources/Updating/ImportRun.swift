@@ -23,7 +23,7 @@ struct ImportRun {
       }
       context.set(import: folder, at: ledger.current)
       try context.enter(.safety)
-      _ = try context.link.permit()
+      _ = try context.permit()
       try context.enter(.snapshot)
       let bytes = document.tables.reduce(0 as Int64) {
         $0 + (FileSystem.facts("\(folder)/\($1.file)")?.size ?? 0)
@@ -37,7 +37,7 @@ struct ImportRun {
         of: live, version: ledger.current, reason: .beforeUpdate, run: context.order.run,
         stop: context.stop, progress: context.copyProgress)
       context.set(snapshot: snapshot.document)
-      _ = try context.link.permit()
+      _ = try context.permit()
       try context.enter(.apply)
       transaction = try Transaction.begin(live, importOf: context.order.run)
       if try !transaction.isUnchanged(since: snapshot) {

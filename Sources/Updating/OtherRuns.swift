@@ -98,7 +98,7 @@ struct RestoreRun {
       }
       try context.setRestore(snapshot, from: version)
       try context.enter(.safety)
-      _ = try context.link.permit()
+      _ = try context.permit()
       // The newer state is kept as a snapshot; what is put back goes through the log.
       let size = FileSystem.target(context.settings.databasePath)?.size ?? 0
       try Space.check([

@@ -111,6 +111,26 @@ final class RunContext {
     document.toVersion = snapshot.version
   }
 
+  /// Asks for the gates as they stand now, and notes what a person's word stands for.
+  ///
+  /// As long as nothing is changed, a gate that has closed may open again.
+  ///
+  /// - Throws: `.gateClosed`, or the stop that was requested meanwhile.
+  func permit() throws(Failure) -> SafetyPermit {
+    let wait = document.kind.waitsForGates(in: document.phase) ? settings.waitForGatesSeconds : 0
+    let permit = try link.permit(waiting: .seconds(wait))
+    let attested = permit.verdict.gates.flatMap(\.readings).filter { $0.isAttested && !$0.stale }
+    for reading in attested {
+      let attestation = AttestationDocument(
+        signal: reading.signal, value: reading.value?.description ?? "",
+        source: reading.source ?? "")
+      if document.attestations?.contains(attestation) != true {
+        document.attestations = (document.attestations ?? []) + [attestation]
+      }
+    }
+    return permit
+  }
+
   func set(rehearsal: Rehearsal) {
     document.rehearsal = RehearsalDocument(
       planHash: rehearsal.planHash, seconds: rehearsal.seconds,

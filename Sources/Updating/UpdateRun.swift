@@ -20,7 +20,7 @@ struct UpdateRun {
 
       if context.order.kind != .rehearse {
         try context.enter(.safety)
-        _ = try context.link.permit()
+        _ = try context.permit()
       }
       // A plan in several segments has nothing but the snapshot to go back to, and what a rollback takes
       // out is found by comparing with it.
@@ -34,7 +34,7 @@ struct UpdateRun {
         return context.end(.finished)
       }
       try checkSpace(for: rehearsal)
-      let permit = try context.link.permit()
+      let permit = try context.permit()
       return apply(plan, to: live, snapshot, rehearsal, permit)
     } catch {
       // Nothing was changed, so nothing has to be brought back by the snapshot.
@@ -164,7 +164,7 @@ struct UpdateRun {
         }
         if isLast {
           // Asked once more: a supervisor that is suspended has watched nothing meanwhile.
-          _ = try context.link.permit()
+          _ = try context.permit()
           try context.enter(.commit)
         } else if segment.isTransaction {
           try context.enter(.apply, committing: isCommitted ? .statements : .transactions)

@@ -28,7 +28,9 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   public var keepAtLeast: Int
   /// 0: no limit.
   public var maxTotalBytes: Int64
-  public var requiredGates: Set<GateID>
+  public var safety: SafetyPolicy
+  /// For how long a run that has changed nothing yet waits for a gate that has closed, in seconds.
+  public var waitForGatesSeconds: Int
   public var verdicts: Verdicts
   /// Check in a run also what the indexes hold.
   public var integrityCheckInRun: Bool
@@ -58,13 +60,29 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     integrityCheckInRun = false
     integrityCheckDays = 7
     integrityCheckIdleMinutes = 10
-    requiredGates = environment == .testing ? [] : Set(GateID.allCases)
+    waitForGatesSeconds = 120
+    safety = SafetyPolicy(
+      requiredGates: Self.gates(of: environment),
+      parkedForSeconds: environment == .production ? 60 : 0)
   }
 
-  /// The gates that production keeps whatever the config says.
+  /// The gates that a config of production has to name, where it names any.
   public static let gatesOfProduction: Set<GateID> = [
     .parked, .interlocks, .noActiveControls, .disk,
   ]
+  /// The gates that production keeps whatever the config names.
+  public static let alwaysInProduction: Set<GateID> = [.power, .emergencyStop]
+
+  private static func gates(of environment: Environment) -> Set<GateID> {
+    switch environment {
+    case .production: developmentGates.union(alwaysInProduction)
+    case .development: developmentGates
+    case .testing: []
+    }
+  }
+
+  private static let developmentGates: Set<GateID> =
+    gatesOfProduction.union([.emergencyStop, .noActiveConnections, .clock])
 
   /// Bytes that stay free on every file system: the coach goes on writing while an update runs.
   static let reserveBytes: Int64 = 16 << 20

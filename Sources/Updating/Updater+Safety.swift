@@ -1,4 +1,6 @@
 public import Coach
+import FoundationEssentials
+import Logging
 public import Migrations
 import Storage
 
@@ -16,18 +18,60 @@ extension Updater {
     autoMigrate()
   }
 
-  /// A person's word for a signal that no device reports.
-  public func attest(signal: String, value: ReadingValue, person: String) throws(Failure) {
-    try change { readings throws(CoachError) in
-      try readings.attest(
-        signal: signal, value: value, ttl: .seconds(900), by: person, now: .now)
+  /// What the sources of chock's own say: buses, sensors, the controller's interface.
+  ///
+  /// - Parameter heardAt: when they said so; leases count from then.
+  public func take(_ reports: [Report], heardAt: ContinuousClock.Instant = .now) {
+    note(ended: reports.flatMap { readings.take($0, now: heardAt) })
+    judge()
+    autoMigrate()
+  }
+
+  /// Says that a source is there which reports these signals: until it does, they are unknown.
+  public func expect(_ signals: [String], from source: String) {
+    readings.expect(signals, from: source)
+  }
+
+  /// How a source is.
+  public func note(_ source: SourceDocument) {
+    let before = sources.updateValue(source, forKey: source.source)
+    guard before != source else { return }
+    if before?.isWell != source.isWell {
+      logger.notice("\(source.source): \(source.words)")
     }
+    publishGatesSoon()
+  }
+
+  /// A person's word for a signal that no device reports; in the audit before it counts.
+  ///
+  /// - Parameter ttl: at most 15 minutes.
+  /// - Throws: `.usage` naming what is wrong, `.notAllowed` for what nobody may attest now.
+  public func attest(
+    signal: String, value: ReadingValue, ttl: Duration = .seconds(900), person: String
+  ) throws(Failure) {
+    // Tried on a copy: an attestation that is not in the audit must not count.
+    var after = readings
+    do throws(CoachError) {
+      try after.attest(
+        signal: signal, value: value, ttl: ttl, by: person, policy: settings.safety, now: .now)
+    } catch {
+      throw Failure(error)
+    }
+    try history.append(
+      AuditEntry(
+        .attest, of: settings.databasePath, accepted: "\(signal)=\(value)",
+        reason: "for \(ttl.components.seconds) s", actor: person))
+    readings = after
+    logger.notice("\(person) attests \(signal) = \(value).")
+    judge()
+    autoMigrate()
   }
 
   /// A control operation that goes on, such as a slide that moves.
   public func putActivity(id: String, description: String, ttl: Duration) throws(Failure) {
     try change { readings throws(CoachError) in
       try readings.putActivity(id: id, description: description, ttl: ttl, now: .now)
+      return []
     }
   }
 
@@ -36,35 +80,159 @@ extension Updater {
     judge()
   }
 
-  private func change(_ body: (inout Readings) throws(CoachError) -> Void) throws(Failure) {
+  // MARK: Locks
+
+  /// Holds updates back until a time, or until `releaseLock`.
+  ///
+  /// - Throws: `.usage`, `.notAllowed` when somebody else holds one of that name.
+  public func putLock(
+    id: String, owner: String, reason: String, ttlSeconds: Double
+  ) throws(Failure) {
+    try FileSystem.makeFolder(settings.stateDirectory)
+    try locks.put(id: id, owner: owner, reason: reason, ttlSeconds: ttlSeconds)
+    judge()
+  }
+
+  /// - Parameters:
+  ///   - owner: whose lock it must be; nil breaks it, whoever holds it.
+  ///   - person: who breaks it, for the audit.
+  /// - Throws: `.notFound`, `.notAllowed`.
+  public func releaseLock(id: String, owner: String?, person: String) throws(Failure) {
+    let lock = try locks.remove(id: id, owner: owner)
+    if owner == nil {
+      logger.notice("\(person) breaks the lock \(id) of \(lock.owner).")
+      try history.append(
+        AuditEntry(
+          .breakLock, of: settings.databasePath, accepted: "\(id) of \(lock.owner)",
+          reason: lock.reason, actor: person))
+    }
+    judge()
+    autoMigrate()
+  }
+
+  private func change(
+    _ body: (inout Readings) throws(CoachError) -> [Reading]
+  ) throws(Failure) {
     do throws(CoachError) {
-      try body(&readings)
+      note(ended: try body(&readings))
     } catch {
-      throw Failure(.usage, "\(error.field): \(error.message)", howToClear: error.howToClear)
+      throw Failure(error)
     }
     judge()
   }
 
-  /// Evaluates the gates as they stand now; a gate that closes stops the run in progress.
-  func judge() {
+  /// A device has said otherwise than a person.
+  private func note(ended attestations: [Reading]) {
+    for reading in attestations {
+      let words =
+        "\(reading.signal) = \(reading.value) (\(reading.source)) ends: a device says otherwise."
+      logger.notice("\(words)")
+      do throws(Failure) {
+        try history.append(
+          AuditEntry(
+            .endAttestation, of: settings.databasePath,
+            accepted: "\(reading.signal)=\(reading.value)", reason: "A device says otherwise.",
+            actor: reading.source))
+      } catch {
+        logger.error("The audit could not be written: \(error.message)")
+      }
+    }
+  }
+
+  // MARK: The verdict
+
+  /// Evaluates the gates as they stand now; a gate that closes makes the run in progress wait or stop.
+  ///
+  /// - Parameter technician: true when one is about to start a run.
+  func judge(forTechnician technician: Bool = false) {
     let before = verdict
-    verdict = evaluate(readings, disk: disk(), required: settings.requiredGates, now: .now)
+    let now = ContinuousClock.now
+    verdict = evaluate(readings, facts(technician), settings.safety, now: now)
     if verdict.gates.map(\.state) != before.gates.map(\.state) {
       publishGates()
     } else if verdict.gates.map(\.readings) != before.gates.map(\.readings) {
       publishGatesSoon()
     }
-    if !verdict.isSafe, let current, let worker, current.cancellable,
-      [.update, .restore].contains(current.kind)
-    {
-      worker.stop(Failure.gates(verdict))
-    }
+    watch()
     expiry?.cancel()
-    expiry = readings.nextExpiry(after: .now).map { instant in
+    let lockEnd = locks.secondsToNextEnd.map { now + .seconds(max(0.1, $0)) }
+    let next = [readings.nextChange(after: now, settings.safety), lockEnd].compactMap { $0 }.min()
+    expiry = next.map { instant in
       Task {
         try? await Task.sleep(until: instant)
-        if !Task.isCancelled { judge() }
+        if !Task.isCancelled {
+          judge()
+          autoMigrate()
+        }
       }
+    }
+  }
+
+  private func facts(_ technician: Bool) -> SafetyFacts {
+    let wanted = lastState?.plan?.steps.first { $0.needsTechnician }
+    return SafetyFacts(
+      disk: disk(), clock: ClockFacts(now: UpdateLocks.now, lastSeen: lastSeen),
+      // Who may start a run was asked at its start.
+      technician: technician || current != nil
+        ? .present : wanted.map { .needed(by: $0.fileName) } ?? .notNeeded,
+      locks: locks.held)
+  }
+
+  /// What the verdict means for the run in progress: before it changes anything it waits for a while, then
+  /// it stops and puts everything back; from the commit on it is finished.
+  private func watch() {
+    if isAsked, let worker {
+      worker.send(.safety(verdict))
+      isAsked = !verdict.isSafe
+    }
+    guard let current, let worker, current.kind.isWatched, current.cancellable else {
+      return stopWaiting()
+    }
+    if verdict.isSafe {
+      if wait != nil {
+        stopWaiting()
+        show(waitingFor: nil, until: nil)
+      }
+    } else if current.kind.waitsForGates(in: current.phase) {
+      startWaiting(current, worker)
+    } else {
+      stopWaiting()
+      worker.stop(Failure.gates(verdict))
+    }
+  }
+
+  private func startWaiting(_ run: RunDocument, _ worker: WorkerProcess) {
+    let reason = verdict.blockers.map(\.reason).joined(separator: " ")
+    if wait == nil {
+      let patience = settings.waitForGatesSeconds
+      waitingUntil = Timestamp.text(Date().addingTimeInterval(Double(patience)))
+      wait = Task {
+        try? await Task.sleep(for: .seconds(patience))
+        guard !Task.isCancelled, self.current?.id == run.id else { return }
+        worker.stop(Failure.gates(verdict))
+      }
+    }
+    if run.waitingFor != reason { show(waitingFor: reason, until: waitingUntil) }
+  }
+
+  func stopWaiting() {
+    wait?.cancel()
+    wait = nil
+    waitingUntil = nil
+  }
+
+  private func show(waitingFor reason: String?, until: String?) {
+    guard var document = current else { return }
+    document.waitingFor = reason
+    document.waitingUntil = until
+    current = document
+    logger.notice("\(reason.map { "The run waits: \($0)" } ?? "The run goes on.")")
+    events.publish(.progress) {
+      $0.run = document.id
+      $0.phase = document.phase
+      $0.step = reason == nil ? "going on" : "waiting"
+      $0.message = reason.map { "Waiting: \($0)" } ?? "Going on"
+      $0.fraction = document.fraction
     }
   }
 
@@ -79,7 +247,7 @@ extension Updater {
       neededBytes: settings.estimatedBytes(database: database), availableBytes: available)
   }
 
-  private func publishGates() {
+  func publishGates() {
     gateEvent?.cancel()
     gateEvent = nil
     let document = safetyDocument()
@@ -95,23 +263,16 @@ extension Updater {
     }
   }
 
-  func safetyDocument() -> SafetyDocument { SafetyDocument(verdict) }
-}
-
-extension SafetyDocument {
-  init(_ verdict: SafetyVerdict) {
-    self.init(
-      isSafe: verdict.isSafe,
-      gates: verdict.gates.map { gate in
-        GateDocument(
-          id: gate.gate.rawValue, title: gate.title, state: gate.state, required: gate.required,
-          reason: gate.reason, howToClear: gate.howToClear,
-          readings: gate.readings.map {
-            ReadingDocument(
-              signal: $0.signal, value: $0.value?.description, source: $0.source,
-              ageSeconds: $0.age?.seconds, stale: $0.stale)
-          })
+  func safetyDocument() -> SafetyDocument {
+    let now = ContinuousClock.now
+    return SafetyDocument(
+      verdict,
+      updateInProgress: current.flatMap { $0.kind.isWatched ? UpdateInProgress($0) : nil },
+      locks: locks.held.map(LockDocument.init),
+      activities: readings.activities(at: now).map {
+        ActivityDocument(id: $0.id, description: $0.description)
       },
-      blockingReasons: verdict.blockers.map(\.reason))
+      sources: sources.values.sorted { $0.source < $1.source },
+      readings: readings.all.map { ReadingDocument(ReadingView($0, now: now)) })
   }
 }

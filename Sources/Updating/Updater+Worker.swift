@@ -1,3 +1,5 @@
+import Coach
+import FoundationEssentials
 import Logging
 import Migrations
 import Storage
@@ -18,6 +20,8 @@ extension Updater {
     let document = RunDocument(
       id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
     current = document
+    isAsked = false
+    if order.kind.isWatched { publishGates() }
     idleCheck?.cancel()
     checker?.stop(Failure(.stopped, "Another run begins."))
     Task { await supervise(order) }
@@ -29,6 +33,10 @@ extension Updater {
     if Self.isShown(document) { lastRun = document }
     current = nil
     worker = nil
+    stopWaiting()
+    if let ended = document.endedAt.flatMap(Timestamp.date)?.timeIntervalSince1970 {
+      lastSeen = max(lastSeen ?? ended, ended)
+    }
     if document.outcome == .needsRecovery { recoveryMode = document.error }
     scheduleIdleCheck()
     for continuation in waiting.removeValue(forKey: order.run) ?? [] {
@@ -37,6 +45,7 @@ extension Updater {
     // The new state first: a result beside the old version would contradict itself.
     if isServed {
       judge()
+      if order.kind.isWatched { publishGates() }
       let status = status()
       events.publish(.state) { $0.status = status }
     }
@@ -107,8 +116,13 @@ extension Updater {
       logger.warning("\(text)")
       events.publish(.log) { $0.message = text }
     case .askSafety:
+      // It may have to wait for its answer.
+      process.limit(
+        to: .seconds(settings.waitForGatesSeconds + settings.migrationTimeoutSeconds)
+          + WorkerProcess.grace,
+        evenWhenStopped: false, because: Self.tookTooLong)
+      isAsked = true
       judge()
-      process.send(.safety(verdict))
     case .result: break
     }
   }
@@ -128,6 +142,8 @@ extension Updater {
       $0.phase = phase
       $0.fraction = document.fraction
     }
+    // A gate that closed a moment ago means something else in this phase.
+    if !verdict.isSafe { judge() }
   }
 
   /// Kills a worker from which nothing has come for the time limit and the grace. The statements stop
@@ -135,11 +151,12 @@ extension Updater {
   private func limitSilence(of process: WorkerProcess, evenWhenStopped: Bool = false) {
     process.limit(
       to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
-      evenWhenStopped: evenWhenStopped,
-      because: Failure(
-        .timeout, "The run did not end within update.migration_timeout_seconds.",
-        howToClear: "Raise update.migration_timeout_seconds in the config."))
+      evenWhenStopped: evenWhenStopped, because: Self.tookTooLong)
   }
+
+  private static let tookTooLong = Failure(
+    .timeout, "The run did not end within update.migration_timeout_seconds.",
+    howToClear: "Raise update.migration_timeout_seconds in the config.")
 
   private func show(_ progress: WorkerProgress) {
     guard var document = current, let phase = document.phase else { return }

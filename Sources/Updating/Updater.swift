@@ -47,7 +47,16 @@ public actor Updater {
   let journalFile: JournalFile
 
   var readings = Readings()
+  var sources: [String: SourceDocument] = [:]
+  var locks: UpdateLocks
   var verdict: SafetyVerdict
+  /// The latest time that chock has written down, in seconds since 1970.
+  var lastSeen: Double?
+  /// The end of the time that the run in progress waits for a gate.
+  var wait: Task<Void, Never>?
+  var waitingUntil: String?
+  /// The worker waits for a verdict that lets it go on.
+  var isAsked = false
   var expiry: Task<Void, Never>?
   var gateEvent: Task<Void, Never>?
 
@@ -61,7 +70,7 @@ public actor Updater {
   /// True when a person started chock in recovery mode.
   private var isRecoveryWanted = false
   private var isAutoMigrationDue = false
-  private var lastState: DatabaseState?
+  var lastState: DatabaseState?
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
@@ -81,7 +90,10 @@ public actor Updater {
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
-    verdict = evaluate(readings, disk: nil, required: settings.requiredGates, now: .now)
+    locks = UpdateLocks(stateDirectory: settings.stateDirectory)
+    verdict = evaluate(
+      readings, SafetyFacts(disk: nil, clock: ClockFacts(now: 0, lastSeen: nil)),
+      settings.safety, now: .now)
   }
 
   // MARK: Life
@@ -101,9 +113,13 @@ public actor Updater {
     } else {
       _ = await recover()
     }
-    lastRun = (try? history(limit: 20))?.first { Self.isShown($0) && !$0.acknowledged }
+    let recent = (try? history(limit: 20)) ?? []
+    lastRun = recent.first { Self.isShown($0) && !$0.acknowledged }
+    let written =
+      recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
+    lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
+    let state = state()
     judge()
-    let state = DatabaseState(settings)
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
     }
@@ -150,7 +166,9 @@ public actor Updater {
   }
 
   func autoMigrate() {
-    guard isAutoMigrationDue, verdict.isSafe, current == nil, recoveryMode == nil else { return }
+    guard isAutoMigrationDue, current == nil, recoveryMode == nil else { return }
+    judge(forTechnician: true)
+    guard verdict.isSafe else { return }
     isAutoMigrationDue = false
     let plan = DatabaseState(settings, busyTimeout: DatabaseState.patience).plan
     do throws(Failure) {
@@ -364,7 +382,7 @@ public actor Updater {
         )
       }
       _ = try plan.values(request.inputs)
-      judge()
+      judge(forTechnician: request.isTechnician)
       guard verdict.isSafe else { throw Failure.gates(verdict) }
     }
     return start(
@@ -392,7 +410,7 @@ public actor Updater {
       throw Failure(
         .consentMissing, "An import needs a person's yes.", howToClear: "Add --yes.")
     }
-    judge()
+    judge(forTechnician: isTechnician)
     guard verdict.isSafe else { throw Failure.gates(verdict) }
     return start(
       order(.import, requestedBy: requestedBy) {
@@ -439,7 +457,8 @@ public actor Updater {
   ) throws(Failure) -> RunDocument {
     guard current == nil else { throw Failure.runActive }
     _ = try store.find(id)
-    judge()
+    // What is pending is no matter of a restore.
+    judge(forTechnician: true)
     guard verdict.isSafe else { throw Failure.gates(verdict) }
     return start(order(.restore, requestedBy: requestedBy) { $0.snapshot = id })
   }

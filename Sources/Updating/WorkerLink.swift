@@ -47,7 +47,9 @@ final class WorkerLink: Sendable {
       while let line = input.next() {
         switch try? JSON.decode(SupervisorMessage.self, from: line) {
         case .safety(let verdict): verdicts.put(verdict)
-        case .stop(let failure): stop.request(failure)
+        case .stop(let failure):
+          stop.request(failure)
+          verdicts.close()
         case nil: break
         }
       }
@@ -90,15 +92,27 @@ final class WorkerLink: Sendable {
 
   /// Asks the supervisor for the gates as they stand now.
   ///
-  /// - Throws: `.gateClosed` when one that is required is not satisfied, or nobody answers.
-  func permit() throws(Failure) -> SafetyPermit {
+  /// - Parameter wait: for how long a closed gate may take to open; the supervisor tells each change.
+  /// - Throws: `.gateClosed` when one that is required is not satisfied, or nobody answers; the stop that
+  ///   was requested meanwhile.
+  func permit(waiting wait: Duration) throws(Failure) -> SafetyPermit {
+    let deadline = ContinuousClock.now + wait
     send(.askSafety)
-    guard let verdict = verdicts.take(within: .seconds(10)) else {
-      try stop.check()
-      throw Failure(.gateClosed, "The conditions of the coach are not known: nobody answered.")
+    guard var verdict = verdicts.take(within: .seconds(10)) else { throw try nobodyAnswered() }
+    while true {
+      if let permit = SafetyPermit(verdict) { return permit }
+      guard .now < deadline else { throw Failure.gates(verdict) }
+      // A little more than the supervisor waits, so that it is the one who says why.
+      guard let next = verdicts.take(within: deadline - .now + .seconds(10)) else {
+        throw try nobodyAnswered()
+      }
+      verdict = next
     }
-    guard let permit = SafetyPermit(verdict) else { throw Failure.gates(verdict) }
-    return permit
+  }
+
+  private func nobodyAnswered() throws(Failure) -> Failure {
+    try stop.check()
+    return Failure(.gateClosed, "The conditions of the coach are not known: nobody answered.")
   }
 }
 
@@ -118,7 +132,7 @@ extension Failure {
 
 /// Hands verdicts from the reading thread to the one that does the work.
 private final class Mailbox: Sendable {
-  private let content = Mutex<(verdict: SafetyVerdict?, closed: Bool)>((nil, false))
+  private let content = Mutex<(verdict: SafetyVerdict?, isOver: Bool)>((nil, false))
   private let signal = DispatchSemaphore(value: 0)
 
   func put(_ verdict: SafetyVerdict) {
@@ -126,8 +140,9 @@ private final class Mailbox: Sendable {
     signal.signal()
   }
 
+  /// No verdict matters any more: whoever waits for one need not.
   func close() {
-    content.withLock { $0.closed = true }
+    content.withLock { $0.isOver = true }
     signal.signal()
   }
 
@@ -135,12 +150,12 @@ private final class Mailbox: Sendable {
   func take(within limit: Duration) -> SafetyVerdict? {
     let deadline = DispatchTime.now() + limit.seconds
     while true {
-      let (verdict, closed) = content.withLock { content in
+      let (verdict, isOver) = content.withLock { content in
         defer { content.verdict = nil }
         return content
       }
       if let verdict { return verdict }
-      guard !closed, signal.wait(timeout: deadline) == .success else { return nil }
+      guard !isOver, signal.wait(timeout: deadline) == .success else { return nil }
     }
   }
 }

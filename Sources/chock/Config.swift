@@ -9,6 +9,7 @@ import Updating
 struct Config {
   var settings: UpdateSettings
   var server: ServerConfiguration
+  var coach: CoachConfig
   /// The file that was read; nil when there is none and everything came from the environment.
   var file: String?
 
@@ -25,6 +26,7 @@ struct Config {
     case backupBeforeMigrate = "update.backup_before_migrate"
     case migrationTimeoutSeconds = "update.migration_timeout_seconds"
     case rehearse = "update.rehearse"
+    case waitForGates = "update.wait_for_gates_seconds"
     case backupRetentionDays = "snapshots.backup_retention_days"
     case keepAtLeast = "snapshots.keep_at_least"
     case maxTotalBytes = "snapshots.max_total_bytes"
@@ -40,6 +42,14 @@ struct Config {
     case socket = "server.socket"
     case allowedHosts = "server.allowed_hosts"
     case requiredGates = "coach.required_gates"
+    case parkedFor = "coach.parked_for_seconds"
+    case minimumVolts = "coach.minimum_volts"
+    case interlocks = "coach.interlocks"
+    case requireSecured = "coach.require_secured"
+    case mayAttest = "coach.may_attest"
+    case controllerPort = "coach.controller_port"
+    case lockHook = "coach.lock_hook_url"
+    case lockUnit = "coach.lock_unit"
 
     /// Such as `CHOCK_UPDATE_AUTO_MIGRATE`.
     var variable: String {
@@ -52,6 +62,7 @@ struct Config {
     enum Content {
       case text(String)
       case number(Int)
+      case decimal(Double)
       case flag(Bool)
       case list([String])
       case other(String)
@@ -70,8 +81,9 @@ struct Config {
     let path = named ?? defaultPath
     var values: [Key: Value] = [:]
     var file: String?
+    var coach = CoachConfig()
     if let bytes = try FileSystem.read(path) {
-      values = try parse(String(decoding: bytes, as: UTF8.self), file: path)
+      values = try parse(String(decoding: bytes, as: UTF8.self), file: path, into: &coach)
       file = path
     } else if named != nil {
       throw Failure(
@@ -79,7 +91,7 @@ struct Config {
         howToClear: "Name the right file with --config or CHOCK_CONFIG.")
     }
     try readVariables(variables, into: &values)
-    return try Config(values, file: file)
+    return try Config(values, coach, file: file)
   }
 
   /// chock removes its own files by their names.
@@ -96,7 +108,8 @@ struct Config {
       howToClear: "Set state.directory to a folder of its own.")
   }
 
-  private init(_ values: [Key: Value], file: String?) throws(Failure) {
+  private init(_ values: [Key: Value], _ coach: CoachConfig, file: String?) throws(Failure) {
+    self.coach = coach
     let reader = Reader(values: values)
     let environment =
       try reader.choice(.environment, of: Environment.allCases.map(\.rawValue))
@@ -117,6 +130,7 @@ struct Config {
     try reader.flag(.backupBeforeMigrate, into: &settings.backupBeforeMigrate)
     try reader.flag(.rehearse, into: &settings.rehearse)
     try reader.number(.migrationTimeoutSeconds, 1...86_400, into: &settings.migrationTimeoutSeconds)
+    try reader.number(.waitForGates, 0...86_400, into: &settings.waitForGatesSeconds)
     try reader.number(.backupRetentionDays, 0...36_500, into: &settings.backupRetentionDays)
     try reader.number(.keepAtLeast, 1...10_000, into: &settings.keepAtLeast)
     var maxTotalBytes = Int(settings.maxTotalBytes)
@@ -130,7 +144,35 @@ struct Config {
     try readListen(reader)
     try readVerdicts(reader)
     try readGates(reader)
+    try readCoach(reader)
     try checkProduction(reader)
+  }
+
+  private mutating func readCoach(_ reader: Reader) throws(Failure) {
+    try reader.number(.parkedFor, 0...3600, into: &settings.safety.parkedForSeconds)
+    if let (volts, place) = try reader.decimal(.minimumVolts) {
+      guard (0...100).contains(volts) else {
+        throw place.saying("coach.minimum_volts is \(volts).", "It is from 0 to 100.")
+      }
+      settings.safety.minimumVolts = volts
+    }
+    settings.safety.interlocks = try reader.list(.interlocks)?.0
+    if let (kinds, _) = try reader.list(.requireSecured) { settings.safety.requireSecured = kinds }
+    if let (signals, place) = try reader.list(.mayAttest) {
+      for signal in signals where !SafetyPolicy.attestable.contains(signal) {
+        throw place.saying(
+          "\(signal) cannot be attested.",
+          "What can be is \(SafetyPolicy.attestable.sorted().joined(separator: ", ")).")
+      }
+      settings.safety.mayAttest = Set(signals)
+    }
+    var port = 0
+    try reader.number(.controllerPort, 1...65_535, into: &port)
+    coach.controllerPort = UInt16(exactly: port).flatMap { $0 > 0 ? $0 : nil }
+    if let (url, place) = try reader.text(.lockHook) {
+      coach.lockHook = try CoachConfig.url(url, place)
+    }
+    coach.lockUnit = try reader.text(.lockUnit)?.0
   }
 
   private mutating func readListen(_ reader: Reader) throws(Failure) {
@@ -189,7 +231,10 @@ struct Config {
         "Production does not do without \(missing.map(\.rawValue).sorted().joined(separator: ", ")).",
         "Add them, or set environment to development or testing on a machine that is no coach.")
     }
-    settings.requiredGates = gates
+    settings.safety.requiredGates = gates
+    if settings.environment == .production {
+      settings.safety.requiredGates.formUnion(UpdateSettings.alwaysInProduction)
+    }
   }
 
   private func checkProduction(_ reader: Reader) throws(Failure) {
@@ -203,7 +248,9 @@ struct Config {
 
   // MARK: Sources
 
-  private static func parse(_ text: String, file: String) throws(Failure) -> [Key: Value] {
+  private static func parse(
+    _ text: String, file: String, into coach: inout CoachConfig
+  ) throws(Failure) -> [Key: Value] {
     let table: TOMLTable
     do {
       table = try TOMLTable(string: text)
@@ -236,7 +283,12 @@ struct Config {
           nearest(to: name, among: known.sorted()).map { "Did you mean [\($0)]?" } ?? "Remove it.")
       }
       for inner in section.keys {
-        if let value = section[inner] { try read("\(name).\(inner)", value) }
+        guard let value = section[inner] else { continue }
+        if name == "coach", CoachConfig.tables.contains(inner) {
+          try coach.read(inner, value, in: text, file: file)
+        } else {
+          try read("\(name).\(inner)", value)
+        }
       }
     }
     return values
@@ -253,6 +305,7 @@ struct Config {
     switch value.type {
     case .string: value.string.map(Value.Content.text) ?? .other("a string")
     case .int: value.int.map(Value.Content.number) ?? .other("a number")
+    case .double: value.double.map(Value.Content.decimal) ?? .other("a number")
     case .bool: value.bool.map(Value.Content.flag) ?? .other("true or false")
     case .array:
       value.array.flatMap { array in
@@ -341,6 +394,17 @@ struct Config {
       number = given
     }
 
+    func decimal(_ key: Key) throws(Failure) -> (Double, Failure)? {
+      guard let value = values[key] else { return nil }
+      switch value.content {
+      case .number(let number): return (Double(number), value.place)
+      case .decimal(let number): return (number, value.place)
+      case .text(let text) where value.place.line == nil && Double(text) != nil:
+        return (Double(text) ?? 0, value.place)
+      default: throw wrong(key, value, "a number")
+      }
+    }
+
     func list(_ key: Key) throws(Failure) -> ([String], Failure)? {
       guard let value = values[key] else { return nil }
       switch value.content {
@@ -361,7 +425,7 @@ struct Config {
 
 extension Failure {
   /// The same place, with what is wrong there and what would be right.
-  fileprivate func saying(_ message: String, _ howToClear: String) -> Failure {
+  func saying(_ message: String, _ howToClear: String) -> Failure {
     var failure = self
     failure.message = message
     failure.howToClear = howToClear

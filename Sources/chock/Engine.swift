@@ -1,3 +1,4 @@
+import Coach
 import ControlServer
 import Migrations
 import Storage
@@ -11,6 +12,13 @@ protocol Engine: Sendable {
   func snapshots() async throws(Failure) -> [SnapshotDocument]
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument
   func deleteSnapshot(_ id: String) async throws(Failure)
+  func safety() async throws(Failure) -> SafetyDocument
+  func attest(_ signal: String, _ value: ReadingValue, seconds: Double) async throws(Failure)
+  func putLock(_ id: String, owner: String, reason: String, seconds: Double) async throws(Failure)
+  /// - Parameter owner: nil breaks it.
+  func releaseLock(_ id: String, owner: String?) async throws(Failure)
+  /// - Parameter pin: nil removes it.
+  func setPin(_ pin: String?) async throws(Failure)
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument
   /// Waits until a run has ended, telling what happens meanwhile.
   func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
@@ -49,6 +57,27 @@ struct LocalEngine: Engine {
   }
 
   func deleteSnapshot(_ id: String) async throws(Failure) { try await updater.deleteSnapshot(id) }
+
+  func safety() async -> SafetyDocument { await updater.safety() }
+
+  func attest(_ signal: String, _ value: ReadingValue, seconds: Double) async throws(Failure) {
+    try await updater.attest(
+      signal: signal, value: value, ttl: .seconds(seconds), person: Session.user)
+  }
+
+  func putLock(
+    _ id: String, owner: String, reason: String, seconds: Double
+  ) async throws(Failure) {
+    try await updater.putLock(id: id, owner: owner, reason: reason, ttlSeconds: seconds)
+  }
+
+  func releaseLock(_ id: String, owner: String?) async throws(Failure) {
+    try await updater.releaseLock(id: id, owner: owner, person: Session.user)
+  }
+
+  func setPin(_ pin: String?) async throws(Failure) {
+    if let pin { try await updater.setPin(pin) } else { try await updater.removePin() }
+  }
 
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
     let user = Session.user
@@ -133,6 +162,47 @@ struct DaemonEngine: Engine {
     _ = try await answer("DELETE", "/api/database/backups/\(id)")
   }
 
+  func safety() async throws(Failure) -> SafetyDocument { try await ask("GET", "/api/safety") }
+
+  func attest(_ signal: String, _ value: ReadingValue, seconds: Double) async throws(Failure) {
+    _ = try await answer(
+      "POST", "/api/safety/attestations",
+      body: [
+        "signal": .text(signal), "value": .reading(value), "ttl_seconds": .number(seconds),
+      ])
+  }
+
+  func putLock(
+    _ id: String, owner: String, reason: String, seconds: Double
+  ) async throws(Failure) {
+    _ = try await answer(
+      "PUT", "/api/safety/locks/\(Self.escaped(id))",
+      body: ["owner": .text(owner), "reason": .text(reason), "ttl_seconds": .number(seconds)])
+  }
+
+  func releaseLock(_ id: String, owner: String?) async throws(Failure) {
+    _ = try await answer(
+      "DELETE",
+      "/api/safety/locks/\(Self.escaped(id))\(owner.map { "?owner=\(Self.escaped($0))" } ?? "")")
+  }
+
+  func setPin(_ pin: String?) async throws(Failure) {
+    _ = try await answer(
+      pin == nil ? "DELETE" : "PUT", "/api/safety/pin", body: pin.map { ["pin": .text($0)] })
+  }
+
+  /// As RFC 3986 has it, for a part of a path or a query.
+  private static func escaped(_ text: String) -> String {
+    text.utf8.map { byte in
+      let character = Character(Unicode.Scalar(byte))
+      let isPlain =
+        character.isASCII
+        && (character.isLetter || character.isNumber || "-._~".contains(character))
+      return isPlain
+        ? String(character) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }.joined()
+  }
+
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
     switch run {
     case .apply(let goal, let inputs, let planHash, let consent):
@@ -189,12 +259,16 @@ struct DaemonEngine: Engine {
   private enum Field: Encodable, CustomStringConvertible {
     case text(String)
     case flag(Bool)
+    case number(Double)
+    case reading(ReadingValue)
     case values([String: InputValue])
 
     var description: String {
       switch self {
       case .text(let text): text
       case .flag(let flag): "\(flag)"
+      case .number(let number): "\(number)"
+      case .reading(let value): "\(value)"
       case .values(let values): "\(values)"
       }
     }
@@ -204,6 +278,8 @@ struct DaemonEngine: Engine {
       switch self {
       case .text(let text): try container.encode(text)
       case .flag(let flag): try container.encode(flag)
+      case .number(let number): try container.encode(number)
+      case .reading(let value): try container.encode(value)
       case .values(let values): try container.encode(values)
       }
     }

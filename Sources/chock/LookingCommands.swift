@@ -40,13 +40,7 @@ struct StatusCommand: AsyncParsableCommand {
       lines.append("Run        \(run.id): \(output.lines(run).first ?? "")")
       lines += (run.error.map(Output.words) ?? []).map { "           \($0)" }
     }
-    lines += status.gates.map { gate in
-      let mark = output.mark(
-        gate.state == .satisfied ? true : gate.state == .violated ? false : nil)
-      let clear = gate.state == .satisfied ? "" : gate.howToClear.map { " \($0)" } ?? ""
-      return "\(mark) \(gate.title): \(gate.reason)\(clear)"
-        + (gate.required ? "" : " (not required)")
-    }
+    lines += status.gates.map(output.line)
     if let snapshot = status.latestBackup {
       lines.append("Snapshot   \(snapshot.id), \(ByteCount.text(snapshot.sizeBytes))")
     } else {

@@ -1,3 +1,4 @@
+import Coach
 import Glibc
 import Migrations
 import Storage
@@ -86,7 +87,28 @@ struct Output: Sendable {
     _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
+  /// True where a table can be drawn anew in its place.
+  var isLive: Bool { !json && isatty(STDOUT_FILENO) == 1 }
+
+  /// Prints lines; live, in the place of those before.
+  func screen(_ lines: [String], isLive: Bool) {
+    // Home, each line with what was behind it cleared, then everything below.
+    let text =
+      isLive
+      ? "\u{1B}[H" + lines.map { $0 + "\u{1B}[K\n" }.joined() + "\u{1B}[J"
+      : lines.map { $0 + "\n" }.joined()
+    print(text, terminator: "")
+    flush()
+  }
+
   // MARK: Words
+
+  func line(_ gate: GateDocument) -> String {
+    let mark = mark(gate.state == .satisfied ? true : gate.state == .violated ? false : nil)
+    let clear = gate.state == .satisfied ? "" : gate.howToClear.map { " \($0)" } ?? ""
+    return "\(mark) \(gate.title): \(gate.reason)\(clear)"
+      + (gate.required ? "" : " (not required)")
+  }
 
   func bold(_ text: String) -> String { hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
 

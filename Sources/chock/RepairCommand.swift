@@ -90,7 +90,7 @@ struct RepairCommand: AsyncParsableCommand {
 struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "audit",
-    abstract: "Who accepted what, and why; oldest first.",
+    abstract: "Who accepted, attested or broke what, and why; oldest first.",
     discussion: """
       Each entry is chained to the one before it. 0, or 65 when one was changed, one is missing between \
       others, or a damaged history was set aside, and the entries with it.
@@ -121,10 +121,14 @@ struct AuditCommand: AsyncParsableCommand {
   private static func line(_ entry: AuditEntry) -> String {
     let what =
       switch entry.action {
-      case .acceptChecksum: "the changed file of version \(entry.version ?? "?")"
-      case .acceptDrift: "drift of the schema"
+      case .acceptChecksum:
+        "accepted the changed file of version \(entry.version ?? "?") of \(entry.databasePath)"
+      case .acceptDrift: "accepted drift of the schema of \(entry.databasePath)"
+      case .attest: "attested \(entry.accepted)"
+      case .endAttestation: "\(entry.accepted) ended"
+      case .breakLock: "broke the lock \(entry.accepted)"
       }
-    return "\(entry.at)  \(entry.actor)  accepted \(what) of \(entry.databasePath): \(entry.reason)"
+    return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"
   }
 
   private struct AuditDocument: Encodable {

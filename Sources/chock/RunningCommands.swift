@@ -139,21 +139,17 @@ struct OfflineOptions: ParsableArguments {
     guard attestations.isEmpty || offline else {
       throw ValidationError("--attest goes with --offline; a running daemon has its own readings.")
     }
-    for attestation in attestations where !attestation.contains("=") {
-      throw ValidationError("--attest \(attestation): write SIGNAL=VALUE.")
-    }
+    try Attestation.check(attestations)
   }
 
   func engine(_ session: Session) async throws(Failure) -> any Engine {
     let engine = try await session.runningEngine(offline: offline)
     if let local = engine as? LocalEngine {
       for attestation in attestations {
-        let parts = attestation.split(
-          separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        try await local.updater.attest(
-          signal: String(parts[0]), value: ReadingValue(parsing: String(parts.last ?? "")),
-          person: Session.user)
+        let (signal, value) = Attestation.parse(attestation)
+        try await local.updater.attest(signal: signal, value: value, person: Session.user)
       }
+      await session.waitForCoach(local.updater)
     }
     return engine
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CoachSources
 import ControlServer
 import Glibc
 import Logging
@@ -37,6 +38,8 @@ struct ServeCommand: AsyncParsableCommand {
       settings: session.config.settings, executable: Session.executable, logger: logger)
     try await updater.start(recovery: recovery)
     if !recovery { await updater.startIdleChecks() }
+    let sources = try session.sources()
+    await updater.expect(sources)
     let server = ControlServer(
       updater: updater, configuration: session.config.server, logger: serverLogger
     ) { port in
@@ -47,6 +50,7 @@ struct ServeCommand: AsyncParsableCommand {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
+          .init(service: Listening(updater: updater, sources: CoachSources(sources))),
           .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
@@ -56,6 +60,22 @@ struct ServeCommand: AsyncParsableCommand {
       throw failure
     } catch {
       throw Failure(.inputOutput, "The server has ended: \(error)")
+    }
+  }
+}
+
+/// Hands what the coach says to the supervisor. Ends last: a run in progress is watched to its end.
+private struct Listening: Service {
+  let updater: Updater
+  let sources: CoachSources
+
+  func run() async throws {
+    await withGracefulShutdownHandler {
+      await updater.listen(to: sources)
+      // Without any source the stream is over at once; the daemon is not.
+      try? await gracefulShutdown()
+    } onGracefulShutdown: {
+      sources.stop()
     }
   }
 }

@@ -66,6 +66,14 @@ struct Session: Sendable {
     }
   }
 
+  /// For a look at the coach: the daemon, or the sources themselves.
+  func watchingEngine() async throws(Failure) -> any Engine {
+    if let daemon = try await daemon() { return daemon }
+    let updater = localUpdater()
+    try await listen(for: updater)
+    return LocalEngine(updater: updater)
+  }
+
   /// For verbs that only look: the daemon, or the files themselves.
   func lookingEngine() async throws(Failure) -> any Engine {
     if let daemon = try await daemon() { return daemon }
@@ -93,6 +101,7 @@ struct Session: Sendable {
     if await updater.hasInterruptedRun() {
       for line in output.lines(await updater.recover()) { output.complain("Recovered: \(line)") }
     }
+    try await listen(for: updater)
     return LocalEngine(updater: updater)
   }
 

@@ -9,7 +9,7 @@ struct EnvironmentTests {
   private static let attested = [
     "--attest", "vehicle_speed=0", "--attest", "parking_brake=engaged",
     "--attest", "interlock.all=satisfied", "--attest", "connections=0",
-    "--attest", "active_controls=none",
+    "--attest", "active_controls=none", "--attest", "supply_voltage=12.8",
   ]
 
   @Test("Production does nothing without a person's yes", .timeLimit(.minutes(15)))
@@ -60,7 +60,7 @@ struct EnvironmentTests {
 
   @Test("The daemon wants the hash of the plan that was shown", .timeLimit(.minutes(15)))
   func planHash() async throws {
-    let coach = try Sample.coach(config: "")
+    let coach = try Sample.coach(config: "[coach]\nparked_for_seconds = 0")
     let daemon = try await coach.serve()
     try daemon.park()
     let path = "/api/database/update"

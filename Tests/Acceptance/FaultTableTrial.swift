@@ -22,6 +22,8 @@ enum Story: CaseIterable, Sendable {
 
   private static let config = """
     environment = "development"
+    [update]
+    wait_for_gates_seconds = 0
     [coach]
     required_gates = ["parked"]
     """

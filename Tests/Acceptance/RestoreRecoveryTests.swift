@@ -54,7 +54,9 @@ struct RestoreRecoveryTests {
 
   @Test("One that was stopped, and had to be killed, is not carried out", .timeLimit(.minutes(15)))
   func stopped() async throws {
-    let coach = try Sample.coach(config: "environment = \"development\"")
+    // The daemon does not know yet that it has begun, and would wait for the gate.
+    let coach = try Sample.coach(
+      config: "environment = \"development\"\n[update]\nwait_for_gates_seconds = 0")
     let daemon = try await coach.serve()
     try daemon.park()
     let updated = try await daemon.ended(try daemon.startUpdate())

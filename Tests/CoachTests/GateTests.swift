@@ -18,7 +18,8 @@ import Testing
     coach.wait(1)
     #expect(try coach.gate(.parked).state == .unknown)
     #expect(
-      try coach.gate(.parked).reason == "The transmission gear was last heard 10 s ago.")
+      try coach.gate(.parked).reason
+        == "The transmission gear was last heard 10 s ago (park, by coachiq).")
   }
 
   @Test(
@@ -78,12 +79,14 @@ import Testing
     coach.wait(32)
     let gate = try coach.gate(.parked)
     #expect(gate.state == .unknown)
-    #expect(gate.reason == "The parking brake was last heard 42 s ago.")
+    #expect(gate.reason == "The parking brake was last heard 42 s ago (engaged, by coachiq).")
     #expect(gate.readings[1].value == .text("engaged"))
     #expect(gate.readings[1].age == .seconds(42))
     #expect(gate.readings[1].stale && !gate.readings[0].stale)
     coach.wait(120)
-    #expect(try coach.gate(.parked).reason == "The parking brake was last heard 2 min ago.")
+    #expect(
+      try coach.gate(.parked).reason
+        == "The parking brake was last heard 2 min ago (engaged, by coachiq).")
   }
 
   @Test("A released brake does not become harmless by growing old") func staleRelease() throws {
@@ -127,19 +130,19 @@ import Testing
     coach.wait(5)
     let gate = try coach.gate(.interlocks)
     #expect(gate.state == .unknown)
-    #expect(gate.reason == "The interlock awning was last heard 5 s ago.")
+    #expect(gate.reason == "The interlock awning was last heard 5 s ago (satisfied, by coachiq).")
   }
 
   @Test("An active emergency stop violates; one that falls silent is unknown")
   func emergencyStop() throws {
     var coach = try TestCoach.parked()
     try coach.put("emergency_stop", .text("active"), for: 5)
-    #expect(try coach.gate(.interlocks).reason == "The emergency stop is active.")
-    #expect(try coach.gate(.interlocks).state == .violated)
+    #expect(try coach.gate(.emergencyStop).reason == "The emergency stop is active.")
+    #expect(try coach.gate(.emergencyStop).state == .violated)
     coach.wait(5)
-    #expect(try coach.gate(.interlocks).state == .unknown)
+    #expect(try coach.gate(.emergencyStop).state == .unknown)
     try coach.put("emergency_stop", .text("inactive"))
-    #expect(try coach.gate(.interlocks).state == .satisfied)
+    #expect(try coach.gate(.emergencyStop).state == .satisfied)
   }
 }
 
@@ -175,11 +178,9 @@ import Testing
   @Test("A person's word for another signal does not prove that the controller lives")
   func attested() throws {
     var coach = TestCoach()
-    try coach.readings.attest(
-      signal: "in_tow", value: .flag(false), ttl: .seconds(60), by: "ann", now: coach.now)
+    try coach.attest("in_tow", .flag(false))
     #expect(try coach.gate(.noActiveControls).state == .unknown)
-    try coach.readings.attest(
-      signal: "active_controls", value: .text("none"), ttl: .seconds(60), by: "ann", now: coach.now)
+    try coach.attest("active_controls", .text("none"))
     #expect(try coach.gate(.noActiveControls).state == .satisfied)
     try coach.put("active_controls", .text("some"))
     #expect(try coach.gate(.noActiveControls).state == .violated)
@@ -206,13 +207,13 @@ import Testing
 @Suite struct DiskTests {
   @Test("Unmeasured space is unknown") func unknown() throws {
     var coach = TestCoach()
-    coach.disk = nil
+    coach.facts.disk = nil
     #expect(try coach.gate(.disk).state == .unknown)
   }
 
   @Test("Too little space shows what is needed and what there is") func tooLittle() throws {
     var coach = TestCoach()
-    coach.disk = DiskSpace(neededBytes: 150_000_001, availableBytes: 99_999_999)
+    coach.facts.disk = DiskSpace(neededBytes: 150_000_001, availableBytes: 99_999_999)
     let gate = try coach.gate(.disk)
     #expect(gate.state == .violated)
     #expect(gate.reason == "The update needs 151 MB of disk space; 99 MB are free.")
@@ -221,7 +222,7 @@ import Testing
 
   @Test("Just enough is enough") func enough() throws {
     var coach = TestCoach()
-    coach.disk = DiskSpace(neededBytes: 5_000_000, availableBytes: 5_000_000)
+    coach.facts.disk = DiskSpace(neededBytes: 5_000_000, availableBytes: 5_000_000)
     #expect(try coach.gate(.disk).state == .satisfied)
   }
 }
@@ -237,7 +238,8 @@ import Testing
   @Test("A missing reading is unknown, and unknown blocks") func unknownBlocks() {
     let verdict = TestCoach().verdict()
     #expect(!verdict.isSafe)
-    #expect(verdict.blockers.map(\.gate) == GateID.allCases.filter { $0 != .disk })
+    let known: Set<GateID> = [.emergencyStop, .disk, .clock, .technician, .updateLock]
+    #expect(verdict.blockers.map(\.gate) == GateID.allCases.filter { !known.contains($0) })
     #expect(SafetyPermit(verdict) == nil)
   }
 
@@ -245,7 +247,8 @@ import Testing
   func notRequired() throws {
     var coach = try TestCoach.parked()
     try coach.put("connections", .number(2))
-    let verdict = coach.verdict(required: [.parked, .interlocks, .noActiveControls, .disk])
+    coach.policy.requiredGates = [.parked, .interlocks, .noActiveControls, .disk]
+    let verdict = coach.verdict()
     let gate = try #require(verdict.gates.first { $0.gate == .noActiveConnections })
     #expect(gate.state == .violated && !gate.required)
     #expect(verdict.isSafe)
@@ -254,9 +257,14 @@ import Testing
 
   @Test("Every gate that is not satisfied says why and how to clear it") func sentences() throws {
     var empty = TestCoach()
-    empty.disk = nil
-    for gate in empty.verdict().gates {
-      #expect(gate.state == .unknown)
+    empty.facts.disk = nil
+    empty.facts.clock.now = 0
+    empty.facts.technician = .needed(by: "0002_b.sql")
+    empty.facts.locks = [
+      try UpdateLock(id: "l", owner: "ann", reason: "Cooking.", ttlSeconds: 60, now: 0)
+    ]
+    for gate in empty.verdict().gates where gate.gate != .emergencyStop {
+      #expect(gate.state != .satisfied)
       #expect(gate.reason.hasSuffix(".") && gate.howToClear?.hasSuffix(".") == true)
       #expect(!gate.title.isEmpty)
     }

@@ -407,3 +407,39 @@ struct ProfileTests {
     #expect(try Profile(text: "name = \"Ours\"\nextends = \"rvc\"", file: "").dgns == profile.dgns)
   }
 }
+
+@Suite("A header of a table that stops the parser is found before it is given the text")
+struct TOMLHeaderTests {
+  @Test(
+    "Its line is named",
+    arguments: [
+      ("[ä]", 1), ("[=", 1), ("[ .a]", 1), ("[[", 1), ("[[ \n", 1), ("[ # a", 1), ("[[ = ]]", 1),
+      ("a = 1\n\n  [[é", 3), ("a = 1\r\n[,]", 2), ("\u{FEFF}[?", 1), ("[\u{301}a]", 1),
+      ("a = 1\r[?", 2), ("a = 1\u{B}[?", 1), ("a = 1\u{2028}[?", 1), ("[[[a]]]", 1),
+      ("[\u{A0}?", 1),
+      ("[\n[a]", 1),
+    ])
+  func unreadable(text: String, line: Int) {
+    #expect(TOMLHeaders.unreadableLine(of: text) == line)
+    // With the parser itself, which would end this process.
+    #expect(profileError("name = \"Ours\"\n" + text)?.line == line + 1)
+  }
+
+  @Test(
+    "Others are left to the parser",
+    arguments: [
+      "", "a = 1", "[a]", "[[a]]", "[ a ]", "[[ \"ä\" ]]", "['']", "[-]", "[_a.b]", "[0]", "[]",
+      "[[]]", "a = [\n\"b\",\n[1, 2]\n]", "a = [=", "# [=", "]", "ä",
+    ])
+  func readable(text: String) {
+    #expect(TOMLHeaders.unreadableLine(of: text) == nil)
+    #expect(profileError(text) != nil)
+  }
+
+  @Test("The built-in profiles are readable")
+  func ours() throws {
+    for name in Profile.builtInNames {
+      #expect(try TOMLHeaders.unreadableLine(of: #require(Profile.text(ofBuiltIn: name))) == nil)
+    }
+  }
+}

@@ -15,8 +15,8 @@ import Testing
   func takes(signal: String, value: ReadingValue) throws {
     var coach = TestCoach()
     try coach.put(signal, value)
-    #expect(coach.readings.readings[signal]?.value == value)
-    #expect(coach.readings.readings[signal]?.source == "coachiq")
+    #expect(coach.readings.readings(of: signal).map(\.value) == [value])
+    #expect(coach.readings.readings(of: signal).map(\.source) == ["coachiq"])
   }
 
   @Test(
@@ -36,7 +36,7 @@ import Testing
     #expect(error?.field == "value")
     #expect(error?.message.contains(signal) == true)
     #expect(error?.howToClear.contains(allowed) == true)
-    #expect(coach.readings.readings.isEmpty)
+    #expect(coach.readings.all.isEmpty)
   }
 
   @Test(
@@ -95,46 +95,41 @@ import Testing
     #expect(coach.readings.activities(at: coach.now).count == 64)
   }
 
-  @Test("The next expiry is the earliest lease that still runs") func nextExpiry() throws {
+  @Test("The next change is the earliest end of a lease that still runs") func nextChange() throws {
     var coach = TestCoach()
     let start = coach.now
-    #expect(coach.readings.nextExpiry(after: start) == nil)
+    #expect(coach.readings.nextChange(after: start, coach.policy) == nil)
     try coach.put("in_tow", .flag(false), for: 10)
     try coach.readings.putActivity(id: "a", description: "d", ttl: .seconds(5), now: start)
-    #expect(coach.readings.nextExpiry(after: start) == start + .seconds(5))
-    #expect(coach.readings.nextExpiry(after: start + .seconds(5)) == start + .seconds(10))
-    #expect(coach.readings.nextExpiry(after: start + .seconds(10)) == nil)
+    #expect(coach.readings.nextChange(after: start, coach.policy) == start + .seconds(5))
+    #expect(
+      coach.readings.nextChange(after: start + .seconds(5), coach.policy) == start + .seconds(10))
+    #expect(coach.readings.nextChange(after: start + .seconds(10), coach.policy) == nil)
     try coach.put("in_tow", .flag(false), for: 20)
     coach.readings.endActivity(id: "a")
-    #expect(coach.readings.nextExpiry(after: start) == start + .seconds(20))
+    #expect(coach.readings.nextChange(after: start, coach.policy) == start + .seconds(20))
   }
 
   @Test("A person's word lasts 15 minutes at most and carries their name") func attest() throws {
     var coach = TestCoach()
     #expect(
       coachError {
-        try coach.readings.attest(
-          signal: "in_tow", value: .flag(false), ttl: .seconds(901), by: "ann", now: coach.now)
+        try coach.attest("in_tow", .flag(false), for: 901)
       }?.field == "ttl_seconds")
-    try coach.readings.attest(
-      signal: "in_tow", value: .flag(false), ttl: .seconds(900), by: "ann", now: coach.now)
-    #expect(coach.readings.readings["in_tow"]?.source == "attestation by ann")
-    #expect(coach.readings.readings["in_tow"]?.isAttested == true)
+    try coach.attest("in_tow", .flag(false))
+    let reading = try #require(coach.readings.readings(of: "in_tow").first)
+    #expect(reading.source == "attestation by ann")
+    #expect(reading.isAttested)
   }
 
   @Test("A person's word does not overrule what a device reports") func noOverruling() throws {
     var coach = TestCoach()
-    func attest(_ coach: inout TestCoach) throws {
-      try coach.readings.attest(
-        signal: "parking_brake", value: .text("engaged"), ttl: .seconds(60), by: "ann",
-        now: coach.now)
-    }
     try coach.put("parking_brake", .text("released"))
-    #expect(coachError { try attest(&coach) }?.field == "signal")
+    #expect(coachError { try coach.attest("parking_brake", .text("engaged")) }?.field == "signal")
     coach.wait(10)
-    try attest(&coach)
+    try coach.attest("parking_brake", .text("engaged"))
     try coach.put("parking_brake", .text("released"))
-    #expect(coach.readings.readings["parking_brake"]?.value == .text("released"))
+    #expect(coach.readings.readings(of: "parking_brake").map(\.value) == [.text("released")])
   }
 
   @Test("A value is a bare JSON value") func json() throws {

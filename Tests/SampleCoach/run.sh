@@ -17,6 +17,9 @@ path = "$folder/coach.db"
 directory = "$top/migrations"
 [state]
 directory = "$folder/state"
+[coach]
+# A minute is right for a coach; here nobody wants to wait for it.
+parked_for_seconds = 5
 [server]
 listen = "127.0.0.1:$port"
 socket = "$folder/chock.sock"

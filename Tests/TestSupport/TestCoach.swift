@@ -278,7 +278,7 @@ public struct Daemon: Sendable {
     for (signal, value) in [
       ("vehicle_speed", "0"), ("parking_brake", "\"engaged\""),
       ("interlock.slide_out", "\"satisfied\""), ("connections", "0"),
-      ("active_controls", "\"none\""),
+      ("active_controls", "\"none\""), ("supply_voltage", "12.8"),
     ] {
       try put(signal, value)
     }

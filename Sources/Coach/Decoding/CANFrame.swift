@@ -49,7 +49,7 @@ public struct CANFrame: Sendable, Hashable {
 
   public subscript(byte: Int) -> UInt8 { UInt8(truncatingIfNeeded: data >> UInt64(8 * byte)) }
 
-  /// The data group number (RV-C 3.2.2), which J1939 calls parameter group number: data page, format and
+  /// The data group number of RV-C, which J1939 calls parameter group number: data page, format and
   /// specific part.
   public var dgn: UInt32 { id >> 8 & 0x1FFFF }
 

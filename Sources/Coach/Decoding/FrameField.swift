@@ -36,8 +36,8 @@ struct FrameField: Hashable {
   /// The highest number that its bits make.
   var highest: UInt64 { .max >> UInt64(64 - width) }
 
-  /// The highest raw value that is one. Above it are RV-C's "reserved", "error" and "not available" (RV-C
-  /// 3.2.1, table 5.3): 10b and 11b of two bits, 253 to 255 of a byte, 65533 to 65535 of two bytes.
+  /// The highest raw value that is one. Above it are RV-C's "error" and "not available":
+  /// 10b and 11b of two bits, 253 to 255 of a byte, 65533 to 65535 of two bytes.
   var highestValue: UInt64 {
     switch width {
     case 1: highest

@@ -30,6 +30,11 @@ extension Profile {
         "The profile is not plain text.", file: file, line: nil,
         howToClear: "Save it as UTF-8 text.")
     }
+    if let line = TOMLHeaders.unreadableLine(of: text) {
+      throw ProfileError(
+        "No table has such a name.", file: file, line: line,
+        howToClear: "A row begins with [[signal]] or [[command]].")
+    }
     let document: TOMLTable
     do {
       document = try TOMLTable(string: text)
@@ -183,7 +188,7 @@ extension ProfileTable {
   private func domain(of name: SignalName) throws(ProfileError) -> Signal.Domain {
     let longest =
       switch name.placeholder {
-      case .instance: name.filled(with: "255")
+      case .instance: name.filled(with: .max)
       case .key: name.filled(with: String(repeating: "x", count: SignalName.keyLimit))
       case nil: name.text
       }

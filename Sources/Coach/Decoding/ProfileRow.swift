@@ -107,9 +107,29 @@ struct SignalName: Hashable {
   /// How much of a key becomes part of a name.
   static let keyLimit = 40
 
+  func filled(with instance: UInt64) -> String { before + String(instance) + after }
+
   /// With characters that no name has as `_`.
   func filled(with key: String) -> String {
     let fit = key.prefix(Self.keyLimit).map { Signal.isName(String($0)) ? $0 : "_" }
     return before + (fit.isEmpty ? "_" : String(fit)) + after
+  }
+}
+
+extension ProfileRow: CustomStringConvertible {
+  /// `parking_brake from frames 1FFF4`, for people.
+  var description: String {
+    let source =
+      switch place {
+      case .frame(let dgn, _): "frames \(CANFrame.hexadecimal(UInt64(dgn), digits: 5))"
+      case .json(let path, let pointer): "\(path)#\(pointer.text)"
+      case .file(let pattern, _): pattern
+      }
+    let what =
+      switch content {
+      case .signal(let signal): signal.name.text
+      case .command(let command): "active control: \(command.name)"
+      }
+    return "\(what) from \(source)" + (vetoOnly ? " (veto only)" : "")
   }
 }

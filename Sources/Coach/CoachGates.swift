@@ -1,0 +1,137 @@
+/// The gates of what the coach is doing, besides standing.
+extension Evaluation {
+  func engineOff() -> Judgement {
+    if let conflict = conflict(Signal.engineRunning, "engine's state") { return conflict }
+    if value(Signal.engineRunning) == .flag(true) {
+      return .violated("The engine is running.", "Switch the engine off.")
+    }
+    return reliable(Signal.engineRunning) == nil
+      ? unknown(Signal.engineRunning, "engine's state") : .satisfied("The engine is off.")
+  }
+
+  func ignition() -> Judgement {
+    if let conflict = conflict(Signal.ignition, "ignition") { return conflict }
+    if value(Signal.ignition) == .text("on") {
+      return .violated("The ignition is on.", "Switch the ignition off.")
+    }
+    return reliable(Signal.ignition) == nil
+      ? unknown(Signal.ignition, "ignition") : .satisfied("The ignition is off.")
+  }
+
+  var interlockSignals: [String] {
+    let reported = readings.all.map(\.signal).filter { signal in
+      signal.hasPrefix(Signal.interlockPrefix) || isSecuredRequired(signal)
+    }
+    let named = (policy.interlocks ?? []).map { Signal.interlockPrefix + $0 }
+    return Set(reported + named).sorted()
+  }
+
+  func interlocks() -> Judgement {
+    if let flood { return flood }
+    let signals = interlockSignals
+    for signal in signals {
+      if let conflict = conflict(signal, "interlock \(Self.name(signal))") { return conflict }
+    }
+    let bad: [ReadingValue] = [.text("violated"), .text("not_secured")]
+    let violated = signals.filter { value($0).map(bad.contains) ?? false }
+    if !violated.isEmpty {
+      let names = violated.map(Self.name).joined(separator: ", ")
+      return .violated(
+        violated.count == 1
+          ? "The interlock \(names) is not satisfied."
+          : "The interlocks \(names) are not satisfied.",
+        "Bring what the interlock guards into its safe position.")
+    }
+    if signals.isEmpty, policy.interlocks == nil {
+      return .unknown(
+        "No interlock has been reported yet.",
+        "\(Self.checkController) A coach that has none says so: coach.interlocks = [].")
+    }
+    for signal in signals where reliable(signal) == nil {
+      // A source that may only veto has had its say above.
+      if case .fresh = heard(signal),
+        policy.interlocks.map({ !$0.contains(Self.name(signal)) }) ?? true
+      {
+        continue
+      }
+      return unknown(signal, "interlock \(Self.name(signal))")
+    }
+    guard policy.interlocks != nil || signals.contains(where: { reliable($0) != nil }) else {
+      return unknown(signals[0], "interlock \(Self.name(signals[0]))")
+    }
+    return .satisfied("All interlocks are satisfied.")
+  }
+
+  private func isSecuredRequired(_ signal: String) -> Bool {
+    policy.requireSecured.contains { signal.hasPrefix(Signal.securedPrefix + $0) }
+  }
+
+  private static func name(_ interlock: String) -> String {
+    interlock.hasPrefix(Signal.interlockPrefix)
+      ? String(interlock.dropFirst(Signal.interlockPrefix.count)) : interlock
+  }
+
+  /// Not every coach has one that is reported; a source that was heard, or is configured, must go on.
+  func emergencyStop() -> Judgement {
+    if let conflict = conflict(Signal.emergencyStop, "emergency stop") { return conflict }
+    switch heard(Signal.emergencyStop) {
+    case .nothing(from: nil): return .satisfied("No source reports an emergency stop.")
+    case .fresh(let reading, _):
+      return reading.value == .text("active")
+        ? .violated("The emergency stop is active.", "Release the emergency stop.")
+        : .satisfied("The emergency stop is not active.")
+    default: return unknown(Signal.emergencyStop, "emergency stop")
+    }
+  }
+
+  /// Silence about operations says "none" only while the coach is heard at all. A person's word for
+  /// another signal does not prove that it lives; their word for `active_controls` stands for it.
+  func noActiveControls() -> Judgement {
+    let activities = readings.activities(at: now)
+    if let first = activities.first {
+      let others = activities.count > 1 ? " (and \(activities.count - 1) more)" : ""
+      return .violated(
+        "The coach is busy: \(first.description)\(others).", "Wait until it has finished.")
+    }
+    if let conflict = conflict(Signal.activeControls, "state of controls") { return conflict }
+    if value(Signal.activeControls) == .text("some") {
+      return .violated("The coach is moving something.", "Wait until it has finished.")
+    }
+    // A source that was asked for it, and does not answer, may be hiding some.
+    if readings.source(expectedFor: Signal.activeControls) != nil,
+      value(Signal.activeControls) == nil
+    {
+      return unknown(Signal.activeControls, "state of controls")
+    }
+    let heard = readings.all.filter { !$0.isAttested && !$0.vetoOnly && !isOfTheBoard($0) }
+    if reliable(Signal.activeControls) != nil || heard.contains(where: { $0.isFresh(at: now) }) {
+      return .satisfied("Nothing is being moved or switched.")
+    }
+    guard let last = heard.map(\.heardAt).max() else {
+      return .unknown("The controller has not reported yet.", Self.checkController)
+    }
+    return .unknown(
+      "The controller was last heard \(ageText(last.duration(to: now))) ago.", Self.checkController)
+  }
+
+  /// The board's own sensors tell nothing of what the coach does.
+  private func isOfTheBoard(_ reading: Reading) -> Bool {
+    [Signal.connections, Signal.undervoltage, Signal.shorePower, Signal.ignition].contains(
+      reading.signal)
+  }
+
+  func noActiveConnections() -> Judgement {
+    guard case .number(let count) = value(Signal.connections) else {
+      return unknown(Signal.connections, "number of control connections")
+    }
+    if count > 0 {
+      let connections =
+        count == 1
+        ? "1 control connection is" : "\(ReadingValue.number(count)) control connections are"
+      return .violated("\(connections) open.", "Close the coach's control apps.")
+    }
+    return reliable(Signal.connections) == nil
+      ? unknown(Signal.connections, "number of control connections")
+      : .satisfied("Nobody is controlling the coach.")
+  }
+}

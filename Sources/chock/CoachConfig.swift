@@ -1,0 +1,151 @@
+import Migrations
+import TOMLKit
+
+/// Where the coach's readings come from: `[[coach.can]]`, `[[coach.http]]` and `[[coach.file]]`, and who is
+/// told of an update.
+struct CoachConfig: Sendable {
+  /// A bus, and the profile of what is said on it.
+  struct CAN: Sendable {
+    var interface: String
+    var profile: String
+  }
+
+  /// Documents that are asked for again and again.
+  struct HTTP: Sendable {
+    /// Such as `http://127.0.0.1:8000`.
+    var url: String
+    var profile: String
+    var everySeconds: Double
+    var tokenFile: String?
+    /// False only for a source that knows by itself whether the coach is parked.
+    var vetoOnly: Bool
+  }
+
+  /// Files such as those of sysfs, read again and again.
+  struct Files: Sendable {
+    var profile: String
+    var everySeconds: Double
+  }
+
+  var can: [CAN] = []
+  var http: [HTTP] = []
+  var files: [Files] = []
+  /// Established connections to it are counted as active control connections.
+  var controllerPort: UInt16?
+  /// Is told with a POST when an update begins and when it ends.
+  var lockHook: String?
+  /// Is started when an update begins and stopped when it ends.
+  var lockUnit: String?
+
+  static let tables = ["can", "http", "file"]
+
+  mutating func read(
+    _ kind: String, _ value: any TOMLValueConvertible, in text: String, file: String
+  ) throws(Failure) {
+    let place = Failure(.badConfig, "coach.\(kind)", file: file)
+    guard value.type == .array, let array = value.array else {
+      throw place.saying(
+        "coach.\(kind) is no list of tables.", "Write [[coach.\(kind)]] above each of them.")
+    }
+    let lines = Self.lines(of: "[[coach.\(kind)]]", in: text)
+    for (index, element) in array.enumerated() {
+      var place = place
+      place.line = index < lines.count ? lines[index] : nil
+      guard let table = element.table else {
+        throw place.saying(
+          "coach.\(kind) is no list of tables.", "Write [[coach.\(kind)]] above each of them.")
+      }
+      let row = Row(name: "coach.\(kind)", table: table, place: place)
+      switch kind {
+      case "can":
+        try row.check(["interface", "profile"])
+        can.append(
+          CAN(interface: try row.text("interface"), profile: try row.text("profile", or: "rvc")))
+      case "http":
+        try row.check(["url", "profile", "every_seconds", "token_file", "veto_only"])
+        http.append(
+          HTTP(
+            url: try Self.url(try row.text("url"), place),
+            profile: try row.text("profile", or: "coachiq"),
+            everySeconds: try row.seconds(),
+            tokenFile: table["token_file"] == nil ? nil : try row.text("token_file"),
+            vetoOnly: try row.flag("veto_only", or: true)))
+      default:
+        try row.check(["profile", "every_seconds"])
+        files.append(
+          Files(
+            profile: try row.text("profile", or: "raspberry-pi"), everySeconds: try row.seconds()))
+      }
+    }
+    let names = can.map(\.interface) + http.map(\.url)
+    if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
+      throw place.saying("\(twice) is there twice.", "Name each source once.")
+    }
+  }
+
+  /// - Throws: `.badConfig` unless it is `http://HOST[:PORT]`, with a path perhaps.
+  static func url(_ text: String, _ place: Failure) throws(Failure) -> String {
+    let rest = text.hasPrefix("http://") ? text.dropFirst(7) : ""
+    let host = rest.prefix { $0 != "/" && $0 != ":" }
+    let port = rest.dropFirst(host.count).prefix { $0 != "/" }
+    let isPort = port.isEmpty || UInt16(port.dropFirst()).map { $0 > 0 } ?? false
+    guard !host.isEmpty, isPort, text.allSatisfy({ $0.isASCII && !$0.isWhitespace }) else {
+      throw place.saying(
+        "\(text) is not an address that chock can ask.", "Such as \"http://127.0.0.1:8000\".")
+    }
+    return text
+  }
+
+  private static func lines(of header: String, in text: String) -> [Int] {
+    text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap {
+      $1.filter { $0 != " " && $0 != "\t" }.hasPrefix(header) ? $0 + 1 : nil
+    }
+  }
+
+  /// One table of a list.
+  private struct Row {
+    let name: String
+    let table: TOMLTable
+    let place: Failure
+
+    func check(_ known: [String]) throws(Failure) {
+      for key in table.keys where !known.contains(key) {
+        throw place.saying(
+          "There is no key \(name).\(key).",
+          nearest(to: key, among: known).map { "Did you mean \($0)?" }
+            ?? "The keys are \(known.joined(separator: ", ")).")
+      }
+    }
+
+    func text(_ key: String, or other: String? = nil) throws(Failure) -> String {
+      guard let value = table[key] else {
+        guard let other else {
+          throw place.saying("[[\(name)]] has no \(key).", "Add \(key) = \"…\".")
+        }
+        return other
+      }
+      guard value.type == .string, let text = value.string, !text.isEmpty else {
+        throw place.saying("\(name).\(key) has a value of the wrong kind.", "It is text in quotes.")
+      }
+      return text
+    }
+
+    func flag(_ key: String, or other: Bool) throws(Failure) -> Bool {
+      guard let value = table[key] else { return other }
+      guard value.type == .bool, let flag = value.bool else {
+        throw place.saying("\(name).\(key) has a value of the wrong kind.", "It is true or false.")
+      }
+      return flag
+    }
+
+    func seconds() throws(Failure) -> Double {
+      guard let value = table["every_seconds"] else { return 2 }
+      guard let seconds = value.double ?? value.int.map(Double.init), (0.2...60).contains(seconds)
+      else {
+        throw place.saying(
+          "\(name).every_seconds is out of range.", "It is a number from 0.2 to 60.")
+      }
+      return seconds
+    }
+  }
+}
