@@ -51,10 +51,12 @@ SECONDS ?= 60
 fuzz: deps
 	Tests/Fuzz/fuzz.sh $(SECONDS)
 
-# Databases that other tools made, by the tools themselves (from PyPI): adopted and updated.
+# Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
+# CAN bus of a second kernel.
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
+	Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
