@@ -33,10 +33,10 @@ struct CANSocket: ~Copyable {
 
   /// Opens `can0`, or connects to the socket of `unix:/PATH`.
   ///
-  /// - Parameter dgns: The only data groups of which frames are wanted.
-  static func open(_ name: String, dgns: [UInt32]) throws(Failure) -> CANSocket {
+  /// - Parameter dgns: The only data groups of which frames are wanted; nil for every frame.
+  static func open(_ name: String, dgns: [UInt32]?) throws(Failure) -> CANSocket {
     let isInterface = !name.hasPrefix("unix:")
-    let isFiltered = isInterface && dgns.count <= filterLimit
+    let isFiltered = isInterface && dgns.map { $0.count <= filterLimit } ?? false
     let socket = CANSocket(
       name,
       try isInterface

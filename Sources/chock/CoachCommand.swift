@@ -9,7 +9,7 @@ struct CoachCommand: AsyncParsableCommand {
     commandName: "coach",
     abstract: "What the coach says, and what people say of it.",
     subcommands: [
-      WatchCommand.self, ReplayCommand.self, ProfileCommand.self,
+      WatchCommand.self, RecordCommand.self, ReplayCommand.self, ProfileCommand.self,
       AttestCommand.self, LockCommand.self, UnlockCommand.self,
     ])
 }

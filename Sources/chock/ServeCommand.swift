@@ -51,6 +51,10 @@ struct ServeCommand: AsyncParsableCommand {
       configuration: ServiceGroupConfiguration(
         services: [
           .init(service: Listening(updater: updater, sources: CoachSources(sources))),
+          .init(
+            service: LockHook(
+              updater: updater, url: session.config.coach.lockHook,
+              unit: session.config.coach.lockUnit, logger: logger)),
           .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

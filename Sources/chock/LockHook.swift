@@ -1,0 +1,61 @@
+import CoachSources
+import Glibc
+import Logging
+import Migrations
+import ServiceLifecycle
+import Storage
+import Subprocess
+import SystemPackage
+import Updating
+
+/// Tells the controller when an update begins and when it ends, by an address, a unit or both. A hook that
+/// fails is logged, and keeps nobody from anything.
+struct LockHook: Service {
+  let updater: Updater
+  let url: String?
+  let unit: String?
+  let logger: Logger
+
+  private struct Document: Encodable {
+    var schema = "chock.LOCK_HOOK/1"
+    /// Nil when it is over.
+    var updateInProgress: UpdateInProgress?
+  }
+
+  func run() async throws {
+    guard url != nil || unit != nil else {
+      try? await gracefulShutdown()
+      return
+    }
+    var told: UpdateInProgress?
+    for await event in updater.events.subscribe(since: nil).events.cancelOnGracefulShutdown() {
+      guard event.type == .gate, let safety = event.safety, safety.updateInProgress != told else {
+        continue
+      }
+      told = safety.updateInProgress
+      await tell(told)
+    }
+    // A daemon that stops has ended its run.
+    if told != nil { await tell(nil) }
+  }
+
+  private func tell(_ update: UpdateInProgress?) async {
+    if let url, let document = try? JSON.encode(Document(updateInProgress: update)) {
+      if let problem = await Notice.post(document, to: url) {
+        logger.warning("The controller was not told of the update: \(problem)")
+      }
+    }
+    guard let unit else { return }
+    let verb = update == nil ? "stop" : "start"
+    do {
+      let result = try await Subprocess.run(
+        .name("systemctl"), arguments: [verb, "--no-block", unit], output: .discarded,
+        error: .string(limit: 4096))
+      if !result.terminationStatus.isSuccess {
+        logger.warning("systemctl \(verb) \(unit): \(result.standardError)")
+      }
+    } catch {
+      logger.warning("systemctl \(verb) \(unit): \(error)")
+    }
+  }
+}
