@@ -62,10 +62,12 @@ extension Evaluation {
     guard Self.possibleTimes.contains(facts.clock.now) else {
       return .violated("The clock of the device is wrong.", setIt)
     }
-    if let lastSeen = facts.clock.lastSeen, facts.clock.now < lastSeen - Self.correction {
+    if let lastSeen = facts.clock.lastSeen, facts.clock.now < lastSeen - Self.correction,
+      reliable(Signal.clock) == nil
+    {
       return .violated(
         "The clock of the device is \(ageText(.seconds(lastSeen - facts.clock.now))) behind what chock has written down before.",
-        setIt)
+        "\(setIt) If it was wrong before and is right now, a person can attest it: clock=right.")
     }
     return .satisfied("The clock is plausible.")
   }
@@ -84,8 +86,9 @@ extension Evaluation {
     guard let lock = facts.locks.first else { return .satisfied("Nobody holds updates back.") }
     let others = facts.locks.count > 1 ? " (and \(facts.locks.count - 1) more)" : ""
     let left = ageText(.seconds(max(0, lock.expiresAt - facts.clock.now)))
+    let isSentence = lock.reason.last.map { ".!?".contains($0) } ?? false
     return .violated(
-      "\(lock.owner) holds updates back for \(left)\(others): \(lock.reason)",
+      "\(lock.owner) holds updates back for \(left)\(others): \(lock.reason)\(isSentence ? "" : ".")",
       "Wait until it is released. A technician can break it: `chock coach unlock \(lock.id)`.")
   }
 }

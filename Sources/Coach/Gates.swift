@@ -60,7 +60,7 @@ struct Evaluation {
     case .power:
       ("Power", power(), [Signal.supplyVoltage, Signal.shorePower, Signal.undervoltage])
     case .disk: ("Disk space", disk(), [])
-    case .clock: ("Clock", clock(), [])
+    case .clock: ("Clock", clock(), [Signal.clock])
     case .technician: ("Technician", technician(), [])
     case .updateLock: ("No lock", updateLock(), [])
     }
@@ -160,7 +160,7 @@ struct Evaluation {
     // Optional signals are shown once they were heard.
     let optional = [
       Signal.inTow, Signal.emergencyStop, Signal.activeControls, Signal.shorePower,
-      Signal.undervoltage,
+      Signal.undervoltage, Signal.clock,
     ]
     return optional.contains(signal) && !isKnown(signal) ? [] : [ReadingView(signal)]
   }

@@ -21,7 +21,7 @@ public struct SafetyPolicy: Codable, Sendable, Equatable {
   public static let attestable: Set<String> = [
     Signal.parkingBrake, Signal.vehicleSpeed, Signal.transmissionGear, Signal.engineRunning,
     Signal.ignition, Signal.inTow, Signal.supplyVoltage, Signal.shorePower, Signal.connections,
-    Signal.activeControls, Signal.interlockPrefix, Signal.securedPrefix,
+    Signal.activeControls, Signal.clock, Signal.interlockPrefix, Signal.securedPrefix,
   ]
 
   public init(

@@ -12,6 +12,8 @@ enum Signal {
   static let shorePower = "shore_power"
   static let connections = "connections"
   static let activeControls = "active_controls"
+  /// A person's word that the device's clock is right, and what was written down before is not.
+  static let clock = "clock"
   /// Followed by the interlock's own name.
   static let interlockPrefix = "interlock."
   /// Followed by the name of what is secured for the road.
@@ -69,6 +71,7 @@ enum Signal {
     ("generator", .words(["stopped", "cranking", "running", "fault"])),
     (connections, .count(upTo: 100_000)),
     (activeControls, .words(["none", "some"])),
+    (clock, .words(["right"])),
   ]
 
   static let names = domains.map(\.signal) + [interlockPrefix + "NAME", securedPrefix + "NAME"]

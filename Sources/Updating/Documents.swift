@@ -190,8 +190,8 @@ public struct SafetyDocument: Codable, Sendable, Equatable {
   public var locks: [LockDocument]
   public var activities: [ActivityDocument]
   public var sources: [SourceDocument]
-  /// Everything that was heard, also what decides no gate.
-  public var readings: [ReadingDocument]
+  /// Everything that was heard, also what decides no gate; nil in events.
+  public var readings: [ReadingDocument]?
 
   public init(
     _ verdict: SafetyVerdict, updateInProgress: UpdateInProgress?, locks: [LockDocument],

@@ -250,7 +250,9 @@ extension Updater {
   func publishGates() {
     gateEvent?.cancel()
     gateEvent = nil
-    let document = safetyDocument()
+    // Everything that was heard would fill the memory of the event hub.
+    var document = safetyDocument()
+    document.readings = nil
     events.publish(.gate) { $0.safety = document }
   }
 

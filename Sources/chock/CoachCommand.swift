@@ -41,7 +41,7 @@ struct WatchCommand: AsyncParsableCommand {
       repeat {
         let safety = try await engine.safety()
         // Ages change all the time; a line of JSON is for something new.
-        let news = safety.readings.map(Self.withoutAge)
+        let news = (safety.readings ?? []).map(Self.withoutAge)
         if !session.output.json || once || news != last {
           last = news
           session.output.screen(
@@ -178,6 +178,7 @@ private struct LockAnswer: Encodable {
 /// What `coach watch` shows.
 struct CoachTable {
   private let safety: SafetyDocument
+  private var readings: [ReadingDocument] { safety.readings ?? [] }
 
   init(_ safety: SafetyDocument) { self.safety = safety }
 
@@ -186,7 +187,7 @@ struct CoachTable {
     if let update = safety.updateInProgress { lines += [output.bold(update.message), ""] }
     lines += table(
       [["SIGNAL", "VALUE", "AGE", "SOURCE", "RAW"]]
-        + safety.readings.map { reading in
+        + readings.map { reading in
           [
             reading.signal, (reading.value ?? "-") + (reading.stale ? " (stale)" : ""),
             reading.ageSeconds.map(Output.seconds) ?? "-",
@@ -194,7 +195,7 @@ struct CoachTable {
             reading.evidence ?? "",
           ]
         })
-    if safety.readings.isEmpty { lines.append("Nothing has been heard yet.") }
+    if readings.isEmpty { lines.append("Nothing has been heard yet.") }
     if !safety.activities.isEmpty {
       lines += [""] + safety.activities.map { "Active     \($0.description) (\($0.id))" }
     }

@@ -48,6 +48,17 @@ import Testing
     #expect(try coach.gate(.clock).state == .violated)
   }
 
+  @Test("A person can say that it was wrong before, and not that it is 1970") func attested() throws
+  {
+    var coach = TestCoach()
+    coach.facts.clock = ClockFacts(now: 1_800_000_000, lastSeen: 4_000_000_000)
+    #expect(try coach.gate(.clock).state == .violated)
+    try coach.attest("clock", .text("right"))
+    #expect(try coach.gate(.clock).state == .satisfied)
+    coach.facts.clock.now = 0
+    #expect(try coach.gate(.clock).state == .violated)
+  }
+
   @Test("A correction of less than a minute does not") func correction() throws {
     var coach = TestCoach()
     coach.facts.clock = ClockFacts(now: 1_800_000_000, lastSeen: 1_800_000_059)
