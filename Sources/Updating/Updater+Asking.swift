@@ -1,0 +1,132 @@
+public import Migrations
+import Storage
+
+// What can be asked of the supervisor: nothing of it changes anything.
+extension Updater {
+  public func status() -> StatusDocument {
+    leaveRecoveryMode()
+    let state = state()
+    judge()
+    let safety = safetyDocument()
+    var elsewhere: (run: RunDocument, isActive: Bool)?
+    var interrupted: Failure?
+    do throws(Failure) {
+      elsewhere = current == nil ? try runElsewhere() : nil
+      interrupted = elsewhere?.isActive == false ? Failure.interruptedRun : nil
+    } catch {
+      interrupted = error
+    }
+    let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
+    let check = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
+    let problem = recoveryMode ?? interrupted ?? state.problem ?? check?.failure(settings)
+    return StatusDocument(
+      chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
+      environment: settings.environment.rawValue, databasePath: settings.databasePath,
+      adopted: state.adopted, currentVersion: state.current?.description,
+      targetVersion: state.latest?.description,
+      needsUpdate: state.plan.map { !$0.steps.isEmpty } ?? false,
+      pendingMigrations: (state.plan?.steps ?? []).map {
+        PendingMigration(
+          version: $0.version.description, name: $0.name, description: $0.summary)
+      },
+      isSafeToMigrate: safety.isSafe && problem == nil,
+      gates: safety.gates, safetyIssues: safety.blockingReasons,
+      latestBackup: (try? store.list())?.first {
+        (try? $0.checkBelongs(to: settings.databasePath)) != nil
+      }, migrationInProgress: active != nil,
+      currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
+      consentRequired: settings.requireExplicitConsent, integrityCheck: check,
+      openers: Openers.programs(of: settings.databasePath, withLocks: false))
+  }
+
+  /// Another process (`chock recover`) may have finished what this one could not.
+  func leaveRecoveryMode() {
+    guard !isRecoveryWanted, recoveryMode != nil, !journalFile.exists else { return }
+    recoveryMode = nil
+  }
+
+  /// What the files say; while somebody keeps the database locked, what they said before.
+  func state() -> DatabaseState {
+    let state = DatabaseState(settings)
+    if state.problem?.code == .databaseLocked, let lastState { return lastState }
+    lastState = state
+    return state
+  }
+
+  /// A run of another process, by its journal: active, or interrupted when nobody holds the lock.
+  ///
+  /// - Throws: `.needsPerson` when the journal cannot be read.
+  func runElsewhere() throws(Failure) -> (run: RunDocument, isActive: Bool)? {
+    guard let journal = try journalFile.read() else { return nil }
+    guard let lock = try? RunLock(folder: settings.stateDirectory) else {
+      return (journal.run, true)
+    }
+    return withExtendedLifetime(lock) { (journal.run, false) }
+  }
+
+  /// True when a run was interrupted and `recover()` has to come first.
+  public func hasInterruptedRun() -> Bool {
+    current == nil && journalFile.exists && (try? runElsewhere())??.isActive != true
+  }
+
+  /// - Throws: why there is no plan.
+  public func plan(_ goal: Goal) throws(Failure) -> PlanDocument {
+    let state = DatabaseState(settings, goal: goal, busyTimeout: DatabaseState.patience)
+    guard let plan = state.plan else {
+      throw state.problem ?? Failure(.notFound, "There is no plan.")
+    }
+    let breaks =
+      goal.isRollback
+      ? []
+      : plan.breaks(
+        in: try Database.open(
+          settings.databasePath, busyTimeout: Int32(DatabaseState.patience)))
+    let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
+    let estimate = rehearsed.flatMap(Self.estimate)
+    // What their authors expect, where every one says it.
+    let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
+    let authors = times.count == plan.steps.count && !times.isEmpty ? times.reduce(0, +) : nil
+    return PlanDocument(
+      plan, breaks: breaks, expectedSeconds: estimate?.expected ?? authors,
+      worstCaseSeconds: estimate?.worst,
+      databaseBytes: state.bytes, neededBytes: settings.estimatedBytes(database: state.bytes),
+      availableBytes: (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0,
+      timeoutSeconds: Double(settings.migrationTimeoutSeconds))
+  }
+
+  /// From a run that rehearsed: its snapshot, its rehearsal, and the same statements once more. At
+  /// worst everything is copied back.
+  private static func estimate(_ run: RunDocument) -> (expected: Double, worst: Double)? {
+    guard let rehearsal = run.rehearsal else { return nil }
+    let seconds = Dictionary(
+      run.phases.map { ($0.phase, $0.seconds) }, uniquingKeysWith: { $0 + $1 })
+    let snapshot = seconds[.snapshot] ?? 0
+    let expected = snapshot + (seconds[.rehearse] ?? rehearsal.seconds) + rehearsal.seconds
+    return (expected, expected + snapshot)
+  }
+
+  public func safety() -> SafetyDocument {
+    judge()
+    return safetyDocument()
+  }
+
+  /// - Throws: `.notFound`.
+  public func run(_ id: String) throws(Failure) -> RunDocument {
+    if let current, current.id == id { return current }
+    if let lastRun, lastRun.id == id { return lastRun }
+    guard let text = try history.run(id), let document = decode(text) else {
+      throw Failure(
+        .notFound, "There is no run \(id).", howToClear: "`chock history` lists the runs.")
+    }
+    return document
+  }
+
+  /// The newest runs, newest first.
+  public func history(limit: Int) throws(Failure) -> [RunDocument] {
+    try history.runs(limit: limit).compactMap(decode)
+  }
+
+  nonisolated func decode(_ text: String) -> RunDocument? {
+    try? JSON.decode(RunDocument.self, from: Array(text.utf8))
+  }
+}
