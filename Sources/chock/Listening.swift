@@ -7,16 +7,16 @@ import Updating
 
 // The configured sources of readings, and the supervisor that listens to them.
 extension Session {
-  /// - Throws: why a profile cannot be used.
+  /// - Throws: `.badConfig` when a profile cannot be used.
   func sources() throws(Failure) -> SourceConfiguration {
     var sources = SourceConfiguration()
     for bus in config.coach.can {
-      sources.can.append(.init(interface: bus.interface, profile: try .load(bus.profile)))
+      sources.can.append(.init(interface: bus.interface, profile: try Self.profile(bus.profile)))
     }
     for server in config.coach.http {
       guard
         let source = SourceConfiguration.HTTP(
-          url: server.url, profile: try .load(server.profile),
+          url: server.url, profile: try Self.profile(server.profile),
           every: .seconds(server.everySeconds), tokenFile: server.tokenFile,
           vetoOnly: server.vetoOnly)
       else {
@@ -28,13 +28,24 @@ extension Session {
     }
     for files in config.coach.files {
       sources.files.append(
-        .init(profile: try .load(files.profile), every: .seconds(files.everySeconds)))
+        .init(profile: try Self.profile(files.profile), every: .seconds(files.everySeconds)))
     }
     if sources.files.isEmpty, let board = Profile.builtIn("raspberry-pi"), Self.has(board.files) {
       sources.files.append(.init(profile: board, every: .seconds(2)))
     }
     sources.controllerPort = config.coach.controllerPort
     return sources
+  }
+
+  /// A profile that cannot be used is a fault of the config that names it: to start again does not help.
+  private static func profile(_ name: String) throws(Failure) -> Profile {
+    do throws(Failure) {
+      return try Profile.load(name)
+    } catch {
+      var failure = error
+      failure.code = .badConfig
+      throw failure
+    }
   }
 
   /// Whether this board has any of the files.
