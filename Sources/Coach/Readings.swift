@@ -47,6 +47,8 @@ public struct Readings: Sendable {
   /// A bus can name 254 sources and 256 instances of a device.
   private static let readingLimit = 4096
 
+  private static let attestation = "attestation by"
+
   public init() {}
 
   /// Every reading, by signal and source.
@@ -99,11 +101,12 @@ public struct Readings: Sendable {
     now: ContinuousClock.Instant
   ) throws(CoachError) -> [Reading] {
     try Self.check(source, field: "source", limit: 64)
-    // `can0/9C` is a node of a bus: nobody else may speak for it.
-    guard !source.contains("/") else {
+    // `can0/9C` is a node of a bus, and files and addresses have a slash too: nobody else may speak for
+    // them, or for a person.
+    guard !source.contains("/"), !source.hasPrefix(Self.attestation) else {
       throw CoachError(
         "The source cannot be called \(source).", field: "source",
-        howToClear: "Leave out the slash: names with one are those of the buses.")
+        howToClear: "Names with a slash, and those of attestations, are chock's own.")
     }
     try Self.check(signal, value)
     try Self.check(ttl, limit: .seconds(3600))
@@ -156,7 +159,7 @@ public struct Readings: Sendable {
         howToClear: "Switch the ignition on, until it reports that the coach stands.")
     }
     for old in readings(of: signal) where old.isAttested { remove(old) }
-    let source = "attestation by \(person)"
+    let source = "\(Self.attestation) \(person)"
     insert(
       Reading(
         signal: signal, value: value, source: source, evidence: nil, heardAt: now,

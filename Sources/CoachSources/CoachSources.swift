@@ -11,7 +11,7 @@ public enum SourceMessage: Sendable {
 
 /// How a source is at one time.
 public struct SourceState: Sendable, Hashable {
-  /// Its interface, address or kind: `can0`, `http://127.0.0.1:8000`, `connections`.
+  /// Its interface, address or kind: `can0`, `http://127.0.0.1:8000`, `/proc/net/tcp`.
   public var source: String
   /// False when nothing comes from it, or less than should.
   public var isWell: Bool

@@ -7,7 +7,7 @@ import Glibc
 /// It sees the connections of its own network namespace.
 struct ConnectionCounter: PollingSource {
   static let interval = Duration.seconds(2)
-  static let source = "connections"
+  static let source = "/proc/net/tcp"
 
   let port: UInt16
 

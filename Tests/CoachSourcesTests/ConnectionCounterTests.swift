@@ -36,7 +36,7 @@ struct ConnectionCounterTests {
       Issue.record("\(poll.reports)")
       return -1
     }
-    #expect(poll.reports[0].source == "connections")
+    #expect(poll.reports[0].source == "/proc/net/tcp")
     return count
   }
 

@@ -128,11 +128,14 @@ import Testing
     #expect(try coach.gate(.noActiveControls).state == .satisfied)
   }
 
-  @Test("Nobody speaks in the name of a bus") func names() throws {
+  @Test(
+    "Nobody speaks in the name of a bus, a file or a person",
+    arguments: ["can0/9C", "/proc/net/tcp", "http://127.0.0.1:8000", "attestation by ann"])
+  func names(source: String) throws {
     var coach = TestCoach()
     #expect(
-      coachError { try coach.put("parking_brake", .text("engaged"), by: "can0/9C") }?.field
-        == "source")
+      coachError { try coach.put("parking_brake", .text("engaged"), by: source) }?.field == "source"
+    )
   }
 
   @Test("A bus that babbles does not fill the memory, and blocks") func babbling() throws {
