@@ -1,6 +1,6 @@
 // A person's word for what no device reports: a form beside the gate, with the owner's PIN.
 import { Refusal, get, post } from "./api.js";
-import { attribute, byId, keyed, make, show, text } from "./dom.js";
+import { attribute, byId, keyed, make, prose, show, text } from "./dom.js";
 import { state, takeSafety } from "./model.js";
 import { texts } from "./texts.js";
 
@@ -25,8 +25,10 @@ export function createVouch(id, title, changed) {
     make("p.vouch-means", words.means),
     make("div.vouch-pin", label, pin),
     error, button);
-  const summary = make("summary");
-  const node = make("details.vouch", summary, form, make("p.vouch-none", words.noPin));
+  const none = make("p.vouch-none");
+  prose(none, words.noPin);
+  const node = make("details.vouch", make("summary"), form, none);
+  node.id = `vouch-${id}`;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     give(node, title, changed);
@@ -37,8 +39,10 @@ export function createVouch(id, title, changed) {
 
 export function updateVouch(node, gate) {
   const { attestable = [] } = gate;
-  show(node, attestable.length > 0);
-  if (!attestable.length) return;
+  // A gate that does not block needs nobody's word.
+  const offered = gate.required && attestable.length > 0;
+  show(node, offered);
+  if (!offered) return;
   const [summary, form, none] = node.children;
   text(summary, gate.state === "satisfied" ? words.again : words.open);
   const ready = state.safety?.is_pin_set !== false;
@@ -48,6 +52,14 @@ export function updateVouch(node, gate) {
     row.lastElementChild.word = word;
   });
   busy(node, node.dataset.busy === "true" || state.link === "lost");
+}
+
+/** Brings a person to the form of a gate. */
+export function openVouch(id) {
+  const node = byId(`vouch-${id}`);
+  node.open = true;
+  node.scrollIntoView({ block: "nearest" });
+  (node.querySelector("form:not([hidden]) input") ?? node.firstElementChild).focus();
 }
 
 /** A box to tick, or a number to enter where the person reads one. */
@@ -105,7 +117,7 @@ function busy(node, on) {
 
 /** An error at its place; the field that it is about gets the focus. */
 function say(node, message, field) {
-  text(node.querySelector(".vouch-error"), message);
+  prose(node.querySelector(".vouch-error"), message);
   for (const input of node.querySelectorAll("[aria-invalid]")) {
     attribute(input, "aria-invalid", null);
     attribute(input, "aria-describedby", null);

@@ -1,6 +1,6 @@
 // The conditions of the coach: always there, always live.
 import { createVouch, updateVouch } from "./attest.js";
-import { attribute, byId, icon, keyed, make, setIcon, show, text } from "./dom.js";
+import { attribute, byId, icon, keyed, make, prose, setIcon, show, text } from "./dom.js";
 import { state } from "./model.js";
 import { texts } from "./texts.js";
 
@@ -72,7 +72,7 @@ function updateGate(node, gate, waited) {
       text(row.children[1], entry.sub);
       show(row.children[1], Boolean(entry.sub));
     });
-  text(clear.lastElementChild, gate.how_to_clear);
+  prose(clear.lastElementChild, gate.how_to_clear);
   show(clear, Boolean(closed && gate.how_to_clear));
   show(readings, gate.readings.length > 0);
   keyed(
@@ -115,6 +115,6 @@ function renderSources(sources) {
     byId("source-list"), ill, (source) => source.source, () => make("li", make("b"), " ", make("span")),
     (row, source) => {
       text(row.children[0], source.source);
-      text(row.children[1], [source.words, source.how_to_clear].filter(Boolean).join(" "));
+      prose(row.children[1], [source.words, source.how_to_clear].filter(Boolean).join(" "));
     });
 }

@@ -134,6 +134,7 @@ export function blockers() {
   const gates = status.gates.filter((gate) => gate.required && gate.state !== "satisfied");
   const found = gates.map((gate) => ({
     kind: "gate", id: gate.id, state: gate.state, title: gate.reason || gate.title, clear: gate.how_to_clear,
+    vouch: gate.attestable?.length ? gate.id : null,
   }));
   const diskNamed = gates.some((gate) => /disk|space/.test(gate.id));
   if (plan.available_bytes < plan.needed_bytes && !diskNamed) {

@@ -238,7 +238,7 @@ export const texts = {
     source: ({ source, attested, veto_only: veto }) =>
       !source ? "" : attested ? `a person's word (${person(source)})` : veto ? `${source}, can only veto` : source,
     lock: ({ id, owner, reason, expires_at: until }) =>
-      ({ id, title: `${owner}: ${reason}`, sub: `Until ${moment(until)}, as ${id}.` }),
+      ({ id, title: `${owner}: ${reason}`, sub: `Until ${moment(until)} · ${id}` }),
     activity: ({ id, description }) => ({ id, title: capital(description) }),
     raw: "Raw values",
     sources: "For a technician",
@@ -247,6 +247,7 @@ export const texts = {
   },
 
   vouch: {
+    go: "Give your word",
     open: "Nothing reports it? Give your word",
     again: "Renew your word",
     looked: "I have looked, and I vouch for it:",
@@ -269,7 +270,7 @@ export const texts = {
     give: "Give my word for 15 minutes",
     nothing: "Tick what you have looked at.",
     taken: "Your word is taken, for 15 minutes.",
-    noPin: "That needs the owner's PIN, and none is set. On the device: chock pin set.",
+    noPin: "That needs the owner's PIN, and none is set. On the device: `chock pin set`.",
   },
 
   running: {
