@@ -235,8 +235,10 @@ export const texts = {
     clear: "To clear",
     signal: signalName,
     value: signalValue,
-    source: ({ source, attested, veto_only: veto }) =>
-      !source ? "" : attested ? `a person's word (${person(source)})` : veto ? `${source}, can only veto` : source,
+    source: ({ source, attested, veto_only: veto }) => {
+      const name = (source ?? "").replace("http://", "");
+      return attested ? `a person's word (${person(name)})` : veto ? `${name}, can only veto` : name;
+    },
     lock: ({ id, owner, reason, expires_at: until }) =>
       ({ id, title: `${owner}: ${reason}`, sub: `Until ${moment(until)} · ${id}` }),
     activity: ({ id, description }) => ({ id, title: capital(description) }),
