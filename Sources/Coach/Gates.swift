@@ -10,10 +10,12 @@ public func evaluate(
   return SafetyVerdict(
     gates: GateID.allCases.map { gate in
       let rule = evaluation.rule(gate)
+      let views = rule.signals.flatMap(evaluation.views)
+      let offersWord = rule.judgement.state == .unknown || views.contains { $0.isAttested }
       return GateVerdict(
         gate: gate, title: rule.title, state: rule.judgement.state, reason: rule.judgement.reason,
         howToClear: rule.judgement.howToClear, required: required.contains(gate),
-        readings: rule.signals.flatMap(evaluation.views))
+        readings: views, attestable: offersWord ? evaluation.attestable(rule.signals) : [])
     })
 }
 
@@ -148,6 +150,18 @@ struct Evaluation {
       let age = ageText(reading.heardAt.duration(to: now))
       return .unknown(
         "The \(name) was last heard \(age) ago (\(reading.value), by \(reading.source)).", attest)
+    }
+  }
+
+  /// Those of the signals for which a person's word would be taken now.
+  func attestable(_ signals: [String]) -> [Attestable] {
+    signals.compactMap { signal in
+      // Nobody has to vouch for towing in a coach that never reports it.
+      if signal == Signal.inTow, !isKnown(signal) { return nil }
+      let value = Signal.vouchedValue(of: signal)
+      let objection = readings.objection(
+        to: value ?? .number(policy.minimumVolts), signal, policy: policy, now: now)
+      return objection == nil ? Attestable(signal: signal, value: value) : nil
     }
   }
 

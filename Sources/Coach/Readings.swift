@@ -138,8 +138,21 @@ public struct Readings: Sendable {
     try Self.check(person, field: "by", limit: 64)
     try Self.check(signal, value)
     try Self.check(ttl, limit: .seconds(900))
+    if let objection = objection(to: value, signal, policy: policy, now: now) { throw objection }
+    for old in readings(of: signal) where old.isAttested { remove(old) }
+    let source = "\(Self.attestation) \(person)"
+    insert(
+      Reading(
+        signal: signal, value: value, source: source, evidence: nil, heardAt: now,
+        expiresAt: now + ttl, since: now, isAttested: true, vetoOnly: false))
+  }
+
+  /// Why nobody's word for this value is taken now; nil when it is.
+  func objection(
+    to value: ReadingValue, _ signal: String, policy: SafetyPolicy, now: ContinuousClock.Instant
+  ) -> CoachError? {
     guard policy.allowsAttestation(of: signal) else {
-      throw CoachError(
+      return CoachError(
         "Nobody's word is taken for \(signal).", field: "signal",
         howToClear: "coach.may_attest in the config lists what may be attested.")
     }
@@ -147,23 +160,23 @@ public struct Readings: Sendable {
     if let device = devices.first(where: {
       $0.isFresh(at: now) && (!$0.vetoOnly || !Signal.agree($0.value, value, on: signal))
     }) {
-      throw CoachError(
+      return CoachError(
         "\(device.source) itself reports \(signal) (\(device.value)).", field: "signal",
         howToClear: "An attestation is for signals that no device reports.")
     }
-    if signal == Signal.vehicleSpeed, !Signal.isMoving(value),
-      let last = devices.max(by: { $0.heardAt < $1.heardAt }), Signal.isMoving(last.value)
-    {
-      throw CoachError(
-        "The last that \(last.source) said is that the coach moves.", field: "signal",
-        howToClear: "Switch the ignition on, until it reports that the coach stands.")
-    }
-    for old in readings(of: signal) where old.isAttested { remove(old) }
-    let source = "\(Self.attestation) \(person)"
-    insert(
-      Reading(
-        signal: signal, value: value, source: source, evidence: nil, heardAt: now,
-        expiresAt: now + ttl, since: now, isAttested: true, vetoOnly: false))
+    guard signal == Signal.vehicleSpeed, !Signal.isMoving(value),
+      let moving = Self.newest(of: devices.filter({ Signal.isMoving($0.value) }))
+    else { return nil }
+    // A source whose word is not enough cannot take it back either.
+    let standing = Self.newest(of: devices.filter { !$0.vetoOnly && !Signal.isMoving($0.value) })
+    if let standing, standing.heardAt > moving.heardAt { return nil }
+    return CoachError(
+      "The last that \(moving.source) said is that the coach moves.", field: "signal",
+      howToClear: "Switch the ignition on, until it reports that the coach stands.")
+  }
+
+  private static func newest(of readings: [Reading]) -> Reading? {
+    readings.max { $0.heardAt < $1.heardAt }
   }
 
   /// The attestations that count now.

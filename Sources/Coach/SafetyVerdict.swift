@@ -52,6 +52,13 @@ public struct ReadingView: Codable, Sendable, Hashable {
   }
 }
 
+/// A signal for which a person's word would be taken now, and the word that opens the gate.
+public struct Attestable: Codable, Sendable, Hashable {
+  public let signal: String
+  /// Nil for a number that the person reads somewhere, such as a voltage.
+  public let value: ReadingValue?
+}
+
 /// One gate at one time: how it stands, why, and what would open it.
 public struct GateVerdict: Codable, Sendable, Hashable {
   public let gate: GateID
@@ -64,6 +71,9 @@ public struct GateVerdict: Codable, Sendable, Hashable {
   /// Whether it blocks an update; the others are shown all the same.
   public let required: Bool
   public let readings: [ReadingView]
+  /// What a person may vouch for, where a silent signal leaves the gate unknown or a person's word, which
+  /// ends soon, holds it open.
+  public let attestable: [Attestable]
 }
 
 /// All gates at one time.

@@ -115,6 +115,27 @@ enum Signal {
     }
   }
 
+  /// What a person may vouch for so that it opens a gate; nil where they read a number themselves.
+  static func vouchedValue(of signal: String) -> ReadingValue? {
+    switch signal {
+    case parkingBrake: .text("engaged")
+    case vehicleSpeed, connections: .number(0)
+    case transmissionGear: .text("park")
+    case engineRunning, inTow: .flag(false)
+    case ignition: .text("off")
+    case shorePower: .text("on")
+    case activeControls: .text("none")
+    default:
+      if signal.hasPrefix(interlockPrefix) {
+        .text("satisfied")
+      } else if signal.hasPrefix(securedPrefix) {
+        .text("secured")
+      } else {
+        nil
+      }
+    }
+  }
+
   /// Whether two sources that say these say the same thing.
   static func agree(_ one: ReadingValue, _ other: ReadingValue, on signal: String) -> Bool {
     switch signal {

@@ -12,6 +12,7 @@ struct PanelRoutes {
     ("/api.js", script, PackageResources.api_js),
     ("/app.css", style, PackageResources.app_css),
     ("/app.js", script, PackageResources.app_js),
+    ("/attest.js", script, PackageResources.attest_js),
     ("/available.js", script, PackageResources.available_js),
     ("/conditions.js", script, PackageResources.conditions_js),
     ("/dom.js", script, PackageResources.dom_js),

@@ -24,6 +24,8 @@ struct OwnerPin {
     path = stateDirectory + "/owner-pin.json"
   }
 
+  var isSet: Bool { FileSystem.facts(path) != nil }
+
   /// - Throws: `.usage` unless it has 4 to 12 digits.
   func set(_ pin: String) throws(Failure) {
     guard (4...12).contains(pin.utf8.count), pin.utf8.allSatisfy({ (48...57).contains($0) }) else {

@@ -13,18 +13,18 @@ public struct GateDocument: Codable, Sendable, Equatable {
   public var reason: String
   public var howToClear: String?
   public var readings: [ReadingDocument]
+  /// What a person may vouch for now, so that it opens the gate or keeps it open.
+  public var attestable: [Attestable]
 
-  public init(
-    id: String, title: String, state: GateState, required: Bool, reason: String,
-    howToClear: String?, readings: [ReadingDocument]
-  ) {
-    self.id = id
-    self.title = title
-    self.state = state
-    self.required = required
-    self.reason = reason
-    self.howToClear = howToClear
-    self.readings = readings
+  public init(_ verdict: GateVerdict) {
+    id = verdict.gate.rawValue
+    title = verdict.title
+    state = verdict.state
+    required = verdict.required
+    reason = verdict.reason
+    howToClear = verdict.howToClear
+    readings = verdict.readings.map(ReadingDocument.init)
+    attestable = verdict.attestable
   }
 }
 
@@ -142,23 +142,22 @@ public struct SafetyDocument: Codable, Sendable, Equatable {
   public var sources: [SourceDocument]
   /// Everything that was heard, also what decides no gate; nil in events.
   public var readings: [ReadingDocument]?
+  /// Without the owner's PIN nobody attests from the panel.
+  public var isPinSet: Bool
 
   public init(
     _ verdict: SafetyVerdict, updateInProgress: UpdateInProgress?, locks: [LockDocument],
-    activities: [ActivityDocument], sources: [SourceDocument], readings: [ReadingDocument]
+    activities: [ActivityDocument], sources: [SourceDocument], readings: [ReadingDocument],
+    isPinSet: Bool
   ) {
     isSafe = verdict.isSafe
-    gates = verdict.gates.map { gate in
-      GateDocument(
-        id: gate.gate.rawValue, title: gate.title, state: gate.state, required: gate.required,
-        reason: gate.reason, howToClear: gate.howToClear,
-        readings: gate.readings.map(ReadingDocument.init))
-    }
+    gates = verdict.gates.map(GateDocument.init)
     blockingReasons = verdict.blockers.map(\.reason)
     self.updateInProgress = updateInProgress
     self.locks = locks
     self.activities = activities
     self.sources = sources
     self.readings = readings
+    self.isPinSet = isPinSet
   }
 }

@@ -49,6 +49,45 @@ import Testing
     try coach.attest("vehicle_speed", .number(0))
   }
 
+  @Test("Is offered for what would be taken, and what is offered opens the gate") func offered()
+    throws
+  {
+    var coach = try TestCoach.parked()
+    #expect(coach.verdict().gates.flatMap(\.attestable).isEmpty)
+    coach.wait(11)
+    let offered = try coach.gate(.parked).attestable
+    #expect(offered.map(\.signal) == ["vehicle_speed", "parking_brake", "transmission_gear"])
+    for word in offered { try coach.attest(word.signal, try #require(word.value)) }
+    #expect(try coach.gate(.parked).state == .satisfied)
+    // A word that holds a gate open can be renewed before it ends.
+    #expect(try coach.gate(.parked).attestable == offered)
+    #expect(try coach.gate(.power).attestable.map(\.signal) == ["supply_voltage", "shore_power"])
+    #expect(try coach.gate(.emergencyStop).attestable.isEmpty)
+  }
+
+  @Test("Is not offered where it would be refused") func notOffered() throws {
+    var coach = TestCoach()
+    coach.hear("vehicle_speed", .number(60), for: 5)
+    coach.wait(5)
+    #expect(try coach.gate(.parked).attestable.contains { $0.signal == "vehicle_speed" } == false)
+    coach.policy.mayAttest = ["transmission_gear"]
+    #expect(try coach.gate(.parked).attestable.map(\.signal) == ["transmission_gear"])
+  }
+
+  @Test("Nor away by a source that may only veto, or by the driver's second speedometer of before")
+  func movingBesideOthers() throws {
+    var coach = TestCoach()
+    coach.hear("vehicle_speed", .number(0), for: 5, by: "can1/00")
+    coach.wait(1)
+    coach.hear("vehicle_speed", .number(60), for: 5)
+    coach.wait(10)
+    coach.hear("vehicle_speed", .number(0), for: 5, by: "http://x:1", vetoOnly: true)
+    #expect(coachError { try coach.attest("vehicle_speed", .number(0)) } != nil)
+    coach.hear("vehicle_speed", .number(0), for: 5, by: "can1/00")
+    coach.wait(10)
+    try coach.attest("vehicle_speed", .number(0))
+  }
+
   @Test("Outlives a device that says the same, and falls silent again") func agreeing() throws {
     var coach = TestCoach()
     try coach.attest("parking_brake", .text("engaged"))

@@ -12,6 +12,8 @@ gone. Flip a switch by typing it into the running simulator, or from another ter
     simulator.py brake on       set it again
     simulator.py slide on       slide 1 is moving (an active control operation)
     simulator.py slide off      it has stopped
+    simulator.py chassis off    the chassis falls silent, as with the ignition off
+    simulator.py chassis on     it is heard again
     simulator.py quit           end the running simulator
 """
 
@@ -31,19 +33,22 @@ PUBLISH_SECONDS = 2.0
 TTL_SECONDS = 10
 TICK_SECONDS = 0.25
 REQUEST_TIMEOUT_SECONDS = 2.0
-SWITCHES = {"brake": "on", "slide": "off"}  # with their positions in a parked coach
+SWITCHES = {"brake": "on", "slide": "off", "chassis": "on"}  # with their positions in a parked coach
+COMMANDS = ", ".join(f"{name} on|off" for name in SWITCHES) + ", quit"
 ACTIVITY = "slide-1"
 
 
 def readings(switches):
     """The signals of the coach, named and valued as chock's control interface asks."""
-    return {
+    chassis = {
         "parking_brake": "engaged" if switches["brake"] == "on" else "released",
         "vehicle_speed": 0,
         "transmission_gear": "park",
         "engine_running": False,
         "ignition": "off",
         "in_tow": False,
+    }
+    house = {
         "emergency_stop": "inactive",
         "supply_voltage": 12.8,
         "interlock.slides": "satisfied",
@@ -51,6 +56,7 @@ def readings(switches):
         "interlock.awning": "satisfied",
         "connections": 0,
     }
+    return {**chassis, **house} if switches["chassis"] == "on" else house
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -193,7 +199,8 @@ def say(text):
 def describe(switches):
     brake = "parking brake engaged" if switches["brake"] == "on" else "parking brake RELEASED"
     slide = "slide 1 MOVING" if switches["slide"] == "on" else "nothing moving"
-    return f"{brake}, {slide}"
+    chassis = brake if switches["chassis"] == "on" else "chassis SILENT"
+    return f"{chassis}, {slide}"
 
 
 def parse_switch(words):
@@ -285,7 +292,7 @@ class Simulator:
             if switch:
                 self.switches[switch[0]] = switch[1]
             elif words:
-                say("unknown command; there are: brake on|off, slide on|off, quit")
+                say(f"unknown command; there are: {COMMANDS}")
 
 
 def main():
@@ -300,13 +307,11 @@ def main():
         default="./sample/simulator.json",
         help="the switches of the running simulator (%(default)s)",
     )
-    parser.add_argument(
-        "command", nargs="*", metavar="COMMAND", help="brake on|off, slide on|off, quit"
-    )
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help=COMMANDS)
     arguments = parser.parse_args()
     words = arguments.command
     if words and words != ["quit"] and parse_switch(words) is None:
-        parser.error("the commands are: brake on|off, slide on|off, quit")
+        parser.error(f"the commands are: {COMMANDS}")
     try:
         url = urllib.parse.urlsplit(arguments.url)
         if url.scheme != "http" or not url.hostname or url.port == 0:

@@ -1,7 +1,7 @@
 // Wires the page: what arrives changes the state, and the state is drawn in place.
 import { get, stream } from "./api.js";
 import { forgetRefusal, renderAvailable, starting, wireAvailable } from "./available.js";
-import { renderConditions } from "./conditions.js";
+import { renderConditions, wireConditions } from "./conditions.js";
 import { attribute, byId, facts, keyed, make, setIcon, show, text } from "./dom.js";
 import { placeFailure } from "./failure.js";
 import { refreshHistory, refreshSnapshots } from "./lists.js";
@@ -43,6 +43,7 @@ function render() {
     for (const node of document.querySelectorAll(".stage")) show(node, node.id === `stage-${now}`);
     shownStage = now;
     if (now !== "available") forgetRefusal();
+    if (now === "running") Object.assign(announced, { step: null, quarter: 0, waitingFor: null });
   }
   let title = texts.nav.update;
   if (now === "available") {
@@ -63,7 +64,7 @@ function render() {
   } else {
     text(byId("connecting-lead"), state.link === "lost" ? texts.connecting.failed : texts.connecting.lead);
   }
-  renderConditions();
+  renderConditions(render);
   if (state.status) text(byId("foot"), texts.foot(state.status));
   show(byId("nav-dot"), view() !== "update" && (now === "running" || now === "result"));
   document.title = `${title} · chock`;
@@ -125,13 +126,17 @@ function renderLink() {
 }
 
 /** For a screen reader: a new step, and each quarter. Not every percent. */
-const announced = { step: null, quarter: 0 };
-function announce({ step, fraction }) {
+const announced = { step: null, quarter: 0, waitingFor: null };
+function announce({ step, fraction, waitingFor }) {
   const quarter = fraction === null ? 0 : Math.floor(fraction * 4);
   const words = [];
   if (step !== announced.step) words.push(texts.running.announce(step));
   if (quarter > announced.quarter && quarter < 4) words.push(texts.running.quarter(quarter * 25));
+  if (waitingFor !== announced.waitingFor) {
+    words.push(waitingFor ? texts.running.announceWait(waitingFor) : texts.running.announceOn);
+  }
   if (words.length) text(byId("announce"), words.join(", "));
+  announced.waitingFor = waitingFor;
   announced.step = step;
   announced.quarter = quarter;
 }
@@ -238,8 +243,7 @@ function onSocket(open) {
 /** Fresh ages and a sign of life every five seconds; everything, while there is no socket. */
 function poll() {
   if (document.hidden) return;
-  if (!socketOpen) refresh(["status", "plan"]);
-  else refresh(["safety"]);
+  refresh(socketOpen ? ["safety"] : ["status", "plan", "safety"]);
 }
 
 fillTexts(document);
@@ -249,6 +253,7 @@ const onChange = (wanted) => {
 };
 wireAvailable(onChange);
 wireRunning(onChange);
+wireConditions();
 addEventListener("hashchange", () => showView(true));
 showView(false);
 connection = stream(onEvent, onSocket);

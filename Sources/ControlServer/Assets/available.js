@@ -1,6 +1,7 @@
 // An update is offered: what it is, whether it can start, and the button that says yes to it.
 import { Refusal, post, uuid } from "./api.js";
-import { attribute, byId, keyed, make, progress, setIcon, show, text } from "./dom.js";
+import { openVouch } from "./attest.js";
+import { attribute, byId, keyed, make, progress, prose, setIcon, show, text } from "./dom.js";
 import { blockers, isActive, runSeconds, state, takeRun } from "./model.js";
 import { answers, renderQuestions } from "./questions.js";
 import { estimate, texts } from "./texts.js";
@@ -229,11 +230,18 @@ function renderCount() {
 function renderReasons(list, reasons) {
   keyed(
     list, reasons, (reason, index) => reason.id ?? index,
-    () => make("li", make("b"), make("span")),
+    () => {
+      const button = make("button.button.quiet", texts.vouch.go);
+      button.type = "button";
+      return make("li", make("b"), make("span"), button);
+    },
     (node, reason) => {
-      text(node.children[0], reason.title);
-      text(node.children[1], reason.clear);
-      show(node.children[1], Boolean(reason.clear));
+      const [title, clear, button] = node.children;
+      text(title, reason.title);
+      prose(clear, reason.clear);
+      show(clear, Boolean(reason.clear));
+      show(button, Boolean(reason.vouch));
+      button.onclick = () => openVouch(reason.vouch);
     });
 }
 

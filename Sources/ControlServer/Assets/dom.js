@@ -8,6 +8,13 @@ export function text(node, value) {
   if (node.textContent !== next) node.textContent = next;
 }
 
+/** A sentence with commands between backticks. */
+export function prose(node, value) {
+  const parts = (value ?? "").split("`");
+  if (node.textContent === parts.join("")) return;
+  node.replaceChildren(...parts.map((part, index) => (index % 2 ? make("code", part) : part)));
+}
+
 export function show(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }

@@ -8,6 +8,8 @@ const phaseOrder = [
 
 export const state = {
   status: null,
+  /** The newest `GET /api/safety`: locks, activities and sources, beside the gates in `status`. */
+  safety: null,
   /** When `status.gates` were heard, so that ages go on counting. */
   gatesAt: 0,
   plan: null,
@@ -31,6 +33,7 @@ export function takeStatus(status) {
 }
 
 export function takeSafety(safety) {
+  state.safety = safety;
   if (!state.status) return;
   state.status.gates = safety.gates;
   state.status.is_safe_to_migrate = safety.is_safe;
@@ -63,7 +66,7 @@ export function takeEvent(event) {
   switch (event.type) {
     case "state":
       if (event.status) takeStatus(event.status);
-      return ["plan"];
+      return ["plan", "safety"];
     case "phase":
     case "progress":
       if (!state.status) return [];
@@ -74,7 +77,8 @@ export function takeEvent(event) {
       if (event.message || event.type === "phase") run.message = event.message;
       run.done = event.done;
       run.total = event.total;
-      return [];
+      // Until when it waits is in its full account.
+      return ["waiting", "going on"].includes(event.step) ? ["status"] : [];
     case "gate":
       if (event.safety) takeSafety(event.safety);
       return [];
@@ -130,6 +134,7 @@ export function blockers() {
   const gates = status.gates.filter((gate) => gate.required && gate.state !== "satisfied");
   const found = gates.map((gate) => ({
     kind: "gate", id: gate.id, state: gate.state, title: gate.reason || gate.title, clear: gate.how_to_clear,
+    vouch: gate.attestable?.length ? gate.id : null,
   }));
   const diskNamed = gates.some((gate) => /disk|space/.test(gate.id));
   if (plan.available_bytes < plan.needed_bytes && !diskNamed) {

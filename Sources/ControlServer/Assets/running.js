@@ -3,7 +3,7 @@ import { post } from "./api.js";
 import { cancelRun } from "./available.js";
 import { attribute, byId, facts, keyed, make, progress, setIcon, show, text } from "./dom.js";
 import { placeFailure } from "./failure.js";
-import { runSeconds, state, steps, takeRun, verdict } from "./model.js";
+import { runSeconds, serverNow, state, steps, takeRun, verdict } from "./model.js";
 import { duration, stopwatch, texts } from "./texts.js";
 
 export function wireRunning(changed) {
@@ -38,14 +38,27 @@ export function renderRunning() {
   text(byId("running-count"), run.total > 1 ? words.count(run.done ?? 0, run.total) : "");
   progress(byId("running-bar"), fraction, message);
   renderSteps(list);
+  renderWait(run);
 
-  const changes = ["update", "rollback", "restore", "recover"].includes(run.kind);
+  const changes = ["update", "rollback", "restore", "recover", "import"].includes(run.kind);
+  // A recovery starts before anybody could be asked to keep still, and waits for nobody.
+  show(byId("hands"), changes && run.kind !== "recover");
   const offered = run.cancellable && !stopping && state.link !== "lost" && run.kind !== "recover";
   show(byId("running-cancel"), offered);
   text(byId("running-until"), stopping && run.cancellable ? words.stopping
     : run.cancellable ? (changes ? words.until : words.untilOther)
       : run.phase === "restore" ? words.tooLateRestore : words.tooLate);
-  return { title, step: now?.label ?? "", fraction };
+  return { title, step: now?.label ?? "", fraction, waitingFor: run.waiting_for ?? null };
+}
+
+/** Gates that closed before anything was changed: the run waits for them. */
+function renderWait(run) {
+  const words = texts.running.waits;
+  show(byId("waits"), Boolean(run.waiting_for));
+  if (!run.waiting_for) return;
+  const until = Date.parse(run.waiting_until ?? "");
+  text(byId("waits-for"), run.waiting_for);
+  text(byId("waits-until"), Number.isNaN(until) ? words.soon : words.left((until - serverNow()) / 1000));
 }
 
 function renderSteps(list) {
@@ -78,6 +91,9 @@ export function renderResult() {
     version && { label: words.database, value: version },
     run.snapshot_id && { label: words.snapshot, value: run.snapshot_id, sub: words.snapshotKept },
     run.warnings && { label: words.warning, value: run.warnings.map((entry) => entry.message).join(" ") },
+    run.attestations?.length && {
+      label: words.word, value: words.wordOf(run.attestations), sub: words.wordBy(run.attestations),
+    },
     run.export_folder && { label: words.exported, value: run.export_folder },
     { label: words.job, value: run.id, sub: run.requested_by && `${words.startedBy} ${run.requested_by}` },
   ]);

@@ -81,9 +81,31 @@ const plainName = (name) => capital(name.replace(/[._]/g, " "));
 const signalNames = {
   parking_brake: "Parking brake", vehicle_speed: "Speed", transmission_gear: "Gear",
   engine_running: "Engine running", ignition: "Ignition", in_tow: "In tow",
-  emergency_stop: "Emergency stop", supply_voltage: "Supply", connections: "Connections",
+  emergency_stop: "Emergency stop", supply_voltage: "Battery", connections: "Connections",
+  undervoltage: "Board's supply too low", shore_power: "Shore power", active_controls: "Moving or switching",
 };
 const signalUnits = { vehicle_speed: " km/h", supply_voltage: " V" };
+const valueNames = {
+  true: "yes", false: "no", engaged: "set", satisfied: "OK", violated: "not OK", not_secured: "not secured",
+};
+
+/** `slides` of `interlock.slides`, `slide 1` of `secured.slide_1`. */
+const partName = (signal) => signal.slice(signal.indexOf(".") + 1).replace(/[._-]/g, " ");
+
+function signalName(name) {
+  if (signalNames[name]) return signalNames[name];
+  if (name.startsWith("secured.")) return `${capital(partName(name))} secured`;
+  return name.startsWith("interlock.") ? capital(partName(name)) : plainName(name);
+}
+
+/** `12.8 V`, `set`, `moving`. */
+function signalValue(name, value) {
+  if (name.startsWith("secured.")) return value === "secured" ? "yes" : "no";
+  const unit = signalUnits[name] && !Number.isNaN(Number(value)) ? signalUnits[name] : "";
+  return `${valueNames[value] ?? value}${unit}`;
+}
+
+const person = (source) => source.replace(/^attestation by /, "");
 
 export const texts = {
   skip: "Skip to the content",
@@ -211,12 +233,46 @@ export const texts = {
     none: "No conditions are set",
     missing: "no reading yet",
     clear: "To clear",
-    signal: (name) =>
-      signalNames[name] ?? (name.startsWith("interlock.") ? plainName(name.slice(10)) : plainName(name)),
-    value: (name, value) =>
-      value === "true" ? "yes" : value === "false" ? "no" : `${value}${signalUnits[name] ?? ""}`,
+    signal: signalName,
+    value: signalValue,
+    source: ({ source, attested, veto_only: veto }) => {
+      const name = (source ?? "").replace("http://", "");
+      return attested ? `a person's word (${person(name)})` : veto ? `${name}, can only veto` : name;
+    },
+    lock: ({ id, owner, reason, expires_at: until }) =>
+      ({ id, title: `${owner}: ${reason}`, sub: `Until ${moment(until)} · ${id}` }),
+    activity: ({ id, description }) => ({ id, title: capital(description) }),
+    raw: "Raw values",
+    sources: "For a technician",
     age: (seconds, old) =>
       [old ? "too old" : null, seconds === null ? null : age(seconds)].filter(Boolean).join(", "),
+  },
+
+  vouch: {
+    go: "Give your word",
+    open: "Nothing reports it? Give your word",
+    again: "Renew your word",
+    looked: "I have looked, and I vouch for it:",
+    sentence: (signal) => ({
+      parking_brake: "The parking brake is set.",
+      vehicle_speed: "The coach stands still.",
+      transmission_gear: "The transmission is in park.",
+      engine_running: "The engine is off.",
+      ignition: "The ignition is off.",
+      in_tow: "The coach is not in tow.",
+      supply_voltage: "The battery has this many volts:",
+      shore_power: "Shore power is connected.",
+      connections: "Nobody is connected to control the coach.",
+      active_controls: "Nothing is being moved or switched.",
+    })[signal] ?? (signal.startsWith("secured.")
+      ? `Secured for the road: ${partName(signal)}.` : `In its safe position: ${partName(signal)}.`),
+    means: "Your word counts for 15 minutes, and is written down. A device that says otherwise ends it at once.",
+    pin: "Owner's PIN",
+    pinHint: "4 to 12 digits",
+    give: "Give my word for 15 minutes",
+    nothing: "Tick what you have looked at.",
+    taken: "Your word is taken, for 15 minutes.",
+    noPin: "That needs the owner's PIN, and none is set. On the device: `chock pin set`.",
   },
 
   running: {
@@ -227,9 +283,18 @@ export const texts = {
       snapshot: () => "Taking a snapshot",
       restore: (run) => run.to_version ? `Going back to version ${run.to_version}` : "Restoring a snapshot",
       recover: () => "Recovering after an interruption",
+      import: () => "Putting rows back in",
       verify: () => "Checking a snapshot",
     },
     elapsed: "Elapsed",
+    hands: "Do not move slides, jacks or awnings, and do not drive off.",
+    waits: {
+      title: "Waiting. Nothing has been changed.",
+      left: (left) => `It goes on by itself as soon as that is clear, and is cancelled in ${stopwatch(left)} otherwise.`,
+      soon: "It goes on by itself as soon as that is clear.",
+    },
+    announceWait: (reason) => `Waiting: ${reason}`,
+    announceOn: "Going on",
     power: "Keep 12 V power on. If power fails, your data is restored at next start.",
     cancel: "Cancel",
     until: "Safe until the last step, when the change is saved. Everything is then as it was before.",
@@ -293,6 +358,9 @@ export const texts = {
     warning: "Worth a look",
     database: "Database version",
     startedBy: "Asked for by",
+    word: "On a person's word",
+    wordOf: (list) => list.map(({ signal, value }) => `${signalName(signal)}: ${signalValue(signal, value)}`).join(", "),
+    wordBy: (list) => [...new Set(list.map(({ source }) => person(source)))].join(", "),
     job: "Run",
   },
 
@@ -338,7 +406,7 @@ export const texts = {
     failed: "The history can't be read right now.",
     kinds: {
       update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
-      recover: "Recovery", verify: "Check",
+      recover: "Recovery", verify: "Check", import: "Import",
     },
     outcomes: {
       committed: "Updated", refused: "Not started", rolled_back: "Put back", restored: "Restored",
