@@ -52,12 +52,15 @@ struct HTTPSourceTests {
     _ server: FakeServer, token: String? = nil, vetoOnly: Bool = true,
     timeLimit: Duration = .seconds(60)
   ) throws -> HTTPSource {
-    var configuration = try #require(
-      SourceConfiguration.HTTP(
-        url: server.url, profile: profile, every: .seconds(2), tokenFile: token, vetoOnly: vetoOnly)
-    )
+    var configuration = SourceConfiguration.HTTP(
+      address: try address(server), profile: profile, every: .seconds(2), tokenFile: token,
+      vetoOnly: vetoOnly)
     configuration.timeLimit = timeLimit
     return HTTPSource(configuration)
+  }
+
+  private func address(_ server: FakeServer) throws -> SourceConfiguration.HTTPAddress {
+    try #require(SourceConfiguration.HTTPAddress(server.url))
   }
 
   private func values(_ poll: Poll, _ signal: String) -> [ReadingValue?] {
@@ -200,9 +203,7 @@ struct HTTPSourceTests {
     let server = try FakeServer(Self.coachIQ())
     var configuration = SourceConfiguration()
     configuration.http = [
-      try #require(
-        SourceConfiguration.HTTP(
-          url: server.url, profile: profile, every: .milliseconds(1), vetoOnly: true))
+      .init(address: try address(server), profile: profile, every: .milliseconds(1), vetoOnly: true)
     ]
     let sources = CoachSources(configuration)
     let heard = Collector(sources.start())
@@ -218,9 +219,7 @@ struct HTTPSourceTests {
     let server = try FakeServer { _, _ in .silence }
     var configuration = SourceConfiguration()
     configuration.http = [
-      try #require(
-        SourceConfiguration.HTTP(
-          url: server.url, profile: profile, every: .seconds(1), vetoOnly: true))
+      .init(address: try address(server), profile: profile, every: .seconds(1), vetoOnly: true)
     ]
     configuration.http[0].timeLimit = .seconds(3600)
     let sources = CoachSources(configuration)
@@ -239,13 +238,9 @@ struct HTTPSourceTests {
       "http://::1:8000", "127.0.0.1:8000", "",
     ])
   func addresses(url: String) {
-    #expect(
-      SourceConfiguration.HTTP(url: url, profile: profile, every: .seconds(1), vetoOnly: true)
-        == nil)
+    #expect(SourceConfiguration.HTTPAddress(url) == nil)
     for good in ["http://127.0.0.1:8000", "http://coach.local:80", "http://[::1]:8000"] {
-      #expect(
-        SourceConfiguration.HTTP(url: good, profile: profile, every: .seconds(1), vetoOnly: true)
-          != nil)
+      #expect(SourceConfiguration.HTTPAddress(good) != nil)
     }
   }
 }
