@@ -14,40 +14,6 @@ struct HTTPSourceTests {
     profile = try #require(Profile.builtIn("coachiq"))
   }
 
-  /// What CoachIQ says at its two endpoints.
-  private static func coachIQ(emergencyStop: Bool = false, brake: Bool = true)
-    -> @Sendable (
-      String, String
-    ) -> FakeServer.Answer
-  {
-    { path, _ in
-      switch path {
-      case "/api/safety/status":
-        .text(
-          """
-          {"in_safe_state": false, "emergency_stop_active": \(emergencyStop), "watchdog_timeout": 15.0,
-           "time_since_last_kick": 0.4, "operational_mode": "normal",
-           "interlocks": {
-             "slide_room_safety": {"engaged": false, "feature": "firefly", "conditions":
-               ["vehicle_not_moving", "parking_brake_engaged"], "engagement_time": null,
-               "engagement_reason": ""},
-             "awning_safety": {"engaged": false, "feature": "firefly", "conditions": [],
-               "engagement_time": null, "engagement_reason": ""}},
-           "system_state": {"vehicle_speed": 0.0, "parking_brake": \(brake),
-             "leveling_jacks_down": false, "engine_running": false, "transmission_gear": "PARK",
-             "all_slides_retracted": true}}
-          """, headers: ["Content-Type: application/json"])
-      case "/api/v2/entities/safety-status":
-        .text(
-          """
-          {"emergency_stop_active": \(emergencyStop), "pending_operations_count": 0,
-           "pending_operations": []}
-          """)
-      default: .text("{\"detail\": \"Not Found\"}", status: "404 Not Found")
-      }
-    }
-  }
-
   private func source(
     _ server: FakeServer, token: String? = nil, vetoOnly: Bool = true,
     timeLimit: Duration = .seconds(60)
@@ -75,7 +41,7 @@ struct HTTPSourceTests {
 
   @Test("What CoachIQ says becomes reports that can only veto")
   func coachIQ() async throws {
-    let server = try FakeServer(Self.coachIQ(brake: false))
+    let server = try FakeServer(CoachIQ(.init(parkingBrake: false)).answer)
     var source = try source(server)
     let poll = await source.poll()
     #expect(poll.state == SourceState(source: server.url, isWell: true, words: "Answers."))
@@ -93,7 +59,7 @@ struct HTTPSourceTests {
 
   @Test("What it said before counts no more when it answers no more, signal by signal")
   func silence() async throws {
-    var server: FakeServer? = try FakeServer(Self.coachIQ())
+    var server: FakeServer? = try FakeServer(CoachIQ().answer)
     var source = try source(try #require(server))
     let before = await source.poll()
     server = nil
@@ -153,7 +119,7 @@ struct HTTPSourceTests {
 
   @Test("A redirection is not followed")
   func redirection() async throws {
-    let other = try FakeServer(Self.coachIQ())
+    let other = try FakeServer(CoachIQ().answer)
     let server = try FakeServer { path, _ in
       .text("{}", status: "307 Temporary Redirect", headers: ["Location: \(other.url)\(path)"])
     }
@@ -166,7 +132,7 @@ struct HTTPSourceTests {
   @Test("A token comes from its file, anew each time, and from no file that others can read")
   func token() async throws {
     let folder = try TemporaryFolder()
-    let answer = Self.coachIQ()
+    let answer = CoachIQ().answer
     let server = try FakeServer { path, head in
       head.contains("\r\nauthorization: Bearer secret-2\r\n")
         ? answer(path, head) : .text("{}", status: "401 Unauthorized")
@@ -200,7 +166,7 @@ struct HTTPSourceTests {
 
   @Test("It is asked again and again, until it is told to end")
   func again() async throws {
-    let server = try FakeServer(Self.coachIQ())
+    let server = try FakeServer(CoachIQ().answer)
     var configuration = SourceConfiguration()
     configuration.http = [
       .init(address: try address(server), profile: profile, every: .milliseconds(1), vetoOnly: true)
