@@ -70,23 +70,23 @@ struct RecordCommand: AsyncParsableCommand {
     var frames = 0
     var size: off_t = 0
     var error: Int32?
+    func take(_ line: CandumpLine) {
+      guard error == nil else { return }
+      let bytes = Array((line.text + "\n").utf8)
+      error = write(bytes, to: output)
+      guard error == nil else {
+        // Half a line would make the whole recording one that cannot be replayed. What stands in somebody
+        // else's file is not ours to cut.
+        if file != "-" { ftruncate(output, size) }
+        return
+      }
+      frames += 1
+      size += off_t(bytes.count)
+    }
+    let deadline = seconds.map { ContinuousClock.now + .seconds($0) }
     do throws(CANRecorder.Failure) {
       try CANRecorder.record(
-        interface, until: seconds.map { .now + .seconds($0) },
-        isStopped: { Interrupt.isRaised || error != nil }
-      ) { line in
-        guard error == nil else { return }
-        let bytes = Array((line.text + "\n").utf8)
-        error = write(bytes, to: output)
-        guard error == nil else {
-          // Half a line would make the whole recording one that cannot be replayed. What stands in somebody
-          // else's file is not ours to cut.
-          if file != "-" { ftruncate(output, size) }
-          return
-        }
-        frames += 1
-        size += off_t(bytes.count)
-      }
+        interface, until: deadline, isStopped: { Interrupt.isRaised || error != nil }, take)
     } catch {
       throw Failure(.inputOutput, error.words, howToClear: error.howToClear)
     }
