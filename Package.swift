@@ -108,7 +108,7 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: [
-        "SQLite", "Storage", "Migrations", "Updating",
+        "SQLite", "Storage", "Migrations", "Updating", "Coach",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

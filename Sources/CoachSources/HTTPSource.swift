@@ -14,13 +14,14 @@ struct HTTPSource: PollingSource {
   /// Asks for each path once. Where one of them has no answer, all that the server said before counts no
   /// more: half of its word may be the wrong half.
   mutating func poll() async -> Poll {
-    let url = configuration.url
+    let address = configuration.address
+    let url = address.url
     do throws(HTTPFailure) {
       let token = try configuration.tokenFile.map(BearerToken.read)
       var reports: [Report] = []
       for path in configuration.profile.paths {
         let body = try await HTTPRequest(
-          host: configuration.host, port: configuration.port, path: path, token: token
+          host: address.host, port: address.port, path: path, token: token
         ).body(within: configuration.timeLimit)
         guard (try? JSONDecoder().decode(AnyJSON.self, from: Data(body))) != nil else {
           throw HTTPFailure("The answer of \(url)\(path) is not JSON.")

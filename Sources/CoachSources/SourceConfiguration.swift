@@ -24,27 +24,14 @@ public struct SourceConfiguration: Sendable {
     }
   }
 
-  /// An HTTP server that answers with JSON.
-  public struct HTTP: Sendable {
-    /// `http://HOST:PORT`
+  /// Where an HTTP server listens: `http://HOST:PORT`; an IPv6 address stands in brackets.
+  public struct HTTPAddress: Sendable, Hashable {
     public let url: String
     let host: String
     let port: Int
-    public var profile: Profile
-    /// From the beginning of one poll to that of the next.
-    public var interval: Duration
-    /// A file with a bearer token that others cannot read; nil where the server asks for none.
-    public var tokenFile: String?
-    /// True when it may speak against an update and is never the reason to allow one.
-    public var vetoOnly: Bool
-    /// For one answer, from the connection to its last byte.
-    var timeLimit = Duration.seconds(5)
 
-    /// Nil for a URL that is not `http://HOST:PORT`; an IPv6 address stands in brackets.
-    public init?(
-      url: String, profile: Profile, every interval: Duration, tokenFile: String? = nil,
-      vetoOnly: Bool
-    ) {
+    /// Nil for anything else; also without a port, and with a path.
+    public init?(_ url: String) {
       guard url.hasPrefix("http://"), let colon = url.lastIndex(of: ":"),
         let port = UInt16(url[colon...].dropFirst()), port > 0
       else { return nil }
@@ -64,6 +51,27 @@ public struct SourceConfiguration: Sendable {
       self.url = url
       self.host = String(host)
       self.port = Int(port)
+    }
+  }
+
+  /// An HTTP server that answers with JSON.
+  public struct HTTP: Sendable {
+    public var address: HTTPAddress
+    public var profile: Profile
+    /// From the beginning of one poll to that of the next.
+    public var interval: Duration
+    /// A file with a bearer token that others cannot read; nil where the server asks for none.
+    public var tokenFile: String?
+    /// True when it may speak against an update and is never the reason to allow one.
+    public var vetoOnly: Bool
+    /// For one answer, from the connection to its last byte.
+    var timeLimit = Duration.seconds(5)
+
+    public init(
+      address: HTTPAddress, profile: Profile, every interval: Duration, tokenFile: String? = nil,
+      vetoOnly: Bool
+    ) {
+      self.address = address
       self.profile = profile
       self.interval = interval
       self.tokenFile = tokenFile

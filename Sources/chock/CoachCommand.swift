@@ -20,7 +20,8 @@ struct WatchCommand: AsyncParsableCommand {
     abstract: "A live table of every signal: value, age, source and the raw form.",
     discussion: """
       Asks the daemon; without one it listens to the configured buses and files itself. Ends with Ctrl-C, \
-      or after --for. With --json, one document per line, at each change.
+      or after --for. With --json, one document per line, at each change. With --once and without a daemon \
+      it listens for 6 seconds first, or for those of --for: a chassis says something every 5.
       """)
 
   @OptionGroup var globals: Globals
@@ -35,7 +36,10 @@ struct WatchCommand: AsyncParsableCommand {
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let engine = try await session.watchingEngine()
-      let deadline = seconds.map { ContinuousClock.now + .seconds($0) }
+      // A daemon has listened already.
+      let listening = once ? (engine is LocalEngine ? seconds ?? 6 : nil) : seconds
+      let deadline = listening.map { ContinuousClock.now + .seconds($0) }
+      if once, let deadline { try? await Task.sleep(until: deadline) }
       let isLive = session.output.isLive && !once
       var last: [ReadingDocument] = []
       repeat {

@@ -1,3 +1,4 @@
+import CoachSources
 import Migrations
 import TOMLKit
 
@@ -12,8 +13,7 @@ struct CoachConfig: Sendable {
 
   /// Documents that are asked for again and again.
   struct HTTP: Sendable {
-    /// Such as `http://127.0.0.1:8000`.
-    var url: String
+    var address: SourceConfiguration.HTTPAddress
     var profile: String
     var everySeconds: Double
     var tokenFile: String?
@@ -60,12 +60,14 @@ struct CoachConfig: Sendable {
       case "can":
         try row.check(["interface", "profile"])
         can.append(
-          CAN(interface: try row.text("interface"), profile: try row.text("profile", or: "rvc")))
+          CAN(
+            interface: try Self.interface(try row.text("interface"), place),
+            profile: try row.text("profile", or: "rvc")))
       case "http":
         try row.check(["url", "profile", "every_seconds", "token_file", "veto_only"])
         http.append(
           HTTP(
-            url: try Self.url(try row.text("url"), place),
+            address: try Self.address(try row.text("url"), place),
             profile: try row.text("profile", or: "coachiq"),
             everySeconds: try row.seconds(),
             tokenFile: table["token_file"] == nil ? nil : try row.text("token_file"),
@@ -77,10 +79,37 @@ struct CoachConfig: Sendable {
             profile: try row.text("profile", or: "raspberry-pi"), everySeconds: try row.seconds()))
       }
     }
-    let names = can.map(\.interface) + http.map(\.url)
+    let names = can.map(\.interface) + http.map(\.address.url)
     if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
       throw place.saying("\(twice) is there twice.", "Name each source once.")
     }
+  }
+
+  /// - Throws: `.badConfig` for what cannot be the name of a bus.
+  private static func interface(_ text: String, _ place: Failure) throws(Failure) -> String {
+    // IFNAMSIZ in <linux/if.h> and sun_path in <linux/un.h>, each with a zero byte at the end.
+    if text.hasPrefix("unix:") {
+      let path = text.dropFirst("unix:".count)
+      guard path.hasPrefix("/"), path.utf8.count < 108 else {
+        throw place.saying(
+          "\(text) is no socket.", "An absolute path of at most 107 bytes behind unix:.")
+      }
+    } else if text.utf8.count >= 16 {
+      throw place.saying(
+        "\(text) is no interface: its name is too long.", "Such as \"can0\": at most 15 bytes.")
+    }
+    return text
+  }
+
+  private static func address(
+    _ url: String, _ place: Failure
+  ) throws(Failure) -> SourceConfiguration.HTTPAddress {
+    guard let address = SourceConfiguration.HTTPAddress(url) else {
+      throw place.saying(
+        "\(url) is not an address that chock can ask.",
+        "http://HOST:PORT, such as \"http://127.0.0.1:8000\"; the paths are in the profile.")
+    }
+    return address
   }
 
   /// - Throws: `.badConfig` unless it is `http://HOST[:PORT]`, with a path perhaps.

@@ -14,17 +14,11 @@ extension Session {
       sources.can.append(.init(interface: bus.interface, profile: try Self.profile(bus.profile)))
     }
     for server in config.coach.http {
-      guard
-        let source = SourceConfiguration.HTTP(
-          url: server.url, profile: try Self.profile(server.profile),
+      sources.http.append(
+        .init(
+          address: server.address, profile: try Self.profile(server.profile),
           every: .seconds(server.everySeconds), tokenFile: server.tokenFile,
-          vetoOnly: server.vetoOnly)
-      else {
-        throw Failure(
-          .badConfig, "\(server.url) is not an address that chock can ask.", file: config.file,
-          howToClear: "Such as \"http://127.0.0.1:8000\".")
-      }
-      sources.http.append(source)
+          vetoOnly: server.vetoOnly))
     }
     for files in config.coach.files {
       sources.files.append(
@@ -88,7 +82,7 @@ extension Session {
 extension Updater {
   /// A controller that is configured and does not answer may be hiding something.
   func expect(_ sources: SourceConfiguration) {
-    for server in sources.http { expect(server.profile.signals, from: server.url) }
+    for server in sources.http { expect(server.profile.signals, from: server.address.url) }
   }
 
   /// Takes what the sources say, in its order, until they end.

@@ -20,6 +20,15 @@ struct LockHook: Service {
     var schema = "chock.LOCK_HOOK/1"
     /// Nil when it is over.
     var updateInProgress: UpdateInProgress?
+
+    private enum Key: CodingKey { case schema, updateInProgress }
+
+    /// With `null` where it is over: what is made for the compiler would leave the key out.
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: Key.self)
+      try container.encode(schema, forKey: .schema)
+      try container.encode(updateInProgress, forKey: .updateInProgress)
+    }
   }
 
   func run() async throws {

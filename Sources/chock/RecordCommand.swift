@@ -68,16 +68,25 @@ struct RecordCommand: AsyncParsableCommand {
   private func record(_ interface: String, to output: Int32) throws(Failure) -> Int {
     Interrupt.catchIt()
     var frames = 0
+    var size: off_t = 0
     var error: Int32?
+    func take(_ line: CandumpLine) {
+      guard error == nil else { return }
+      let bytes = Array((line.text + "\n").utf8)
+      error = write(bytes, to: output)
+      guard error == nil else {
+        // Half a line would make the whole recording one that cannot be replayed. What stands in somebody
+        // else's file is not ours to cut.
+        if file != "-" { ftruncate(output, size) }
+        return
+      }
+      frames += 1
+      size += off_t(bytes.count)
+    }
+    let deadline = seconds.map { ContinuousClock.now + .seconds($0) }
     do throws(CANRecorder.Failure) {
       try CANRecorder.record(
-        interface, until: seconds.map { .now + .seconds($0) },
-        isStopped: { Interrupt.isRaised || error != nil }
-      ) { line in
-        let bytes = Array((line.text + "\n").utf8)
-        let written = bytes.withUnsafeBytes { write(output, $0.baseAddress, $0.count) }
-        if written == bytes.count { frames += 1 } else { error = errno }
-      }
+        interface, until: deadline, isStopped: { Interrupt.isRaised || error != nil }, take)
     } catch {
       throw Failure(.inputOutput, error.words, howToClear: error.howToClear)
     }
@@ -87,6 +96,18 @@ struct RecordCommand: AsyncParsableCommand {
         file: file, howToClear: "Free some space; the frames so far are in it.")
     }
     return frames
+  }
+
+  /// - Returns: the number of the error that kept it from being written whole.
+  private func write(_ bytes: [UInt8], to output: Int32) -> Int32? {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      // A disk that fills up takes a part first.
+      let count = rest.withUnsafeBytes { Glibc.write(output, $0.baseAddress, $0.count) }
+      guard count > 0 else { return errno }
+      rest = rest.dropFirst(count)
+    }
+    return nil
   }
 }
 

@@ -24,7 +24,9 @@ struct ReplayCommand: AsyncParsableCommand {
       let profiles = try profiles(session.config.coach)
       let rvc = try Profile.load(profile ?? "rvc")
       var number = 0
-      for line in try text().split(separator: "\n", omittingEmptySubsequences: false) {
+      for line in try text().split(
+        omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+      {
         number += 1
         if line.allSatisfy(\.isWhitespace) || line.hasPrefix("#") { continue }
         guard let logged = CandumpLine(line) else {
@@ -82,15 +84,19 @@ struct Replay {
   private var gates: [GateID: GateVerdict] = [:]
   private var said: [String: String] = [:]
   private var start: Double?
-  private let origin = ContinuousClock.now
-  private var now = ContinuousClock.now
+  private let origin: ContinuousClock.Instant
+  private var now: ContinuousClock.Instant
 
   /// What the bus says nothing of.
   private static let others: Set<GateID> = [
     .disk, .clock, .technician, .updateLock, .noActiveConnections,
   ]
 
-  init(policy: SafetyPolicy) { self.policy = policy }
+  init(policy: SafetyPolicy) {
+    self.policy = policy
+    origin = .now
+    now = origin
+  }
 
   /// What the mere passing of time changes, up to a time of the recording.
   mutating func advance(to seconds: Double) -> [ReplayLine] {
@@ -125,7 +131,8 @@ struct Replay {
     return lines
   }
 
-  private var seconds: Double { origin.duration(to: now).seconds }
+  /// In whole microseconds, as the recording has them.
+  private var seconds: Double { (origin.duration(to: now).seconds * 1e6).rounded() / 1e6 }
 
   /// Nil when the source has said so before.
   private mutating func line(_ report: Report) -> ReplayLine? {

@@ -47,6 +47,26 @@ struct ConfigTests {
         testDescription: "an address that cannot be asked",
         text: "[[coach.http]]\nurl = \"https://coach\"", words: ["http://127.0.0.1:8000"]),
       Case(
+        testDescription: "an address without a port",
+        text: "\n[[coach.http]]\nurl = \"http://coach\"",
+        words: ["chock.toml:2", "http://127.0.0.1:8000"]),
+      Case(
+        testDescription: "an address with a path",
+        text: "[[coach.http]]\nurl = \"http://coach:8000/api\"",
+        words: ["chock.toml:1", "the paths are in the profile"]),
+      Case(
+        testDescription: "an interface that no kernel has",
+        text:
+          "[[coach.can]]\ninterface = \"can0\"\n[[coach.can]]\ninterface = \"can4567890123456\"",
+        words: ["chock.toml:3", "at most 15 bytes"]),
+      Case(
+        testDescription: "a socket whose path is too long",
+        text: "[[coach.can]]\ninterface = \"unix:/\(String(repeating: "x", count: 107))\"",
+        words: ["chock.toml:1", "at most 107 bytes"]),
+      Case(
+        testDescription: "a socket with a relative path",
+        text: "[[coach.can]]\ninterface = \"unix:bus\"", words: ["chock.toml:1", "absolute"]),
+      Case(
         testDescription: "polled too often",
         text: "[[coach.http]]\nurl = \"http://x:1\"\nevery_seconds = 0",
         words: ["from 0.2 to 60"]),

@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import coach
 import many_files
 
 TOP = Path(__file__).resolve().parents[2]
@@ -473,7 +474,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chock", type=Path, help="the release binary; `make release` builds it")
     parser.add_argument("--sizes", default="10,100,1000",
-                        help="megabytes; '' for the small files alone (default: %(default)s)")
+                        help="megabytes; '' for the small files and the bus alone (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default="/var/tmp",
                         help="on the disk that is to be measured (default: %(default)s)")
     parser.add_argument("--markdown", action="store_true",
@@ -483,8 +484,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as folder:
         bench = Bench(options.chock.resolve(), Path(folder).resolve())
         files = {"Median": many_files.ManyFiles(bench, BY_HAND, OFFLINE).figures()}
+        bus = {"Measured": coach.figures(bench)}
         if not options.markdown:
             print(table(files, many_files.LINES), flush=True)
+            print(f"\n{table(bus, coach.LINES)}", flush=True)
         results = {}
         for size in map(int, options.sizes.split(",") if options.sizes else []):
             if shutil.disk_usage(folder).free < 8e6 * size:
@@ -501,6 +504,7 @@ def main():
         print(facts(bench))
         if options.markdown:
             print(f"\n{table(files, many_files.LINES)}")
+            print(f"\n{table(bus, coach.LINES)}")
             if results:
                 print(f"\n{table(results)}")
 

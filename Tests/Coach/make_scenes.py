@@ -67,7 +67,9 @@ with Scene("multiplexed", "Byte 0 tells which frame it is: F1 the ignition, F2 t
 
 with Scene("sentinels", "Parked; then every field says error or not available.") as scene:
     scene.say(CHASSIS, status())
-    scene.say(CHASSIS, bytes([0xFE] * 8))
+    scene.note("Error: FFFE in 16 bits, FE in 8, 10 in two.")
+    scene.say(CHASSIS, bytes([0xFE, 0xFF, 0xFE, 0xFF, 0xAA, 0xAA, 0xFE, 0xFE]))
+    scene.note("Not available: all ones.")
     scene.say(CHASSIS, bytes([0xFF] * 8))
 
 with Scene("strange_frames", "Parked; then frames that say nothing of it.") as scene:

@@ -313,12 +313,44 @@ def driving_off(coach):
     check("nothing of it is left", "slow" not in tables, tables)
 
 
+def record(coach):
+    file = coach.folder / "coach.log"
+    process = subprocess.Popen(
+        [coach.chock, "coach", "record", str(file)], env=coach.environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+    # Its socket is there once it has a frame in its file.
+    coach.until("the recorder listens", lambda: (coach.send("19FFE840#620000FC"), file.exists()
+                and file.stat().st_size > 0)[1])
+    coach.play("driving_off")
+    coach.play("strange_frames")
+    coach.hear_all()
+    coach.until("the last frame is in the file", lambda: "#630000FC" in file.read_text())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    check("it ends well", process.returncode == 0, output)
+    sent = [line.split(" ", 1)[1] for name in ("driving_off", "strange_frames")
+            for line in (HERE / "scenes" / f"{name}.log").read_text().splitlines() if line[0] == "("]
+    lines = file.read_text().splitlines()
+    said = [line.split(" ", 1)[1] for line in lines if "840#6" not in line]
+    check("every frame is in it as it was sent, of whatever kind", said == sent, "\n".join(said))
+    stamps = [float(line[1:line.index(")")]) for line in lines]
+    check("the times are the kernel's, in order", stamps == sorted(stamps)
+          and abs(stamps[-1] - time.time()) < 20, stamps)
+    check("the daemon has heard the same", coach.parked() == "satisfied", coach.safety())
+    # What others make of it, and what chock does.
+    run("canplayer", "-I", str(file))
+    replay = subprocess.run([coach.chock, "coach", "replay", str(file)], env=coach.environment,
+                            capture_output=True, text=True)
+    check("it can be replayed", replay.returncode == 0 and "vehicle_speed = 15" in replay.stdout,
+          replay.stdout + replay.stderr)
+
+
 SCENES = {
     "parking": (parking, "rvc"), "multiplexed": (multiplexed, "rvc-multiplexed"),
     "sentinels": (sentinels, "rvc"), "strange_frames": (strange_frames, "rvc"),
     "errors": (errors, "rvc"), "spoofed": (spoofed, "rvc"), "babbling_bus": (babbling_bus, "rvc"),
     "driving_off": (driving_off, "rvc"), "silent_bus": (silent_bus, "rvc"),
-    "interface": (interface, "rvc"),
+    "interface": (interface, "rvc"), "record": (record, "rvc"),
 }
 
 

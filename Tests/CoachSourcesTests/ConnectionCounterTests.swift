@@ -9,22 +9,6 @@ import Testing
 
 @Suite("Connections to the controller are counted, but for chock's own", .timeLimit(.minutes(5)))
 struct ConnectionCounterTests {
-  /// A connection of this process.
-  private func connected(to port: UInt16) throws -> Int32 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    address.sin_port = port.bigEndian
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    try #require(result == 0)
-    return descriptor
-  }
-
   private func count(_ port: UInt16) async throws -> Double {
     var counter = ConnectionCounter(port: port)
     let poll = await counter.poll()
@@ -46,7 +30,7 @@ struct ConnectionCounterTests {
     let (listener, port) = try listenOnLoopback()
     defer { close(listener) }
     #expect(try await count(port) == 0)
-    let own = try connected(to: port)
+    let own = try SocketClient.connected(to: port)
     defer { close(own) }
     #expect(try await count(port) == 0)
 
@@ -71,7 +55,7 @@ struct ConnectionCounterTests {
     // A queue of its own, because it blocks.
     DispatchQueue(label: "own connections").async {
       for _ in 0..<500 {
-        guard let own = try? connected(to: port) else { break }
+        guard let own = try? SocketClient.connected(to: port) else { break }
         // Without TIME_WAIT, which would fill the kernel's table.
         var reset = linger(l_onoff: 1, l_linger: 0)
         setsockopt(own, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))

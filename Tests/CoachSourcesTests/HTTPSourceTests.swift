@@ -14,50 +14,19 @@ struct HTTPSourceTests {
     profile = try #require(Profile.builtIn("coachiq"))
   }
 
-  /// What CoachIQ says at its two endpoints.
-  private static func coachIQ(emergencyStop: Bool = false, brake: Bool = true)
-    -> @Sendable (
-      String, String
-    ) -> FakeServer.Answer
-  {
-    { path, _ in
-      switch path {
-      case "/api/safety/status":
-        .text(
-          """
-          {"in_safe_state": false, "emergency_stop_active": \(emergencyStop), "watchdog_timeout": 15.0,
-           "time_since_last_kick": 0.4, "operational_mode": "normal",
-           "interlocks": {
-             "slide_room_safety": {"engaged": false, "feature": "firefly", "conditions":
-               ["vehicle_not_moving", "parking_brake_engaged"], "engagement_time": null,
-               "engagement_reason": ""},
-             "awning_safety": {"engaged": false, "feature": "firefly", "conditions": [],
-               "engagement_time": null, "engagement_reason": ""}},
-           "system_state": {"vehicle_speed": 0.0, "parking_brake": \(brake),
-             "leveling_jacks_down": false, "engine_running": false, "transmission_gear": "PARK",
-             "all_slides_retracted": true}}
-          """, headers: ["Content-Type: application/json"])
-      case "/api/v2/entities/safety-status":
-        .text(
-          """
-          {"emergency_stop_active": \(emergencyStop), "pending_operations_count": 0,
-           "pending_operations": []}
-          """)
-      default: .text("{\"detail\": \"Not Found\"}", status: "404 Not Found")
-      }
-    }
-  }
-
   private func source(
     _ server: FakeServer, token: String? = nil, vetoOnly: Bool = true,
     timeLimit: Duration = .seconds(60)
   ) throws -> HTTPSource {
-    var configuration = try #require(
-      SourceConfiguration.HTTP(
-        url: server.url, profile: profile, every: .seconds(2), tokenFile: token, vetoOnly: vetoOnly)
-    )
+    var configuration = SourceConfiguration.HTTP(
+      address: try address(server), profile: profile, every: .seconds(2), tokenFile: token,
+      vetoOnly: vetoOnly)
     configuration.timeLimit = timeLimit
     return HTTPSource(configuration)
+  }
+
+  private func address(_ server: FakeServer) throws -> SourceConfiguration.HTTPAddress {
+    try #require(SourceConfiguration.HTTPAddress(server.url))
   }
 
   private func values(_ poll: Poll, _ signal: String) -> [ReadingValue?] {
@@ -72,7 +41,7 @@ struct HTTPSourceTests {
 
   @Test("What CoachIQ says becomes reports that can only veto")
   func coachIQ() async throws {
-    let server = try FakeServer(Self.coachIQ(brake: false))
+    let server = try FakeServer(CoachIQ(.init(parkingBrake: false)).answer)
     var source = try source(server)
     let poll = await source.poll()
     #expect(poll.state == SourceState(source: server.url, isWell: true, words: "Answers."))
@@ -90,7 +59,7 @@ struct HTTPSourceTests {
 
   @Test("What it said before counts no more when it answers no more, signal by signal")
   func silence() async throws {
-    var server: FakeServer? = try FakeServer(Self.coachIQ())
+    var server: FakeServer? = try FakeServer(CoachIQ().answer)
     var source = try source(try #require(server))
     let before = await source.poll()
     server = nil
@@ -150,7 +119,7 @@ struct HTTPSourceTests {
 
   @Test("A redirection is not followed")
   func redirection() async throws {
-    let other = try FakeServer(Self.coachIQ())
+    let other = try FakeServer(CoachIQ().answer)
     let server = try FakeServer { path, _ in
       .text("{}", status: "307 Temporary Redirect", headers: ["Location: \(other.url)\(path)"])
     }
@@ -163,7 +132,7 @@ struct HTTPSourceTests {
   @Test("A token comes from its file, anew each time, and from no file that others can read")
   func token() async throws {
     let folder = try TemporaryFolder()
-    let answer = Self.coachIQ()
+    let answer = CoachIQ().answer
     let server = try FakeServer { path, head in
       head.contains("\r\nauthorization: Bearer secret-2\r\n")
         ? answer(path, head) : .text("{}", status: "401 Unauthorized")
@@ -197,12 +166,10 @@ struct HTTPSourceTests {
 
   @Test("It is asked again and again, until it is told to end")
   func again() async throws {
-    let server = try FakeServer(Self.coachIQ())
+    let server = try FakeServer(CoachIQ().answer)
     var configuration = SourceConfiguration()
     configuration.http = [
-      try #require(
-        SourceConfiguration.HTTP(
-          url: server.url, profile: profile, every: .milliseconds(1), vetoOnly: true))
+      .init(address: try address(server), profile: profile, every: .milliseconds(1), vetoOnly: true)
     ]
     let sources = CoachSources(configuration)
     let heard = Collector(sources.start())
@@ -218,9 +185,7 @@ struct HTTPSourceTests {
     let server = try FakeServer { _, _ in .silence }
     var configuration = SourceConfiguration()
     configuration.http = [
-      try #require(
-        SourceConfiguration.HTTP(
-          url: server.url, profile: profile, every: .seconds(1), vetoOnly: true))
+      .init(address: try address(server), profile: profile, every: .seconds(1), vetoOnly: true)
     ]
     configuration.http[0].timeLimit = .seconds(3600)
     let sources = CoachSources(configuration)
@@ -239,13 +204,9 @@ struct HTTPSourceTests {
       "http://::1:8000", "127.0.0.1:8000", "",
     ])
   func addresses(url: String) {
-    #expect(
-      SourceConfiguration.HTTP(url: url, profile: profile, every: .seconds(1), vetoOnly: true)
-        == nil)
+    #expect(SourceConfiguration.HTTPAddress(url) == nil)
     for good in ["http://127.0.0.1:8000", "http://coach.local:80", "http://[::1]:8000"] {
-      #expect(
-        SourceConfiguration.HTTP(url: good, profile: profile, every: .seconds(1), vetoOnly: true)
-          != nil)
+      #expect(SourceConfiguration.HTTPAddress(good) != nil)
     }
   }
 }

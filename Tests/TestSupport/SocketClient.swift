@@ -60,7 +60,8 @@ public enum SocketClient {
     }
   }
 
-  private static func connected(to port: UInt16) throws(Failure) -> Int32 {
+  /// A connection to a port of this machine that stays open: a descriptor, which the caller closes.
+  public static func connected(to port: UInt16) throws(Failure) -> Int32 {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian

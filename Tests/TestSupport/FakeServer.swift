@@ -1,11 +1,11 @@
 import Dispatch
 import Glibc
+import Migrations
 import Synchronization
-import Testing
 
 /// A controller's HTTP server, as well or as badly as a test wants it.
-final class FakeServer: Sendable {
-  enum Answer: Sendable {
+public final class FakeServer: Sendable {
+  public enum Answer: Sendable {
     case text(String, status: String = "200 OK", headers: [String] = [])
     /// As they are, and then the end of the connection.
     case bytes(String)
@@ -13,19 +13,27 @@ final class FakeServer: Sendable {
     case silence
   }
 
-  let port: UInt16
+  public let port: UInt16
   private let listener: Int32
-  private let answer: @Sendable (_ path: String, _ head: String) -> Answer
+  private let answer: @Sendable (_ path: String, _ request: String) -> Answer
   private let asked = Mutex<[String]>([])
   private let held = Mutex<[Int32]>([])
 
-  var url: String { "http://127.0.0.1:\(port)" }
-  /// The heads of all requests so far.
-  var requests: [String] { asked.withLock { $0 } }
+  public var url: String { "http://127.0.0.1:\(port)" }
+  /// All requests so far, each with its head and its body.
+  public var requests: [String] { asked.withLock { $0 } }
 
-  init(_ answer: @escaping @Sendable (_ path: String, _ head: String) -> Answer) throws {
+  /// - Parameter isUp: false for one whose port nobody answers at before ``start()``.
+  public init(
+    isUp: Bool = true, _ answer: @escaping @Sendable (_ path: String, _ request: String) -> Answer
+  ) throws {
     self.answer = answer
-    (listener, port) = try listenOnLoopback()
+    (listener, port) = try boundToLoopback()
+    if isUp { start() }
+  }
+
+  public func start() {
+    listen(listener, 16)
     let listener = listener
     DispatchQueue(label: "fake server").async { [weak self] in
       while true {
@@ -48,21 +56,14 @@ final class FakeServer: Sendable {
   }
 
   private func serve(_ client: Int32) {
-    var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 4096)
-    while bytes.firstRange(of: Array("\r\n\r\n".utf8)) == nil {
-      let count = read(client, &chunk, chunk.count)
-      guard count > 0 else {
-        close(client)
-        return
-      }
-      bytes += chunk[..<count]
+    guard let request = read(client) else {
+      close(client)
+      return
     }
-    let head = String(decoding: bytes, as: UTF8.self)
-    asked.withLock { $0.append(head) }
-    let words = head.split(separator: " ")
+    asked.withLock { $0.append(request) }
+    let words = request.split(separator: " ")
     let path = words.count > 1 ? String(words[1]) : ""
-    switch answer(path, head) {
+    switch answer(path, request) {
     case .text(let text, let status, let headers):
       let lines = ["HTTP/1.1 \(status)", "Content-Length: \(text.utf8.count)"] + headers
       write(lines.joined(separator: "\r\n") + "\r\n\r\n" + text, to: client)
@@ -72,6 +73,25 @@ final class FakeServer: Sendable {
       close(client)
     case .silence:
       held.withLock { $0.append(client) }
+    }
+  }
+
+  /// A request with its body; nil when the client goes away before its end.
+  private func read(_ client: Int32) -> String? {
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+      if let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) {
+        let head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self)
+        let length = head.lowercased().split(separator: "content-length: ").dropFirst().first
+          .flatMap { Int($0.prefix { $0.isNumber }) }
+        if bytes.count >= end.upperBound + (length ?? 0) {
+          return String(decoding: bytes, as: UTF8.self)
+        }
+      }
+      let count = Glibc.read(client, &chunk, chunk.count)
+      guard count > 0 else { return nil }
+      bytes += chunk[..<count]
     }
   }
 
@@ -88,7 +108,14 @@ final class FakeServer: Sendable {
 }
 
 /// A TCP socket that listens on a free port of 127.0.0.1.
-func listenOnLoopback() throws -> (descriptor: Int32, port: UInt16) {
+public func listenOnLoopback() throws -> (descriptor: Int32, port: UInt16) {
+  let (descriptor, port) = try boundToLoopback()
+  listen(descriptor, 16)
+  return (descriptor, port)
+}
+
+/// One that has its port, and takes no connections yet.
+private func boundToLoopback() throws(Failure) -> (descriptor: Int32, port: UInt16) {
   let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
   var address = sockaddr_in()
   address.sin_family = sa_family_t(AF_INET)
@@ -96,10 +123,9 @@ func listenOnLoopback() throws -> (descriptor: Int32, port: UInt16) {
   var length = socklen_t(MemoryLayout<sockaddr_in>.size)
   let result = withUnsafeMutablePointer(to: &address) {
     $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-      bind(descriptor, $0, length) == 0 && listen(descriptor, 16) == 0
-        && getsockname(descriptor, $0, &length) == 0
+      bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
     }
   }
-  try #require(result, "No port on 127.0.0.1.")
+  guard result else { throw Failure(.inputOutput, "No port on 127.0.0.1.") }
   return (descriptor, UInt16(bigEndian: address.sin_port))
 }

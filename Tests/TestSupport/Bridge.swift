@@ -1,20 +1,17 @@
-import Coach
+public import Coach
 import Glibc
+import Migrations
 import Synchronization
-import TestSupport
-import Testing
-
-@testable import CoachSources
 
 /// The other end of `interface = "unix:/PATH"`: what a bridge to another machine's bus would be.
-final class Bridge: Sendable {
-  let path: String
+public final class Bridge: Sendable {
+  private let path: String
   private let listener: Int32
   private let peer = Mutex<Int32>(-1)
 
-  var interface: String { "unix:\(path)" }
+  public var interface: String { "unix:\(path)" }
 
-  init(_ path: String) throws {
+  public init(_ path: String) throws {
     self.path = path
     listener = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_un()
@@ -25,7 +22,9 @@ final class Bridge: Sendable {
         bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
       }
     }
-    try #require(result == 0 && listen(listener, 4) == 0, "No socket at \(path).")
+    guard result == 0, listen(listener, 4) == 0 else {
+      throw Failure(.inputOutput, "No socket at \(path).")
+    }
   }
 
   deinit {
@@ -34,25 +33,26 @@ final class Bridge: Sendable {
     unlink(path)
   }
 
-  /// Waits for the next connection.
-  func accept() async throws {
+  /// Waits for the next connection, which takes the place of the one before.
+  public func accept() async throws {
     try await waitUntil("somebody connects to the bridge") {
       var waiting = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
       return poll(&waiting, 1, 0) == 1
     }
     let descriptor = Glibc.accept(listener, nil, nil)
-    try #require(descriptor >= 0)
+    guard descriptor >= 0 else { throw Failure(.inputOutput, "No connection at \(path).") }
+    hangUp()
     peer.withLock { $0 = descriptor }
   }
 
-  var isClosedAtTheOtherEnd: Bool {
+  public var isClosedAtTheOtherEnd: Bool {
     peer.withLock {
       var waiting = pollfd(fd: $0, events: 0, revents: 0)
       return poll(&waiting, 1, 0) == 1 && Int32(waiting.revents) & Int32(POLLHUP) != 0
     }
   }
 
-  func hangUp() {
+  public func hangUp() {
     peer.withLock {
       if $0 >= 0 { close($0) }
       $0 = -1
@@ -61,20 +61,20 @@ final class Bridge: Sendable {
 
   /// - Returns: false when the other end takes no more for now.
   @discardableResult
-  func send(_ bytes: [UInt8], waiting: Bool = true) -> Bool {
+  public func send(_ bytes: [UInt8], waiting: Bool = true) -> Bool {
     let flags = Int32(MSG_NOSIGNAL) | (waiting ? 0 : Int32(MSG_DONTWAIT))
     return peer.withLock { Glibc.send($0, bytes, bytes.count, flags) } == bytes.count
   }
 
   @discardableResult
-  func send(_ frame: CANFrame, waiting: Bool = true) -> Bool {
+  public func send(_ frame: CANFrame, waiting: Bool = true) -> Bool {
     send(frame.bytes, waiting: waiting)
   }
 }
 
 extension CANFrame {
   /// `struct can_frame`
-  var bytes: [UInt8] {
+  public var bytes: [UInt8] {
     let flag: UInt32 =
       switch kind {
       case .extended: 0x8000_0000
@@ -87,45 +87,11 @@ extension CANFrame {
   }
 
   /// CHASSIS_MOBILITY_STATUS (1FFF4): the parking brake, and a speed in km/h.
-  static func chassis(brake: Bool, speed: Int = 0, from source: UInt32 = 0x9C) -> CANFrame {
+  public static func chassis(
+    brake: Bool, speed: Int = 0, from source: UInt32 = 0x9C
+  ) -> CANFrame {
     CANFrame(
       id: 0x11FF_F400 | source,
       data: [0, 0, 0, UInt8(speed), brake ? 0xFD : 0xFC, 0xFF, 0xFF, 0xFF])
-  }
-}
-
-/// What came out of the sources so far.
-final class Collector: Sendable {
-  private let content = Mutex<(messages: [SourceMessage], hasEnded: Bool)>(([], false))
-
-  init(_ stream: AsyncStream<SourceMessage>) {
-    Task {
-      for await message in stream { content.withLock { $0.messages.append(message) } }
-      content.withLock { $0.hasEnded = true }
-    }
-  }
-
-  var hasEnded: Bool { content.withLock { $0.hasEnded } }
-  private var messages: [SourceMessage] { content.withLock { $0.messages } }
-
-  var states: [SourceState] {
-    messages.compactMap { if case .state(let state) = $0 { state } else { nil } }
-  }
-  var batches: [(reports: [Report], heardAt: ContinuousClock.Instant)] {
-    messages.compactMap {
-      if case .reports(let reports, heardAt: let at) = $0 { (reports, at) } else { nil }
-    }
-  }
-  var reports: [Report] { batches.flatMap(\.reports) }
-
-  /// The values of a signal in the order in which they came; nil is "no value".
-  func values(of signal: String) -> [ReadingValue?] {
-    reports.compactMap {
-      switch $0.content {
-      case .value(let value, of: signal, lasting: _): .some(value)
-      case .noValue(of: signal): .some(nil)
-      default: nil
-      }
-    }
   }
 }
