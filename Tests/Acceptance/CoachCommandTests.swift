@@ -224,7 +224,8 @@ struct CoachCommandTests {
     #expect(answer.code == 0, "\(answer)")
     let safety: SafetyDocument = try answer.document()
     #expect(safety.schema == "chock.SAFETY/1")
-    #expect(safety.readings.contains { $0.evidence == "19FFF49C#00000000FDFDFBFB" })
+    #expect(
+      safety.readings?.contains { $0.evidence == "19FFF49C#00000000FDFDFBFB" } == true)
     let table = try await bus.coach.run("coach", "watch", "--once")
     for word in ["SIGNAL", "supply_voltage", "13", "Listening.", "Parked"] {
       #expect(table.output.contains(word), "\(word) in: \(table)")

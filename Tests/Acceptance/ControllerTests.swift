@@ -96,7 +96,7 @@ struct ControllerTests {
     try await waitUntil("nobody is") { try state() == .satisfied }
     let app = try SocketClient.connected(to: port)
     try await waitUntil("somebody is") { try state() == .violated }
-    let reading = try daemon.safety().readings.first { $0.signal == "connections" }
+    let reading = try daemon.safety().readings?.first { $0.signal == "connections" }
     #expect(reading?.value == "1" && reading?.evidence?.hasPrefix("127.0.0.1:") == true)
     close(app)
     try await waitUntil("nobody is any more") { try state() == .satisfied }

@@ -78,7 +78,7 @@ struct SceneTests {
     }
     let safety = try bus.daemon.safety()
     #expect(safety.gate("parked").reason.contains("was last heard"), "\(safety.gate("parked"))")
-    let brake = try #require(safety.readings.first { $0.signal == "parking_brake" })
+    let brake = try #require(safety.readings?.first { $0.signal == "parking_brake" })
     #expect(brake.stale && brake.value == "engaged")
     if goesAway {
       #expect(bus.daemon.call.error.contains("was closed at the other end"))
@@ -252,16 +252,14 @@ struct ListeningCoach {
 }
 
 extension SafetyDocument {
-  func gate(_ id: String) -> GateDocument {
-    gates.first { $0.id == id }
-      ?? GateDocument(
-        id: id, title: "", state: .unknown, required: false, reason: "There is none.",
-        howToClear: nil, readings: [])
+  /// How a gate stands, and why.
+  func gate(_ id: String) -> (state: GateState, reason: String) {
+    gates.first { $0.id == id }.map { ($0.state, $0.reason) } ?? (.unknown, "There is no \(id).")
   }
 
   /// What all fresh readings of a signal say; nil when there is none, or they disagree.
   func value(_ signal: String) -> String? {
-    let values = Set(readings.filter { $0.signal == signal && !$0.stale }.map(\.value))
+    let values = Set((readings ?? []).filter { $0.signal == signal && !$0.stale }.map(\.value))
     return values.count == 1 ? values.first ?? nil : nil
   }
 }
