@@ -32,6 +32,11 @@ extension Evaluation {
     for signal in signals {
       if let conflict = conflict(signal, "interlock \(Self.name(signal))") { return conflict }
     }
+    for kind in policy.requireSecured
+    where !signals.contains(where: { isSecured($0, kind) && reliable($0) != nil }) {
+      return .unknown(
+        "Nothing is reported of whether each \(kind) is secured.", Self.checkController)
+    }
     let bad: [ReadingValue] = [.text("violated"), .text("not_secured")]
     let violated = signals.filter { value($0).map(bad.contains) ?? false }
     if !violated.isEmpty {
@@ -63,7 +68,19 @@ extension Evaluation {
   }
 
   private func isSecuredRequired(_ signal: String) -> Bool {
-    policy.requireSecured.contains { signal.hasPrefix(Signal.securedPrefix + $0) }
+    policy.requireSecured.contains { isSecured(signal, $0) }
+  }
+
+  private func isSecured(_ signal: String, _ kind: String) -> Bool {
+    signal.hasPrefix(Signal.securedPrefix + kind)
+  }
+
+  /// A command, or a slide that moves, on a bus that is not heard would not be known.
+  private var silentBus: Judgement? {
+    guard let bus = facts.silentBuses.first else { return nil }
+    return .unknown(
+      "\(bus) is not heard, so that nobody knows what moves there.",
+      "Check the bus (`chock coach watch`); or a person attests active_controls=none.")
   }
 
   private static func name(_ interlock: String) -> String {
@@ -97,6 +114,7 @@ extension Evaluation {
     if value(Signal.activeControls) == .text("some") {
       return .violated("The coach is moving something.", "Wait until it has finished.")
     }
+    if reliable(Signal.activeControls) == nil, let silence = silentBus { return silence }
     // A source that was asked for it, and does not answer, may be hiding some.
     if readings.source(expectedFor: Signal.activeControls) != nil,
       value(Signal.activeControls) == nil

@@ -19,6 +19,11 @@ public struct Profile: Sendable {
   /// What each row reads, for people.
   public var lines: [String] { rows.map(\.description) }
 
+  /// Whether it reads commands to move or switch something: a bus with it has to be heard.
+  public var tellsOfControls: Bool {
+    rows.contains { if case .command = $0.content { true } else { false } }
+  }
+
   /// The data groups (J1939: parameter groups) that its rows read, sorted: for the kernel's filters.
   public var dgns: [UInt32] { rowsByDGN.keys.sorted() }
 
@@ -87,7 +92,8 @@ public struct Profile: Sendable {
         guard let field = signal.field, let raw = field.raw(in: frame) else { return nil }
         var name = signal.name.text
         if let instance = signal.instance {
-          guard let number = instance.raw(in: frame) else { return nil }
+          // Above 250 there are no instances: 255 is "not available".
+          guard let number = instance.raw(in: frame), number <= 250 else { return nil }
           name = signal.name.filled(with: number)
         }
         let value = raw > field.highestValue ? nil : signal.values.value(of: Double(raw))

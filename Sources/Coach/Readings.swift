@@ -108,13 +108,15 @@ public struct Readings: Sendable {
         "The source cannot be called \(source).", field: "source",
         howToClear: "Names with a slash, and those of attestations, are chock's own.")
     }
+    guard signal != Signal.clock else {
+      throw CoachError(
+        "That the clock is right is a person's word.", field: "signal",
+        howToClear: "`chock coach attest clock=right`, on the device.")
+    }
     try Self.check(signal, value)
     try Self.check(ttl, limit: .seconds(3600))
-    let interlocks = bySignal.keys.count { $0.hasPrefix(Signal.interlockPrefix) }
-    guard
-      bySignal[signal] != nil || !signal.hasPrefix(Signal.interlockPrefix)
-        || interlocks < Self.interlockLimit
-    else {
+    let named = bySignal.keys.count { $0.contains(".") }
+    guard bySignal[signal] != nil || !signal.contains(".") || named < Self.interlockLimit else {
       throw CoachError(
         "More than \(Self.interlockLimit) interlocks are not kept.", field: "signal",
         howToClear: "Report the interlocks under fixed names.")
@@ -265,8 +267,8 @@ public struct Readings: Sendable {
     guard count >= Self.readingLimit else { return true }
     // A flood must not make each of its frames dear.
     if let overflowedAt, now - overflowedAt < .seconds(1) { return false }
-    guard let oldest = all.filter({ !$0.isFresh(at: now) }).min(by: { $0.heardAt < $1.heardAt })
-    else {
+    let stale = bySignal.values.lazy.flatMap(\.values).filter { !$0.isFresh(at: now) }
+    guard let oldest = stale.min(by: { $0.heardAt < $1.heardAt }) else {
       overflowedAt = now
       return false
     }
@@ -282,6 +284,7 @@ public struct Readings: Sendable {
 
   private mutating func remove(_ reading: Reading) {
     if bySignal[reading.signal]?.removeValue(forKey: reading.source) != nil { count -= 1 }
+    if bySignal[reading.signal]?.isEmpty == true { bySignal[reading.signal] = nil }
   }
 
   private static func check(_ signal: String, _ value: ReadingValue) throws(CoachError) {

@@ -6,15 +6,18 @@ public struct SafetyFacts: Sendable {
   public var technician: TechnicianNeed
   /// The locks that are held now.
   public var locks: [UpdateLock]
+  /// Configured buses that tell of slides and commands, and are not heard.
+  public var silentBuses: [String]
 
   public init(
     disk: DiskSpace?, clock: ClockFacts, technician: TechnicianNeed = .notNeeded,
-    locks: [UpdateLock] = []
+    locks: [UpdateLock] = [], silentBuses: [String] = []
   ) {
     self.disk = disk
     self.clock = clock
     self.technician = technician
     self.locks = locks
+    self.silentBuses = silentBuses
   }
 }
 

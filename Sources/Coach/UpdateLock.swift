@@ -31,8 +31,10 @@ public struct UpdateLock: Codable, Sendable, Hashable {
   /// A week: who forgets a lock has not locked the device for good.
   private static let longest = 604_800.0
 
-  /// A clock that went back must not make it longer.
-  public func isHeld(at now: Double) -> Bool {
-    now < expiresAt && expiresAt - now <= Self.longest
-  }
+  /// A clock that went back makes it longer: somebody's lock does not vanish by that, and a technician can
+  /// break it.
+  public func isHeld(at now: Double) -> Bool { now < expiresAt }
+
+  /// False for what no lock can be, such as after somebody has edited the file.
+  public var isValid: Bool { Signal.isName(id) && expiresAt.isFinite }
 }

@@ -49,7 +49,10 @@ struct OwnerPin {
         .notAllowed, "This needs the owner's PIN, and none is set.",
         howToClear: "A technician sets one: `chock pin set`, on the device.")
     }
-    guard var document = try? JSON.decode(Document.self, from: bytes) else {
+    guard var document = try? JSON.decode(Document.self, from: bytes),
+      (0...1_000_000_000).contains(document.failures),
+      (0...253_402_300_800).contains(document.lockedUntil)
+    else {
       throw Failure(
         .notAllowed, "The owner's PIN cannot be read.", file: path,
         howToClear: "A technician sets a new one: `chock pin set`, on the device.")

@@ -19,6 +19,9 @@ struct UpdateLocks {
     }
     do {
       locks = try FileSystem.read(path).map { try JSON.decode([UpdateLock].self, from: $0) } ?? []
+      guard locks.allSatisfy(\.isValid) else {
+        throw Failure(.inputOutput, "No lock is like that.")
+      }
     } catch {
       let lock = try? UpdateLock(
         id: "unreadable", owner: "chock",
@@ -64,9 +67,9 @@ struct UpdateLocks {
     try replace(with: others + [lock])
   }
 
-  /// - Parameter owner: who releases it; nil for a technician, who may break any.
+  /// - Parameter owner: who wants to release it; nil for a technician, who may break any.
   /// - Throws: `.notFound`; `.notAllowed` when somebody else holds it.
-  mutating func remove(id: String, owner: String?) throws(Failure) -> UpdateLock {
+  func find(id: String, owner: String?) throws(Failure) -> UpdateLock {
     guard let lock = held.first(where: { $0.id == id }) else {
       throw Failure(
         .notFound, "Nobody holds a lock \(id).",
@@ -78,8 +81,11 @@ struct UpdateLocks {
         .notAllowed, "The lock \(id) is held by \(lock.owner).",
         howToClear: "Its owner releases it; a technician breaks it: `chock coach unlock \(id)`.")
     }
-    try replace(with: held.filter { $0.id != id })
     return lock
+  }
+
+  mutating func remove(_ lock: UpdateLock) throws(Failure) {
+    try replace(with: held.filter { $0.id != lock.id })
   }
 
   private mutating func replace(with new: [UpdateLock]) throws(Failure) {

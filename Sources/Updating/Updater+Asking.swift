@@ -71,7 +71,9 @@ extension Updater {
 
   /// - Throws: why there is no plan.
   public func plan(_ goal: Goal) throws(Failure) -> PlanDocument {
-    let state = DatabaseState(settings, goal: goal, busyTimeout: DatabaseState.patience)
+    // While a run is active nobody may keep the supervisor from watching the coach.
+    let patience = current == nil ? DatabaseState.patience : 0
+    let state = DatabaseState(settings, goal: goal, busyTimeout: patience)
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
     }
@@ -80,7 +82,7 @@ extension Updater {
       ? []
       : plan.breaks(
         in: try Database.open(
-          settings.databasePath, busyTimeout: Int32(DatabaseState.patience)))
+          settings.databasePath, busyTimeout: Int32(patience)))
     let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.

@@ -32,6 +32,9 @@ extension Updater {
     readings.expect(signals, from: source)
   }
 
+  /// Says which buses tell of slides and commands: one that is not heard hides them.
+  public func expect(buses: [String]) { self.buses = buses }
+
   /// How a source is.
   public func note(_ source: SourceDocument) {
     let before = sources.updateValue(source, forKey: source.source)
@@ -39,6 +42,7 @@ extension Updater {
     if before?.isWell != source.isWell {
       logger.notice("\(source.source): \(source.words)")
     }
+    judge()
     publishGatesSoon()
   }
 
@@ -98,7 +102,8 @@ extension Updater {
   ///   - person: who breaks it, for the audit.
   /// - Throws: `.notFound`, `.notAllowed`.
   public func releaseLock(id: String, owner: String?, person: String) throws(Failure) {
-    let lock = try locks.remove(id: id, owner: owner)
+    let lock = try locks.find(id: id, owner: owner)
+    // In the audit before it counts.
     if owner == nil {
       logger.notice("\(person) breaks the lock \(id) of \(lock.owner).")
       try history.append(
@@ -106,6 +111,7 @@ extension Updater {
           .breakLock, of: settings.databasePath, accepted: "\(id) of \(lock.owner)",
           reason: lock.reason, actor: person))
     }
+    try locks.remove(lock)
     judge()
     autoMigrate()
   }
@@ -175,7 +181,7 @@ extension Updater {
       // Who may start a run was asked at its start.
       technician: technician || current != nil
         ? .present : wanted.map { .needed(by: $0.fileName) } ?? .notNeeded,
-      locks: locks.held)
+      locks: locks.held, silentBuses: buses.filter { sources[$0]?.isWell != true })
   }
 
   /// What the verdict means for the run in progress: before it changes anything it waits for a while, then

@@ -48,6 +48,7 @@ public actor Updater {
 
   var readings = Readings()
   var sources: [String: SourceDocument] = [:]
+  var buses: [String] = []
   var locks: UpdateLocks
   var verdict: SafetyVerdict
   /// The latest time that chock has written down, in seconds since 1970.

@@ -24,7 +24,8 @@ extension Session {
       sources.files.append(
         .init(profile: try Self.profile(files.profile), every: .seconds(files.everySeconds)))
     }
-    if sources.files.isEmpty, let board = Profile.builtIn("raspberry-pi"), Self.has(board.files) {
+    let isBoardRead = sources.files.contains { $0.profile.signals.contains("undervoltage") }
+    if !isBoardRead, let board = Profile.builtIn("raspberry-pi"), Self.has(board.files) {
       sources.files.append(.init(profile: board, every: .seconds(2)))
     }
     sources.controllerPort = config.coach.controllerPort
@@ -82,6 +83,8 @@ extension Session {
 extension Updater {
   /// A controller that is configured and does not answer may be hiding something.
   func expect(_ sources: SourceConfiguration) {
+    expect(buses: sources.can.filter(\.profile.tellsOfControls).map(\.interface))
+    for files in sources.files { expect(files.profile.signals, from: files.profile.name) }
     for server in sources.http { expect(server.profile.signals, from: server.address.url) }
   }
 

@@ -37,15 +37,22 @@ struct LockHook: Service {
       return
     }
     var told: UpdateInProgress?
-    for await event in updater.events.subscribe(since: nil).events.cancelOnGracefulShutdown() {
-      guard event.type == .gate, let safety = event.safety, safety.updateInProgress != told else {
-        continue
+    // A stream ends when this is too slow for it: the hook may take its time.
+    while !Task.isShuttingDownGracefully {
+      let events = updater.events.subscribe(since: nil).events
+      await tell(await updater.safety(), after: &told)
+      for await event in events.cancelOnGracefulShutdown() where event.type == .gate {
+        if let safety = event.safety { await tell(safety, after: &told) }
       }
-      told = safety.updateInProgress
-      await tell(told)
     }
     // A daemon that stops has ended its run.
     if told != nil { await tell(nil) }
+  }
+
+  private func tell(_ safety: SafetyDocument, after told: inout UpdateInProgress?) async {
+    guard safety.updateInProgress != told else { return }
+    told = safety.updateInProgress
+    await tell(told)
   }
 
   private func tell(_ update: UpdateInProgress?) async {

@@ -29,7 +29,9 @@ struct RecordCommand: AsyncParsableCommand {
   }
 
   func validate() throws {
-    guard seconds.map({ $0 > 0 }) ?? true else { throw ValidationError("--for is above 0.") }
+    guard seconds.map({ $0 > 0 && $0 <= 31_536_000 }) ?? true else {
+      throw ValidationError("--for is above 0 and at most a year.")
+    }
   }
 
   func run() async throws {

@@ -91,13 +91,16 @@ private struct Supervision: Service {
 
   func run() async throws {
     await withGracefulShutdownHandler {
-      for await event in updater.events.subscribe(since: nil).events {
-        switch event.type {
-        case .phase: manager.tell("STATUS=Run in progress: \(event.phase?.rawValue ?? "")")
-        case .result: manager.tell("STATUS=Last run: \(event.result?.outcome?.rawValue ?? "")")
-        default: break
+      // A stream ends when its reader is too slow for it; the daemon does not.
+      while !Task.isShuttingDownGracefully {
+        for await event in updater.events.subscribe(since: nil).events {
+          switch event.type {
+          case .phase: manager.tell("STATUS=Run in progress: \(event.phase?.rawValue ?? "")")
+          case .result: manager.tell("STATUS=Last run: \(event.result?.outcome?.rawValue ?? "")")
+          default: break
+          }
+          if Task.isShuttingDownGracefully { break }
         }
-        if Task.isShuttingDownGracefully { break }
       }
     } onGracefulShutdown: {
       manager.tell("STOPPING=1")

@@ -215,3 +215,36 @@ import Testing
     #expect(try coach.gate(.parked).state == .satisfied)
   }
 }
+
+@Suite("A bus that is not heard") struct SilentBusTests {
+  @Test("Hides what moves on it, however well the others are heard") func silentBus() throws {
+    var coach = try TestCoach.parked()
+    #expect(try coach.gate(.noActiveControls).state == .satisfied)
+    coach.facts.silentBuses = ["can1"]
+    let gate = try coach.gate(.noActiveControls)
+    #expect(gate.state == .unknown)
+    #expect(gate.reason == "can1 is not heard, so that nobody knows what moves there.")
+    try coach.attest("active_controls", .text("none"))
+    #expect(try coach.gate(.noActiveControls).state == .satisfied)
+  }
+
+  @Test("What has to be secured, and is never reported, is unknown") func securedUnreported() throws
+  {
+    var coach = try TestCoach.parked()
+    coach.policy.requireSecured = ["slide"]
+    #expect(try coach.gate(.interlocks).state == .unknown)
+    try coach.put("secured.slide_1", .text("secured"))
+    #expect(try coach.gate(.interlocks).state == .satisfied)
+  }
+
+  @Test("Nobody pushes that the clock is right, and names are not kept without end") func limits()
+    throws
+  {
+    var coach = TestCoach()
+    #expect(coachError { try coach.put("clock", .text("right")) }?.field == "signal")
+    let error = coachError {
+      for index in 0..<1000 { try coach.put("secured.\(index)", .text("secured")) }
+    }
+    #expect(error?.field == "signal")
+  }
+}
