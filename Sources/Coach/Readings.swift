@@ -181,11 +181,6 @@ public struct Readings: Sendable {
     readings.max { $0.heardAt < $1.heardAt }
   }
 
-  /// The attestations that count now.
-  public func attestations(at now: ContinuousClock.Instant) -> [Reading] {
-    all.filter { $0.isAttested && $0.isFresh(at: now) }
-  }
-
   /// Takes or renews a control operation. `ttl`: more than zero, at most an hour.
   public mutating func putActivity(
     id: String, description: String, ttl: Duration, now: ContinuousClock.Instant

@@ -9,10 +9,10 @@ import Testing
     try coach.attest("vehicle_speed", .number(0), for: 60)
     try coach.attest("parking_brake", .text("engaged"), for: 60)
     #expect(try coach.gate(.parked).state == .satisfied)
-    #expect(coach.readings.attestations(at: coach.now).count == 2)
+    #expect(coach.readings.all.count { $0.isAttested && $0.isFresh(at: coach.now) } == 2)
     coach.wait(60)
     #expect(try coach.gate(.parked).state == .unknown)
-    #expect(coach.readings.attestations(at: coach.now).isEmpty)
+    #expect(!coach.readings.all.contains { $0.isAttested && $0.isFresh(at: coach.now) })
   }
 
   @Test("Ends at once when a device says otherwise, and the ended one is told") func contrary()

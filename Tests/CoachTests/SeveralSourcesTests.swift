@@ -217,6 +217,15 @@ import Testing
 }
 
 @Suite("A bus that is not heard") struct SilentBusTests {
+  @Test("Matters where its profile reads commands: a J1939 chassis may be silent")
+  func tellsOfControls() throws {
+    for (name, expected) in [
+      ("rvc", true), ("rvc-multiplexed", true), ("no-chassis-bus", true), ("j1939", false),
+    ] {
+      #expect(try #require(Profile.builtIn(name)).tellsOfControls == expected, "\(name)")
+    }
+  }
+
   @Test("Hides what moves on it, however well the others are heard") func silentBus() throws {
     var coach = try TestCoach.parked()
     #expect(try coach.gate(.noActiveControls).state == .satisfied)
