@@ -24,6 +24,16 @@ struct SafetyRoutes: Sendable {
         source: source ?? "")
       return .noContent
     }
+    routes.on(.delete, "/api/safety/readings/:id") { _, context in
+      let person = await requester(of: context.channel)
+      guard person != panel else {
+        throw Failure(
+          .notAllowed, "What a device said is forgotten by a technician.",
+          howToClear: "`chock coach forget`, on the device.")
+      }
+      try await updater.forget(try context.id("id"), person: person)
+      return .noContent
+    }
     routes.on(.put, "/api/safety/activities/:id") { request, context in
       let body = try await request.strictBody(ActivityBody.self, limit: bodyLimit)
       try await updater.putActivity(

@@ -46,7 +46,7 @@ extension Updater {
     if isServed {
       judge()
       if order.kind.isWatched { publishGates() }
-      let status = status()
+      let status = status(Look(settings, store, history))
       events.publish(.state) { $0.status = status }
     }
     events.publish(.result) {

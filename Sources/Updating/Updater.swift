@@ -59,6 +59,10 @@ public actor Updater {
   /// The worker waits for a verdict that lets it go on.
   var isAsked = false
   var expiry: Task<Void, Never>?
+  let lastWordsFile: LastWordsFile
+  var savedLastWords = 0
+  /// Runs until the next time that last words may be written.
+  var saving: Task<Void, Never>?
   var gateEvent: Task<Void, Never>?
 
   var worker: WorkerProcess?
@@ -72,6 +76,9 @@ public actor Updater {
   var isRecoveryWanted = false
   private var isAutoMigrationDue = false
   var lastState: DatabaseState?
+  /// What a status is being made of, and what those wait for who have asked since.
+  var look: Task<Look, Never>?
+  var nextLook: Task<Look, Never>?
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
@@ -92,6 +99,13 @@ public actor Updater {
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
+    lastWordsFile = LastWordsFile(stateDirectory: settings.stateDirectory)
+    do throws(Failure) {
+      readings.takeOver(try lastWordsFile.read(), now: .now)
+      savedLastWords = readings.lastWordsVersion
+    } catch {
+      logger.error("What the coach last said is not known: \(error.message)")
+    }
     verdict = evaluate(
       readings, SafetyFacts(disk: nil, clock: ClockFacts(now: 0, lastSeen: nil)),
       settings.safety, now: .now)
@@ -119,7 +133,7 @@ public actor Updater {
     let written =
       recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
-    let state = state()
+    let state = remember(DatabaseState(settings))
     judge()
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
@@ -158,6 +172,7 @@ public actor Updater {
   public func shutDown() async {
     expiry?.cancel()
     gateEvent?.cancel()
+    await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
     worker.stop(

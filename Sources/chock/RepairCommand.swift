@@ -127,6 +127,7 @@ struct AuditCommand: AsyncParsableCommand {
       case .attest: "attested \(entry.accepted)"
       case .endAttestation: "\(entry.accepted) ended"
       case .breakLock: "broke the lock \(entry.accepted)"
+      case .forget: "had \(entry.accepted) forgotten"
       }
     return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"
   }

@@ -193,6 +193,32 @@ struct PeopleTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test(
+    "An interlock that was reported once under a wrong name is forgotten by a technician",
+    .timeLimit(.minutes(15)))
+  func forget() async throws {
+    let coach = try Sample.coach(
+      config: Self.config.replacing("[\"parked\"]", with: "[\"interlocks\"]"))
+    let daemon = try await coach.serve()
+    func code() async throws -> Int32? {
+      try await coach.run("coach", "forget", "interlock.slied").code
+    }
+    try daemon.put("interlock.slied", "\"violated\"")
+    #expect(try await code() == 64)
+    try daemon.put("interlock.slied", "\"violated\"", ttl: 0.01)
+    try daemon.put("interlock.slide", "\"satisfied\"")
+    try await waitUntil("it is silent") {
+      try daemon.safety().gate("interlocks").state == .unknown
+    }
+    let path = "/api/safety/readings/interlock.slied"
+    #expect(try daemon.askOverTCP("DELETE", path, nil).status == 403)
+    #expect(try await code() == 0)
+    #expect(try daemon.safety().gate("interlocks").state == .satisfied)
+    #expect(try await coach.run("audit", "--json").output.contains("\"forget\""))
+    #expect(try await code() == 64)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A file of locks that cannot be read holds updates back", .timeLimit(.minutes(15)))
   func unreadableLocks() async throws {
     let coach = try Sample.coach(config: Self.config)
