@@ -68,7 +68,7 @@ extension Updater {
       latestBackup: look.latestBackup, migrationInProgress: active != nil,
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
-      openers: look.openers)
+      openers: look.openers, schedule: schedule)
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -81,6 +81,7 @@ extension Updater {
   func remember(_ state: DatabaseState) -> DatabaseState {
     if state.problem?.code == .databaseLocked, let lastState { return lastState }
     lastState = state
+    reviewSchedule(state.plan)
     return state
   }
 

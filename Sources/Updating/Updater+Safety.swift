@@ -15,7 +15,7 @@ extension Updater {
     try change { readings throws(CoachError) in
       try readings.put(signal: signal, value: value, ttl: ttl, source: source, now: .now)
     }
-    autoMigrate()
+    startWhatIsDue()
   }
 
   /// What the sources of chock's own say: buses, sensors, the controller's interface. It counts from the next
@@ -29,7 +29,7 @@ extension Updater {
   /// Evaluates the gates after ``take(_:heardAt:)`` and ``note(_:)``.
   public func judgeWhatWasHeard() {
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   /// Says that a source is there which reports these signals: until it does, they are unknown.
@@ -72,7 +72,7 @@ extension Updater {
     readings = after
     logger.notice("\(person) attests \(signal) = \(value).")
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   /// A control operation that goes on, such as a slide that moves.
@@ -140,7 +140,7 @@ extension Updater {
     }
     try locks.remove(lock)
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   private func change(
@@ -196,7 +196,7 @@ extension Updater {
         try? await Task.sleep(until: instant)
         if !Task.isCancelled {
           judge()
-          autoMigrate()
+          startWhatIsDue()
         }
       }
     }

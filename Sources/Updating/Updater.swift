@@ -75,6 +75,10 @@ public actor Updater {
   /// True when a person started chock in recovery mode.
   var isRecoveryWanted = false
   private var isAutoMigrationDue = false
+  var scheduled: ScheduleFile.Document?
+  var scheduleWatch: Task<Void, Never>?
+  /// What has kept the scheduled update from starting so far.
+  var inTheWay: String?
   var lastState: DatabaseState?
   /// What a status is being made of, and what those wait for who have asked since.
   var look: Task<Look, Never>?
@@ -138,12 +142,19 @@ public actor Updater {
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
     }
+    loadSchedule()
+    reviewSchedule(state.plan)
     guard let plan = state.plan, !plan.steps.isEmpty else { return }
+    if schedule == nil { offer() }
+    isAutoMigrationDue = settings.autoMigrate && settings.environment != .production
+    startWhatIsDue()
+  }
+
+  func offer() {
+    guard let plan = lastState?.plan, !plan.steps.isEmpty else { return }
     events.publish(.updateAvailable) {
       $0.message = "Update available: \(plan.from) -> \(plan.to)"
     }
-    isAutoMigrationDue = settings.autoMigrate && settings.environment != .production
-    autoMigrate()
   }
 
   /// Ends what an interrupted run left behind; also `chock recover`.
@@ -172,6 +183,7 @@ public actor Updater {
   public func shutDown() async {
     expiry?.cancel()
     gateEvent?.cancel()
+    scheduleWatch?.cancel()
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
@@ -181,7 +193,13 @@ public actor Updater {
     _ = await ended(current.id)
   }
 
-  func autoMigrate() {
+  /// Starts what nobody has to ask for any more.
+  func startWhatIsDue() {
+    autoMigrate()
+    keepSchedule()
+  }
+
+  private func autoMigrate() {
     guard isAutoMigrationDue, current == nil, recoveryMode == nil else { return }
     judge(forTechnician: true)
     guard verdict.isSafe else { return }
@@ -249,6 +267,26 @@ public actor Updater {
   /// - Throws: `.consentMissing`, `.planChanged`, `.gateClosed`, `.runActive`, or why there is no plan.
   public func startUpdate(_ request: UpdateRequest) throws(Failure) -> RunDocument {
     try checkIdle()
+    let plan = try checkedPlan(request)
+    // With nothing pending the worker says so at once; the coach need not be parked for that.
+    if !plan.steps.isEmpty {
+      judge(forTechnician: request.isTechnician)
+      guard verdict.isSafe else { throw Failure.gates(verdict) }
+    }
+    return start(
+      order(
+        plan.direction == .rollback ? .rollback : .update, requestedBy: request.requestedBy
+      ) {
+        $0.goal = request.goal
+        $0.inputs = request.inputs
+        $0.consentedPlan = request.consent ? request.planHash : nil
+      })
+  }
+
+  /// The plan that a request is about, once this person may have it done.
+  ///
+  /// - Throws: `.consentMissing`, `.planChanged`, `.notAllowed`, `.input`, or why there is no plan.
+  func checkedPlan(_ request: UpdateRequest) throws(Failure) -> Plan {
     let state = DatabaseState(
       settings, goal: request.goal, busyTimeout: DatabaseState.patience)
     guard let plan = state.plan else {
@@ -259,27 +297,17 @@ public actor Updater {
       guard request.consent else { throw Failure.consentMissing }
       guard request.planHash == plan.hash else { throw Failure.planChanged }
     }
-    // With nothing pending the worker says so at once; the coach need not be parked for that.
-    if !plan.steps.isEmpty {
-      if !request.isTechnician,
-        let step = plan.steps.first(where: { isRollback || $0.needsTechnician })
-      {
-        throw Failure(
-          .notAllowed, "\(step.fileName) needs a technician.", file: step.path,
-          howToClear:
-            "Let a technician start it: `chock \(isRollback ? "rollback" : "update")` on the device."
-        )
-      }
-      _ = try plan.values(request.inputs)
-      judge(forTechnician: request.isTechnician)
-      guard verdict.isSafe else { throw Failure.gates(verdict) }
+    if !request.isTechnician,
+      let step = plan.steps.first(where: { isRollback || $0.needsTechnician })
+    {
+      throw Failure(
+        .notAllowed, "\(step.fileName) needs a technician.", file: step.path,
+        howToClear:
+          "Let a technician start it: `chock \(isRollback ? "rollback" : "update")` on the device."
+      )
     }
-    return start(
-      order(isRollback ? .rollback : .update, requestedBy: request.requestedBy) {
-        $0.goal = request.goal
-        $0.inputs = request.inputs
-        $0.consentedPlan = request.consent ? request.planHash : nil
-      })
+    if !plan.steps.isEmpty { _ = try plan.values(request.inputs) }
+    return plan
   }
 
   /// Puts in what a rollback took out.
