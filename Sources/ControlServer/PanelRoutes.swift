@@ -36,12 +36,12 @@ struct PanelRoutes {
     for file in Self.files {
       let tag = "\"\(Self.fingerprint(file.bytes))\""
       let body = ByteBuffer(bytes: file.bytes)
-      routes.on(.get, file.path) { request, _ in
+      routes.on(.get, file.path, for: .everybody) { request, _ in
         // Always asked again, so that a new binary's page is never mixed with an old one's scripts.
         let headers: HTTPFields = [
           .contentType: file.type, .eTag: tag, .cacheControl: "no-cache",
         ]
-        if request.headers[.ifNoneMatch] == tag {
+        if request.hasAlready(tag) {
           return Response(status: .notModified, headers: headers)
         }
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))

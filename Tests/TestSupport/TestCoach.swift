@@ -43,6 +43,8 @@ public final class TestCoach: Sendable {
       [server]
       listen = "127.0.0.1:0"
       socket = "\(folder("chock.sock"))"
+      [access]
+      local = "owner"
       """, to: "chock.toml")
     for (name, text) in migrations { try folder.write(text, to: "migrations/\(name)") }
   }
