@@ -6,10 +6,11 @@ SAMPLE := sample
 
 # Packages of Debian that the build and the sample need.
 deps:
-	@if ! [ -e /usr/include/sqlite3.h ] || ! command -v sqlite3 >/dev/null || ! command -v python3 >/dev/null; then \
-	  echo "Installing libsqlite3-dev, sqlite3, python3 ..."; \
+	@if ! [ -e /usr/include/sqlite3.h ] || ! command -v sqlite3 >/dev/null || ! command -v python3 >/dev/null \
+	  || ! command -v curl >/dev/null; then \
+	  echo "Installing libsqlite3-dev, sqlite3, python3, curl ..."; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$sudo apt-get update -q && $$sudo apt-get install -y -q libsqlite3-dev sqlite3 python3; \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q libsqlite3-dev sqlite3 python3 curl; \
 	fi
 
 # The tools from PyPI get a virtual environment.

@@ -77,7 +77,7 @@ struct Evaluation {
   enum Heard {
     /// Nobody has ever said anything; a source that should is named.
     case nothing(from: String?)
-    /// The last word, which is too old.
+    /// The last word, which is too old; of several, one that speaks against an update.
     case stale(Reading)
     /// All that is fresh agrees; the reading is the one that is furthest from allowing an update.
     /// `vetoOnly`: none of the sources may be the reason to allow one.
@@ -92,10 +92,9 @@ struct Evaluation {
     let all = readings.readings(of: signal)
     let fresh = all.filter { $0.isFresh(at: now) }
     guard var worst = fresh.first else {
-      guard let last = all.max(by: { $0.heardAt < $1.heardAt }) else {
-        return .nothing(from: readings.source(expectedFor: signal))
-      }
-      return .stale(last)
+      // What speaks against an update is not made good by what came later and has expired too.
+      let last = readings.lastWord(of: signal, at: now) ?? all.max { $0.heardAt < $1.heardAt }
+      return last.map(Heard.stale) ?? .nothing(from: readings.source(expectedFor: signal))
     }
     for reading in fresh.dropFirst() {
       if let other = fresh.first(where: { !Signal.agree($0.value, reading.value, on: signal) }) {

@@ -148,8 +148,7 @@ public struct Profile: Sendable {
         self = .tellsNothing
         return
       }
-      self =
-        Signal.vouchedValue(of: signal).map { $0 == value } ?? true ? .allows : .objects
+      self = Signal.outlastsSilence(value, signal) ? .objects : .allows
     }
   }
 

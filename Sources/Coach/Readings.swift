@@ -31,6 +31,13 @@ public struct LastWord: Codable, Sendable, Hashable {
   public let value: ReadingValue
   public let source: String
   public let vetoOnly: Bool
+
+  public init(signal: String, value: ReadingValue, source: String, vetoOnly: Bool) {
+    self.signal = signal
+    self.value = value
+    self.source = source
+    self.vetoOnly = vetoOnly
+  }
 }
 
 /// What the coach has told so far: the last word of each source on each signal, and the operations that
@@ -143,14 +150,21 @@ public struct Readings: Sendable {
     }
     try Self.check(signal, value)
     try Self.check(ttl, limit: .seconds(3600))
-    let named = bySignal.keys.count { $0.contains(".") }
-    guard bySignal[signal] != nil || !signal.contains(".") || named < Self.interlockLimit else {
+    let isNew = bySignal[signal] == nil && signal.contains(".")
+    guard !isNew || pushedNames < Self.interlockLimit else {
       throw CoachError(
-        "More than \(Self.interlockLimit) interlocks are not kept.", field: "signal",
-        howToClear: "Report the interlocks under fixed names.")
+        "More than \(Self.interlockLimit) interlocks and the like are not kept.", field: "signal",
+        howToClear: "Report them under fixed names.")
     }
     return store(
       signal, value, ttl: ttl, source: source, evidence: nil, vetoOnly: false, now: now)
+  }
+
+  /// How many named signals clients report; those of buses and the like have a `/` in their sources.
+  private var pushedNames: Int {
+    bySignal.count { signal, bySource in
+      signal.contains(".") && bySource.contains { !$0.key.contains("/") && !$0.value.isAttested }
+    }
   }
 
   /// Takes a person's word for a signal that no device reports; the source becomes "attestation by
@@ -196,35 +210,52 @@ public struct Readings: Sendable {
         "\(device.source) itself reports \(signal) (\(device.value)).", field: "signal",
         howToClear: "An attestation is for signals that no device reports.")
     }
-    guard signal == Signal.vehicleSpeed, !Signal.isMoving(value),
-      let moving = Self.newest(of: devices.filter(Self.isMoving))
-    else { return nil }
-    // A source whose word is not enough cannot take it back either.
-    let standing = Self.newest(of: devices.filter { !$0.vetoOnly && !Signal.isMoving($0.value) })
-    if let standing, standing.heardAt > moving.heardAt { return nil }
-    return CoachError(
-      "The last that \(moving.source) said is that the coach moves.", field: "signal",
-      howToClear: "Switch the ignition on, until it reports that the coach stands.")
+    guard signal == Signal.vehicleSpeed, !Signal.isMoving(value) else { return nil }
+    return movingWord.map(Self.itMoves)
   }
 
-  /// Who spoke against an update, where this fresh reading does not, and has been silent since. A person's
-  /// word that was given later covers it.
-  func contradiction(to reading: Reading, at now: ContinuousClock.Instant) -> Reading? {
-    let all = readings(of: reading.signal)
+  /// The last word that the coach moves, unless a device has said since that it stands. A source whose word
+  /// is not enough cannot take it back either.
+  private var movingWord: Reading? {
+    let devices = readings(of: Signal.vehicleSpeed).filter { !$0.isAttested }
+    guard let moving = Self.newest(of: devices.filter(Self.isMoving)) else { return nil }
+    let standing = Self.newest(of: devices.filter { !$0.vetoOnly && !Self.isMoving($0) })
+    return standing.map { $0.heardAt > moving.heardAt } == true ? nil : moving
+  }
+
+  private static func itMoves(_ moving: Reading) -> CoachError {
+    CoachError(
+      "The last that \(moving.source) said is that the coach moves.", field: "signal",
+      howToClear: moving.vetoOnly
+        ? "Switch the ignition on, until a device reports that the coach stands; where none does, a technician has it forgotten: `chock coach forget vehicle_speed`."
+        : "Switch the ignition on, until it reports that the coach stands.")
+  }
+
+  /// Who spoke against an update and has been silent since. A person's word that was given later covers it,
+  /// for as long as it counts.
+  func lastWord(of signal: String, at now: ContinuousClock.Instant) -> Reading? {
+    let all = readings(of: signal)
     let attestedAt = all.lazy.filter { $0.isAttested && $0.isFresh(at: now) }.map(\.heardAt).max()
     return Self.newest(
       of: all.filter { silent in
         !silent.isFresh(at: now) && !silent.isAttested && !silent.vetoOnly
           && Signal.outlastsSilence(silent.value, silent.signal)
-          && !Signal.agree(silent.value, reading.value, on: silent.signal)
           && (attestedAt.map { $0 < silent.heardAt } ?? true)
       })
   }
 
+  /// The last word of a silent source that this fresh reading contradicts.
+  func contradiction(to reading: Reading, at now: ContinuousClock.Instant) -> Reading? {
+    lastWord(of: reading.signal, at: now).flatMap {
+      Signal.agree($0.value, reading.value, on: $0.signal) ? nil : $0
+    }
+  }
+
   // MARK: What outlasts silence
 
-  /// The last words that speak against an update. Those of sources that may only veto count while they
-  /// are heard: they may be alarms, which nobody takes back. That the coach moves, nobody forgets.
+  /// What outlasts a restart: the words against an update, but for those of sources that may only veto,
+  /// which may be alarms that nobody takes back. That the coach moves is kept whoever said it: it decides
+  /// what a person may attest.
   public var lastWords: [LastWord] {
     all.filter(Self.isLastWord).map {
       LastWord(signal: $0.signal, value: $0.value, source: $0.source, vetoOnly: $0.vetoOnly)
@@ -253,31 +284,33 @@ public struct Readings: Sendable {
 
   /// Forgets what silent devices said of a signal, such as one that is no longer in the coach.
   ///
+  /// - Parameter signal: `interlock.` stands for all whose names begin so.
   /// - Returns: what is forgotten.
-  /// - Throws: when nothing is known of it, a device still reports it, or the last word is that the coach
-  ///   moves.
+  /// - Throws: when nothing silent is known of it, or its last word is that the coach moves, by a device
+  ///   whose word counts.
   public mutating func forget(
     _ signal: String, now: ContinuousClock.Instant
   ) throws(CoachError) -> [Reading] {
-    let said = readings(of: signal).filter { !$0.isAttested }
-    guard !said.isEmpty || faulty[signal] != nil else {
+    let names = signals.filter { $0 == signal || (signal.hasSuffix(".") && $0.hasPrefix(signal)) }
+    let said = names.sorted().flatMap(readings).filter { !$0.isAttested }
+    let silent = said.filter { !$0.isFresh(at: now) }
+    let failing = names.filter { faulty[$0] != nil }
+    guard !silent.isEmpty || !failing.isEmpty else {
+      guard let device = said.first else {
+        throw CoachError(
+          "No device has reported \(signal).", field: "signal",
+          howToClear: "`chock coach watch` shows what was reported.")
+      }
       throw CoachError(
-        "No device has reported \(signal).", field: "signal",
-        howToClear: "`chock coach watch` shows what was reported.")
-    }
-    if let device = said.first(where: { $0.isFresh(at: now) }) {
-      throw CoachError(
-        "\(device.source) reports \(signal) (\(device.value)).", field: "signal",
+        "\(device.source) reports \(device.signal) (\(device.value)).", field: "signal",
         howToClear: "Only what is silent can be forgotten.")
     }
-    if let moving = said.first(where: Self.isMoving) {
-      throw CoachError(
-        "The last that \(moving.source) said is that the coach moves.", field: "signal",
-        howToClear: "A device or the controller has to report that it stands.")
+    if names.contains(Signal.vehicleSpeed), let moving = movingWord, !moving.vetoOnly {
+      throw Self.itMoves(moving)
     }
-    faulty[signal] = nil
-    for reading in said { remove(reading) }
-    return said
+    for name in failing { faulty[name] = nil }
+    for reading in silent { remove(reading) }
+    return silent
   }
 
   private static func newest(of readings: [Reading]) -> Reading? {
@@ -366,7 +399,9 @@ public struct Readings: Sendable {
     guard count >= Self.readingLimit else { return true }
     // A flood must not make each of its frames dear.
     if let overflowedAt, now - overflowedAt < .seconds(1) { return false }
-    let stale = bySignal.values.lazy.flatMap(\.values).filter { !$0.isFresh(at: now) }
+    let stale = bySignal.values.lazy.flatMap(\.values).filter {
+      !$0.isFresh(at: now) && !Self.isLastWord($0)
+    }
     guard let oldest = stale.min(by: { $0.heardAt < $1.heardAt }) else {
       overflowedAt = now
       return false

@@ -1,14 +1,14 @@
 import Glibc
 
 /// A secret in a file, read anew each time: who renews it does not have to tell anybody.
-enum BearerToken {
+public enum BearerToken {
   private static let limit = 4096
 
   /// The file's only word.
   ///
   /// - Throws: when others can read the file, and when it holds anything that does not fit into a header
   ///   field.
-  static func read(_ path: String) throws(HTTPFailure) -> String {
+  public static func read(_ path: String) throws(HTTPFailure) -> String {
     let bytes: [UInt8]
     let mode: mode_t
     do throws(SmallFile.Failure) {

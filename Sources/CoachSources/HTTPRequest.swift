@@ -3,14 +3,12 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// One GET, or one POST, on a connection of its own. Redirections are not followed: nobody else is asked.
+/// One GET on a connection of its own. Redirections are not followed: nobody else is asked.
 struct HTTPRequest: Sendable {
   let host: String
   let port: Int
   let path: String
   var token: String?
-  /// A document to POST; nil to GET.
-  var document: [UInt8]?
 
   /// CoachIQ's answers have a few kB.
   static let bodyLimit = 1 << 20
@@ -18,7 +16,7 @@ struct HTTPRequest: Sendable {
   private var url: String { "http://\(authority)\(path)" }
   private var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
-  /// The body of an answer with the status 200; a POST takes every 2xx.
+  /// The body of an answer with the status 200.
   ///
   /// - Parameter limit: From now to its last byte.
   func body(within limit: Duration) async throws(HTTPFailure) -> [UInt8] {
@@ -48,9 +46,7 @@ struct HTTPRequest: Sendable {
         }
       return try await channel.executeThenClose { inbound, outbound in
         // A server may answer and close before all is written; what it says decides.
-        let body: [HTTPClientRequestPart] =
-          document.map { [.body(.byteBuffer(ByteBuffer(bytes: $0)))] } ?? []
-        try? await outbound.write(contentsOf: [.head(head)] + body + [.end(nil)])
+        try? await outbound.write(contentsOf: [.head(head), .end(nil)])
         return try await answer(inbound)
       }
     } catch let error as NIOConnectionError {
@@ -64,13 +60,8 @@ struct HTTPRequest: Sendable {
   }
 
   private var head: HTTPRequestHead {
-    var head = HTTPRequestHead(
-      version: .http1_1, method: document == nil ? .GET : .POST, uri: path)
+    var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
     head.headers = ["host": authority, "accept": "application/json", "connection": "close"]
-    if let document {
-      head.headers.add(name: "content-type", value: "application/json")
-      head.headers.add(name: "content-length", value: "\(document.count)")
-    }
     if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
     return head
   }
@@ -82,9 +73,7 @@ struct HTTPRequest: Sendable {
     for try await part in parts {
       switch part {
       case .head(let head):
-        let isGood =
-          document == nil ? head.status == .ok : (200..<300).contains(head.status.code)
-        guard isGood else { return .failure(refusal(head.status.code)) }
+        guard head.status == .ok else { return .failure(refusal(head.status.code)) }
       case .body(let bytes):
         guard body.count + bytes.readableBytes <= Self.bodyLimit else {
           return .failure(HTTPFailure("The answer of \(url) is longer than 1 MB."))

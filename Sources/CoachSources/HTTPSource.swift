@@ -47,9 +47,10 @@ struct HTTPSource: PollingSource {
 }
 
 /// Why there is no answer that could be used.
-struct HTTPFailure: Error {
-  var words: String
-  var howToClear: String?
+public struct HTTPFailure: Error {
+  /// What happened, in one sentence.
+  public var words: String
+  public var howToClear: String?
 
   init(_ words: String, howToClear: String? = nil) {
     self.words = words

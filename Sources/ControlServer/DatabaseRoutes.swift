@@ -96,7 +96,7 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.get, "\(base)/history", for: .role(.viewer)) { request, _ in
       let limit = try limit(of: request)
-      let runs = try await updater.history(
+      let runs = try updater.history(
         limit: limit, before: request.uri.queryParameters.get("before"))
       return try .json(
         HistoryDocument(runs: runs, nextBefore: runs.count == limit ? runs.last?.id : nil))
@@ -115,7 +115,7 @@ struct DatabaseRoutes: Sendable {
 
   private func addSnapshots(to routes: inout RouteTable, _ base: String) {
     routes.on(.get, "\(base)/backups", "\(base)/backup", for: .role(.viewer)) { _, _ in
-      try .json(SnapshotsDocument(snapshots: await updater.snapshots()))
+      try .json(SnapshotsDocument(snapshots: updater.snapshots()))
     }
     routes.on(.post, "\(base)/backups", "\(base)/backup", for: .role(.owner)) {
       request, context in

@@ -21,6 +21,11 @@ struct LastWordsFile: Sendable {
     }
   }
 
+  /// What is taken for said when the file cannot be read; a technician has it forgotten.
+  var unknown: LastWord {
+    LastWord(signal: "vehicle_speed", value: .text("moving"), source: path, vetoOnly: true)
+  }
+
   /// Off the caller's actor: a card takes its time.
   @concurrent
   func write(_ words: [LastWord]) async throws(Failure) {

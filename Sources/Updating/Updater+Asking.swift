@@ -10,15 +10,14 @@ extension Updater {
       // Who asks from now on wants to know what has happened since.
       look = nextLook
       nextLook = nil
-      return await takeLook()
+      let runs = endedRuns
+      return await reader.read { [settings, store, history] in
+        Look(settings, store, history, endedRuns: runs)
+      }
     }
     nextLook = task
     return status(await task.value)
   }
-
-  /// Off this actor: nobody who asks may keep it from watching the coach.
-  @concurrent
-  private nonisolated func takeLook() async -> Look { Look(settings, store, history) }
 
   /// What the files say at one time, for a status.
   struct Look: Sendable {
@@ -26,8 +25,13 @@ extension Updater {
     let latestBackup: SnapshotDocument?
     let integrityCheck: IntegrityCheck?
     let openers: [Opener]
+    /// How many runs had ended before it.
+    let endedRuns: Int
 
-    init(_ settings: UpdateSettings, _ store: SnapshotStore, _ history: StateStore) {
+    init(
+      _ settings: UpdateSettings, _ store: SnapshotStore, _ history: StateStore, endedRuns: Int
+    ) {
+      self.endedRuns = endedRuns
       state = DatabaseState(settings)
       latestBackup = (try? store.list())?.first {
         (try? $0.checkBelongs(to: settings.databasePath)) != nil
@@ -39,7 +43,8 @@ extension Updater {
 
   func status(_ look: Look) -> StatusDocument {
     leaveRecoveryMode()
-    let state = remember(look.state)
+    // Of before a run's end it is no news.
+    let state = look.endedRuns == endedRuns ? remember(look.state) : look.state
     judge()
     let safety = safetyDocument()
     var elsewhere: (run: RunDocument, isActive: Bool)?
@@ -102,9 +107,20 @@ extension Updater {
   }
 
   /// - Throws: why there is no plan.
-  public func plan(_ goal: Goal) throws(Failure) -> PlanDocument {
-    // While a run is active nobody may keep the supervisor from watching the coach.
+  public func plan(_ goal: Goal) async throws(Failure) -> PlanDocument {
+    // A run that is active is not to wait for a reader.
     let patience = current == nil ? DatabaseState.patience : 0
+    return try await reader.read { [settings, history] in
+      Result { () throws(Failure) in
+        try Self.plan(goal, settings, history, busyTimeout: patience)
+      }
+    }.get()
+  }
+
+  static func plan(
+    _ goal: Goal, _ settings: UpdateSettings, _ history: StateStore,
+    busyTimeout patience: Int = DatabaseState.patience
+  ) throws(Failure) -> PlanDocument {
     let state = DatabaseState(settings, goal: goal, busyTimeout: patience)
     guard let plan = state.plan else {
       throw state.problem ?? Failure(.notFound, "There is no plan.")
@@ -115,7 +131,9 @@ extension Updater {
       : plan.breaks(
         in: try Database.open(
           settings.databasePath, busyTimeout: Int32(patience)))
-    let rehearsed = (try? history(limit: 50))?.first { $0.rehearsal?.planHash == plan.hash }
+    let rehearsed = (try? history.runs(limit: 50, before: nil))?.compactMap(decode).first {
+      $0.rehearsal?.planHash == plan.hash
+    }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.
     let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
@@ -148,7 +166,7 @@ extension Updater {
   public func run(_ id: String) throws(Failure) -> RunDocument {
     if let current, current.id == id { return current }
     if let lastRun, lastRun.id == id { return lastRun }
-    guard let text = try history.run(id), let document = decode(text) else {
+    guard let text = try history.run(id), let document = Self.decode(text) else {
       throw Failure(
         .notFound, "There is no run \(id).", howToClear: "`chock history` lists the runs.")
     }
@@ -158,8 +176,10 @@ extension Updater {
   /// The newest runs, newest first.
   ///
   /// - Parameter before: the id of a run; those that came before it.
-  public func history(limit: Int, before: String? = nil) throws(Failure) -> [RunDocument] {
-    try history.runs(limit: limit, before: before).compactMap(decode)
+  public nonisolated func history(
+    limit: Int, before: String? = nil
+  ) throws(Failure) -> [RunDocument] {
+    try history.runs(limit: limit, before: before).compactMap(Self.decode)
   }
 
   /// A page of the audit, newest first.
@@ -170,7 +190,7 @@ extension Updater {
       nextBefore: page.next)
   }
 
-  nonisolated func decode(_ text: String) -> RunDocument? {
+  static func decode(_ text: String) -> RunDocument? {
     try? JSON.decode(RunDocument.self, from: Array(text.utf8))
   }
 }

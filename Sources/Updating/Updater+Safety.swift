@@ -103,7 +103,7 @@ extension Updater {
     readings = after
     logger.notice("\(person) has what silent devices said of \(signal) forgotten.")
     judge()
-    await write(readings.lastWords, version: readings.lastWordsVersion)
+    await saveLastWords()
   }
 
   public func endActivity(id: String) {
@@ -207,26 +207,27 @@ extension Updater {
   private func keepLastWords() {
     guard isServed, savedLastWords != readings.lastWordsVersion, saving == nil else { return }
     saving = Task {
-      await write(readings.lastWords, version: readings.lastWordsVersion)
-      try? await Task.sleep(for: .seconds(10))
+      repeat {
+        await writeLastWords()
+        try? await Task.sleep(for: .seconds(10))
+      } while !Task.isCancelled && savedLastWords != readings.lastWordsVersion
       saving = nil
-      if !Task.isCancelled { keepLastWords() }
     }
   }
 
-  /// The last time, before chock ends.
+  /// Now, without waiting for the next time.
   func saveLastWords() async {
-    let last = saving
-    last?.cancel()
-    await last?.value
-    guard isServed, savedLastWords != readings.lastWordsVersion else { return }
-    await write(readings.lastWords, version: readings.lastWordsVersion)
+    saving?.cancel()
+    await saving?.value
+    await writeLastWords()
   }
 
-  private func write(_ words: [LastWord], version: Int) async {
-    savedLastWords = version
+  private func writeLastWords() async {
+    let version = readings.lastWordsVersion
+    guard savedLastWords != version else { return }
     do throws(Failure) {
-      try await lastWordsFile.write(words)
+      try await lastWordsFile.write(readings.lastWords)
+      savedLastWords = version
     } catch {
       logger.error("What the coach last said could not be written down: \(error.message)")
     }

@@ -33,6 +33,7 @@ extension Updater {
     if Self.isShown(document) { lastRun = document }
     current = nil
     worker = nil
+    endedRuns += 1
     stopWaiting()
     if let ended = document.endedAt.flatMap(Timestamp.date)?.timeIntervalSince1970 {
       lastSeen = max(lastSeen ?? ended, ended)
@@ -56,7 +57,7 @@ extension Updater {
   }
 
   func publishState() {
-    let status = status(Look(settings, store, history))
+    let status = status(Look(settings, store, history, endedRuns: endedRuns))
     events.publish(.state) { $0.status = status }
   }
 
@@ -88,7 +89,9 @@ extension Updater {
       }
       if recovered.outcome != .nothingToDo { return recovered }
       // It had ended, and died before it could say so.
-      if let text = (try? history.run(order.run)) ?? nil, let ended = decode(text) { return ended }
+      if let text = (try? history.run(order.run)) ?? nil, let ended = Self.decode(text) {
+        return ended
+      }
     }
     var document = RunDocument(
       id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)

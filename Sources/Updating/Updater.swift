@@ -100,6 +100,9 @@ public actor Updater {
   /// What a status is being made of, and what those wait for who have asked since.
   var look: Task<Look, Never>?
   var nextLook: Task<Look, Never>?
+  /// How many runs have ended since the start.
+  var endedRuns = 0
+  let reader = Reader()
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
@@ -124,10 +127,12 @@ public actor Updater {
     lastWordsFile = LastWordsFile(stateDirectory: settings.stateDirectory)
     do throws(Failure) {
       readings.takeOver(try lastWordsFile.read(), now: .now)
-      savedLastWords = readings.lastWordsVersion
     } catch {
+      // It may have been that it moves: then nobody may vouch that it stands.
       logger.error("What the coach last said is not known: \(error.message)")
+      readings.takeOver([lastWordsFile.unknown], now: .now)
     }
+    savedLastWords = readings.lastWordsVersion
     verdict = evaluate(
       readings, SafetyFacts(disk: nil, clock: ClockFacts(now: 0, lastSeen: nil)),
       settings.safety, now: .now)
@@ -234,7 +239,7 @@ public actor Updater {
 
   // MARK: Snapshots
 
-  public func snapshots() throws(Failure) -> [SnapshotDocument] { try store.list() }
+  public nonisolated func snapshots() throws(Failure) -> [SnapshotDocument] { try store.list() }
 
   /// - Throws: `.notFound`.
   public func setPinned(_ pinned: Bool, snapshot id: String) throws(Failure) -> SnapshotDocument {
@@ -400,7 +405,7 @@ public actor Updater {
     _ goal: Goal = .newest, inputs: [String: InputValue] = [:], requestedBy: String
   ) throws(Failure) -> RunDocument {
     try checkIdle()
-    _ = try plan(goal)
+    _ = try Self.plan(goal, settings, history)
     return start(
       order(.rehearse, requestedBy: requestedBy) {
         $0.goal = goal

@@ -112,15 +112,16 @@ struct CoachConfig: Sendable {
     return address
   }
 
-  /// - Throws: `.badConfig` unless it is `http://HOST[:PORT]`, with a path perhaps.
+  /// - Throws: `.badConfig` unless it is `http://HOST[:PORT]` or `https://…`, with a path perhaps.
   static func url(_ text: String, _ place: Failure) throws(Failure) -> String {
-    let rest = text.hasPrefix("http://") ? text.dropFirst(7) : ""
+    let scheme = ["http://", "https://"].first { text.hasPrefix($0) } ?? text
+    let rest = text.dropFirst(scheme.count)
     let host = rest.prefix { $0 != "/" && $0 != ":" }
     let port = rest.dropFirst(host.count).prefix { $0 != "/" }
     let isPort = port.isEmpty || UInt16(port.dropFirst()).map { $0 > 0 } ?? false
     guard !host.isEmpty, isPort, text.allSatisfy({ $0.isASCII && !$0.isWhitespace }) else {
       throw place.saying(
-        "\(text) is not an address that chock can ask.", "Such as \"http://127.0.0.1:8000\".")
+        "\(text) is not an address that chock can reach.", "Such as \"http://127.0.0.1:8000\".")
     }
     return text
   }

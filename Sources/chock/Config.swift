@@ -10,6 +10,7 @@ struct Config {
   var settings: UpdateSettings
   var server: ServerConfiguration
   var coach: CoachConfig
+  var notify = NotifyConfig()
   /// The file that was read; nil when there is none and everything came from the environment.
   var file: String?
 
@@ -46,6 +47,10 @@ struct Config {
     case approvals = "access.approvals"
     case users = "access.users"
     case groups = "access.groups"
+    case notifyURL = "notify.url"
+    case notifyNtfy = "notify.ntfy_url"
+    case notifyToken = "notify.token_file"
+    case notifyEvents = "notify.events"
     case requiredGates = "coach.required_gates"
     case parkedFor = "coach.parked_for_seconds"
     case minimumVolts = "coach.minimum_volts"
@@ -161,6 +166,7 @@ struct Config {
     try readVerdicts(reader)
     try readGates(reader)
     try readCoach(reader)
+    try readNotify(reader)
     try checkProduction(reader)
   }
 
@@ -189,6 +195,26 @@ struct Config {
       coach.lockHook = try CoachConfig.url(url, place)
     }
     coach.lockUnit = try reader.text(.lockUnit)?.0
+  }
+
+  private mutating func readNotify(_ reader: Reader) throws(Failure) {
+    if let (url, place) = try reader.text(.notifyURL) {
+      notify.url = try CoachConfig.url(url, place)
+    }
+    if let (url, place) = try reader.text(.notifyNtfy) {
+      notify.ntfyURL = try CoachConfig.url(url, place)
+    }
+    notify.tokenFile = try reader.path(.notifyToken)
+    guard let (names, place) = try reader.list(.notifyEvents) else { return }
+    notify.events = []
+    for name in names {
+      guard let event = Notice.Event(rawValue: name) else {
+        throw place.saying(
+          "Nothing is told of \(name).",
+          "There are \(Notice.Event.allCases.map(\.rawValue).joined(separator: ", ")).")
+      }
+      notify.events.insert(event)
+    }
   }
 
   private mutating func readListen(_ reader: Reader) throws(Failure) {

@@ -53,10 +53,10 @@ struct LocalEngine: Engine {
   }
 
   func history(limit: Int) async throws(Failure) -> [RunDocument] {
-    try await updater.history(limit: limit)
+    try updater.history(limit: limit)
   }
 
-  func snapshots() async throws(Failure) -> [SnapshotDocument] { try await updater.snapshots() }
+  func snapshots() async throws(Failure) -> [SnapshotDocument] { try updater.snapshots() }
 
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument {
     try await updater.setPinned(pinned, snapshot: id)

@@ -1,4 +1,3 @@
-import CoachSources
 import Glibc
 import Logging
 import Migrations
@@ -56,8 +55,9 @@ struct LockHook: Service {
   }
 
   private func tell(_ update: UpdateInProgress?) async {
-    if let url, let document = try? JSON.encode(Document(updateInProgress: update)) {
-      if let problem = await Notice.post(document, to: url) {
+    if let url, let document = try? JSON.text(Document(updateInProgress: update)) {
+      let headers = ["Content-Type: application/json"]
+      if let problem = await Posting.send(document, to: url, headers: headers) {
         logger.warning("The controller was not told of the update: \(problem)")
       }
     }

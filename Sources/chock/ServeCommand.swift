@@ -60,6 +60,12 @@ struct ServeCommand: AsyncParsableCommand {
             service: LockHook(
               updater: updater, url: session.config.coach.lockHook,
               unit: session.config.coach.lockUnit, logger: logger)),
+          .init(
+            service: Notifier(
+              updater: updater,
+              post: NoticePost(
+                session.config.notify, stateDirectory: session.config.settings.stateDirectory,
+                logger: logger))),
           .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

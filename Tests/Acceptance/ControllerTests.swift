@@ -126,7 +126,7 @@ struct ControllerTests {
     try await waitUntil("it is told of the end") { server.requests.count == 2 }
     let bodies = try server.requests.map { request in
       #expect(request.hasPrefix("POST /chock?from=coach HTTP/1.1\r\n"))
-      #expect(request.contains("\r\ncontent-type: application/json\r\n"))
+      #expect(request.contains("\r\nContent-Type: application/json\r\n"))
       return try #require(request.split(separator: "\r\n\r\n").last)
     }
     let begin = try JSON.decode(Notice.self, from: Array(bodies[0].utf8))
@@ -136,6 +136,28 @@ struct ControllerTests {
     #expect(bodies[1] == #"{"schema":"chock.LOCK_HOOK/1","update_in_progress":null}"#)
     #expect(await daemon.stop() == .exited(0))
     #expect(server.requests.count == 2)
+  }
+
+  @Test("A unit that is named is started with an update, and stopped at its end")
+  func unit() async throws {
+    let folder = try TemporaryFolder()
+    let systemctl = try folder.write(
+      "#!/bin/sh\necho \"$@\" >> \(folder("calls"))\n", to: "systemctl")
+    try #require(chmod(systemctl, 0o700) == 0)
+    let coach = try Sample.coach(
+      config: """
+        environment = "development"
+        [coach]
+        required_gates = []
+        lock_unit = "coach-holds-still.target"
+        """)
+    let daemon = try await coach.serve(
+      environment: ["PATH": "\(folder("")):/usr/local/bin:/usr/bin:/bin"])
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    let calls = ["start", "stop"].map { "\($0) --no-block coach-holds-still.target\n" }.joined()
+    try await waitUntil("it is stopped") { TestCoach.text(folder("calls")) == calls }
+    #expect(await daemon.stop() == .exited(0))
   }
 
   @Test(
@@ -156,7 +178,7 @@ struct ControllerTests {
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
     #expect(try coach.fingerprint() == Sample.prints.get().new)
-    // It is given up after 5 seconds, which nobody has waited for.
+    // It is given up after 10 seconds, which nobody has waited for.
     guard how != "never answers" else { return }
     try await waitUntil("it is in the log") {
       daemon.call.error.contains("The controller was not told of the update")

@@ -1,5 +1,8 @@
 import Coach
+import Glibc
 import Migrations
+import SQLite
+import Storage
 import TestSupport
 import Testing
 import Updating
@@ -216,6 +219,59 @@ struct PeopleTests {
     #expect(try daemon.safety().gate("interlocks").state == .satisfied)
     #expect(try await coach.run("audit", "--json").output.contains("\"forget\""))
     #expect(try await code() == 64)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "Last words that cannot be read, or not be written, let nobody vouch that a coach stands",
+    .timeLimit(.minutes(15)))
+  func unreadableLastWords() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    try coach.folder.write("[{", to: "state/last-words.json")
+    var daemon = try await coach.serve()
+    func attest() async throws -> Int32? {
+      try await coach.run("coach", "attest", "vehicle_speed=0", "parking_brake=engaged").code
+    }
+    #expect(try await attest() != 0)
+    #expect(try daemon.safety().gate("parked").state == .unknown)
+    #expect(try await coach.run("coach", "forget", "vehicle_speed").code == 0)
+    #expect(try await attest() == 0)
+    #expect(try daemon.safety().gate("parked").state == .satisfied)
+
+    // What could not be written at first is written at the end.
+    let blocked = "\(coach.state)/last-words.json.partial"
+    try #require(mkdir(blocked, 0o700) == 0)
+    try daemon.put("vehicle_speed", "40", ttl: 0.01)
+    try await waitUntil("it could not be written") {
+      daemon.call.error.contains("could not be written down")
+    }
+    try #require(rmdir(blocked) == 0)
+    #expect(await daemon.stop() == .exited(0))
+    daemon = try await coach.serve()
+    #expect(try await attest() != 0)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "Who asks for the plan of a database that is locked keeps nobody from watching the coach",
+    .timeLimit(.minutes(15)))
+  func planOfALockedDatabase() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let daemon = try await coach.serve()
+    try daemon.park()
+    let connection = try Connection(path: coach.database, mode: .readWrite)
+    try connection.execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
+    async let plan = Task.detached { try daemon.ask("GET", "/api/database/plan", nil) }.value
+    let open = "/proc/\(daemon.process.pid)/fd"
+    try await waitUntil("the plan is being made") {
+      try FileSystem.names(in: open).contains {
+        FileSystem.canonical("\(open)/\($0)") == coach.database
+      }
+    }
+    try daemon.put("parking_brake", "\"released\"")
+    #expect(try daemon.safety().gate("parked").state == .violated)
+    try connection.execute("COMMIT")
+    #expect(try await plan.status == 200)
     #expect(await daemon.stop() == .exited(0))
   }
 

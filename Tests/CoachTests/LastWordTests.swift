@@ -36,6 +36,31 @@ import Testing
     #expect(try coach.gate(gate).state == .satisfied)
   }
 
+  @Test(
+    "Nor is what came later and has expired too: a push, an attestation, another node",
+    arguments: ["a push", "an attestation", "another node"])
+  func expired(later: String) throws {
+    for (signal, bad, good) in [
+      ("parking_brake", ReadingValue.text("released"), ReadingValue.text("engaged")),
+      ("selected_gear", .text("drive"), .text("park")),
+    ] {
+      var coach = try TestCoach.parked()
+      coach.hear("transmission_gear", .text("park"), for: 600)
+      coach.hear("vehicle_speed", .number(0), for: 600, by: "can1/9C")
+      coach.hear(signal, bad, for: 5)
+      coach.wait(20)
+      #expect(try coach.gate(.parked).state == .unknown)
+      switch later {
+      case "a push": try coach.put(signal, good, for: 1)
+      case "an attestation": try coach.attest(signal, good, for: 1)
+      default: coach.hear(signal, good, for: 1, by: "can0/91")
+      }
+      coach.wait(2)
+      let gate = try coach.gate(.parked)
+      #expect(gate.state == .unknown, "\(signal): \(gate.reason)")
+    }
+  }
+
   @Test("An emergency stop too") func emergencyStop() throws {
     var coach = try TestCoach.parked()
     coach.hear("emergency_stop", .text("active"), for: 5)
@@ -105,6 +130,7 @@ import Testing
       return coachError { _ = try readings.forget(signal, now: coach.now) }?.message
     }
     #expect(refusal("interlock.slied") == "can0/9C reports interlock.slied (violated).")
+    #expect(refusal("interlock.")?.contains("reports interlock.sl") == true)
     #expect(refusal("interlock.slide") == "No device has reported interlock.slide.")
     coach.hear("vehicle_speed", .number(3), for: 5)
     coach.wait(11)
@@ -115,6 +141,67 @@ import Testing
     #expect(coach.readings.lastWordsVersion == before + 1)
     try coach.put("interlock.slide_room", .text("satisfied"))
     #expect(try coach.gate(.interlocks).state == .satisfied)
+  }
+
+  @Test("Beside a device that goes on, and with others of its kind") func forgetBesideOthers()
+    throws
+  {
+    var coach = try TestCoach.parked()
+    coach.hear("emergency_stop", .text("active"), for: 5)
+    coach.wait(6)
+    try coach.put("emergency_stop", .text("inactive"))
+    #expect(try coach.gate(.emergencyStop).state == .unknown)
+    #expect(try coach.readings.forget("emergency_stop", now: coach.now).count == 1)
+    #expect(try coach.gate(.emergencyStop).state == .satisfied)
+    for index in 1...3 { coach.hear("interlock.x\(index)", .text("violated"), for: 1) }
+    coach.wait(1)
+    #expect(try coach.readings.forget("interlock.", now: coach.now).count == 3)
+  }
+
+  @Test("That it moved is forgotten after a device has said that it stands, and not before")
+  func forgetMoving() throws {
+    var coach = TestCoach()
+    coach.hear("vehicle_speed", .number(40), for: 5, by: "can0/90")
+    coach.wait(6)
+    let refused = coachError { _ = try coach.readings.forget("vehicle_speed", now: coach.now) }
+    #expect(refused?.message == "The last that can0/90 said is that the coach moves.")
+    // The chassis was replaced, and its node has another address.
+    coach.hear("vehicle_speed", .number(0), for: 600, by: "can0/91")
+    try coach.attest("parking_brake", .text("engaged"))
+    #expect(try coach.gate(.parked).state == .unknown)
+    #expect(try coach.readings.forget("vehicle_speed", now: coach.now).count == 1)
+    #expect(try coach.gate(.parked).state == .satisfied)
+    // An alarm is never taken back: where no device tells the speed, a technician has it forgotten.
+    coach = TestCoach()
+    coach.hear("vehicle_speed", .text("moving"), for: 5, by: "can0/FC", vetoOnly: true)
+    coach.wait(6)
+    coach.restart()
+    let error = coachError { try coach.attest("vehicle_speed", .number(0)) }
+    #expect(error?.howToClear.contains("chock coach forget vehicle_speed") == true)
+    #expect(try coach.readings.forget("vehicle_speed", now: coach.now).count == 1)
+    try coach.attest("vehicle_speed", .number(0))
+  }
+
+  @Test("A flood does not wash them away") func flood() throws {
+    var coach = TestCoach()
+    coach.hear("vehicle_speed", .number(40), for: 1, by: "can0/90")
+    coach.wait(2)
+    for index in 0..<4200 {
+      coach.hear("accessory", .text("on"), for: 1, by: "can0/\(index)")
+      if index % 500 == 0 { coach.wait(2) }
+    }
+    #expect(coach.readings.lastWords.map(\.source) == ["can0/90"])
+  }
+
+  @Test("The names on a bus do not take those of the controller") func names() throws {
+    var coach = TestCoach()
+    for index in 0..<200 {
+      coach.hear("interlock.slide_\(index)", .text("satisfied"))
+      coach.hear("position.slide_\(index)", .number(0))
+    }
+    for index in 0..<64 { try coach.put("interlock.ours_\(index)", .text("satisfied")) }
+    let error = coachError { try coach.put("interlock.one_more", .text("violated")) }
+    #expect(error?.field == "signal")
   }
 
   @Test("A device that only ever says \"error\" is there, and unknown") func error() throws {

@@ -358,7 +358,8 @@ struct ProfileTests {
     #expect(Profile.text(ofBuiltIn: "") == nil)
     #expect(
       Profile.builtInNames == [
-        "rvc", "rvc-multiplexed", "j1939", "no-chassis-bus", "coachiq", "raspberry-pi",
+        "rvc", "rvc-multiplexed", "rvc-alarms", "j1939", "no-chassis-bus", "coachiq",
+        "raspberry-pi",
       ])
   }
 

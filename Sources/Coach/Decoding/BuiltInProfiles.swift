@@ -2,6 +2,7 @@ extension Profile {
   private static let builtIn: [(name: String, bytes: [UInt8])] = [
     ("rvc", PackageResources.rvc_toml),
     ("rvc-multiplexed", PackageResources.rvc_multiplexed_toml),
+    ("rvc-alarms", PackageResources.rvc_alarms_toml),
     ("j1939", PackageResources.j1939_toml),
     ("no-chassis-bus", PackageResources.no_chassis_bus_toml),
     ("coachiq", PackageResources.coachiq_toml),

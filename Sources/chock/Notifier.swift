@@ -1,0 +1,243 @@
+import CoachSources
+import Glibc
+import Logging
+import Migrations
+import ServiceLifecycle
+import Storage
+import Updating
+
+/// Who is told, outside of the coach, of what an owner wants to know though nobody looks at the panel.
+struct NotifyConfig: Sendable {
+  /// Gets a ``Notice`` as JSON.
+  var url: String?
+  /// A topic of ntfy, or of what speaks as it does: the message as text, with Title, Priority and Tags.
+  var ntfyURL: String?
+  /// Holds a bearer token for both.
+  var tokenFile: String?
+  var events = Set(Notice.Event.allCases)
+}
+
+/// One thing to tell.
+struct Notice: Codable, Sendable, Equatable {
+  enum Event: String, Codable, Sendable, CaseIterable {
+    case updateAvailable = "update_available"
+    case done, failed
+    case needsPerson = "needs_person"
+  }
+
+  var schema = "chock.NOTICE/1"
+  var event: Event
+  var at: String
+  /// The name of the machine.
+  var coach: String
+  var title: String
+  var message: String
+  var run: String?
+
+  init(_ event: Event, _ title: String, _ message: String, run: String? = nil) {
+    self.event = event
+    self.title = title
+    self.message = message
+    self.run = run
+    at = Timestamp.now()
+    var name = [CChar](repeating: 0, count: 256)
+    coach =
+      gethostname(&name, name.count - 1) == 0
+      ? String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : ""
+  }
+}
+
+/// Follows the events, and tells what happens. A coach is offline for days: what does not arrive is kept
+/// and tried again.
+struct Notifier: Service {
+  let updater: Updater
+  let post: NoticePost
+
+  func run() async throws {
+    guard post.isWanted else {
+      try? await gracefulShutdown()
+      return
+    }
+    await post.start()
+    await tell(of: await updater.status())
+    var last: UInt64 = updater.events.lastSeq
+    // A stream ends when this is too slow for it.
+    while !Task.isShuttingDownGracefully {
+      let events = updater.events.subscribe(since: last).events
+      for await event in events.cancelOnGracefulShutdown() {
+        last = event.seq
+        switch event.type {
+        case .updateAvailable:
+          await post.tell(Notice(.updateAvailable, "Update available", event.message ?? ""))
+        case .state: if let status = event.status { await tell(of: status) }
+        case .result: if let run = event.result { await tell(of: run) }
+        default: break
+        }
+      }
+    }
+    await post.stop()
+  }
+
+  /// What is so already when chock starts, or comes about without a run.
+  private func tell(of status: StatusDocument) async {
+    if status.needsUpdate, status.schedule == nil, status.run?.outcome == nil,
+      let target = status.targetVersion
+    {
+      await post.tell(
+        Notice(
+          .updateAvailable, "Update available",
+          "Version \(target) is ready to be installed (now: \(status.currentVersion ?? "none"))."),
+        once: "version \(target)")
+    }
+    if let schedule = status.schedule, let reason = schedule.lapsedReason {
+      await post.tell(
+        Notice(.failed, "The scheduled update did not start", reason),
+        once: "schedule \(schedule.createdAt)")
+    }
+    if status.mode == .recovery, let problem = status.problem {
+      await post.tell(
+        Notice(.needsPerson, "A technician is needed", problem.message),
+        once: "recovery \(problem.message)")
+    }
+  }
+
+  private func tell(of run: RunDocument) async {
+    guard [.update, .rollback, .import, .restore].contains(run.kind) else { return }
+    let name = run.kind.rawValue
+    let versions = [run.fromVersion, run.toVersion].compactMap { $0 }.joined(separator: " -> ")
+    let why = run.error.map { "\($0.message) \($0.howToClear ?? "")" } ?? ""
+    switch run.outcome {
+    case .committed, .finished:
+      await post.tell(Notice(.done, "The \(name) is done", versions, run: run.id))
+    case .restored where run.kind == .restore:
+      await post.tell(Notice(.done, "The restore is done", versions, run: run.id))
+    case .needsRecovery:
+      await post.tell(Notice(.needsPerson, "A technician is needed", why, run: run.id))
+    case .rolledBack, .restored:
+      await post.tell(
+        Notice(
+          .failed, "The \(name) failed; everything is as it was before", why, run: run.id))
+    case .refused:
+      await post.tell(Notice(.failed, "The \(name) did not start", why, run: run.id))
+    case .nothingToDo, nil: break
+    }
+  }
+}
+
+/// Sends notices in their order, and keeps what has not arrived in a file.
+actor NoticePost {
+  private struct Document: Codable {
+    /// What has been told of a state that lasts.
+    var told: [String] = []
+    var waiting: [Letter] = []
+  }
+
+  private struct Letter: Codable, Equatable {
+    enum Address: String, Codable { case url, ntfy }
+    var notice: Notice
+    var to: Address
+  }
+
+  private let config: NotifyConfig
+  private let path: String
+  private let logger: Logger
+  private var document: Document
+  private var sending: Task<Void, Never>?
+  /// The oldest are given up first.
+  private static let limit = 64
+
+  init(_ config: NotifyConfig, stateDirectory: String, logger: Logger) {
+    self.config = config
+    self.logger = logger
+    path = stateDirectory + "/notices.json"
+    let bytes = (try? FileSystem.read(path)) ?? nil
+    document = bytes.flatMap { try? JSON.decode(Document.self, from: $0) } ?? Document()
+  }
+
+  /// Goes on with what did not arrive before the restart.
+  func start() { sending = Task { await send() } }
+
+  nonisolated var isWanted: Bool { config.url != nil || config.ntfyURL != nil }
+
+  /// - Parameter state: what lasts, and is told once, also over restarts.
+  func tell(_ notice: Notice, once state: String? = nil) {
+    guard config.events.contains(notice.event) else { return }
+    if let state {
+      guard !document.told.contains(state) else { return }
+      document.told = (document.told + [state]).suffix(Self.limit)
+    }
+    if config.url != nil { document.waiting.append(Letter(notice: notice, to: .url)) }
+    if config.ntfyURL != nil { document.waiting.append(Letter(notice: notice, to: .ntfy)) }
+    document.waiting = document.waiting.suffix(Self.limit)
+    save()
+    // At once, also when an earlier one waits for its next try.
+    sending?.cancel()
+    sending = Task { await send() }
+  }
+
+  func stop() async {
+    sending?.cancel()
+    await sending?.value
+  }
+
+  private func send() async {
+    var pause = Duration.seconds(30)
+    while !Task.isCancelled {
+      for letter in document.waiting {
+        if let problem = await send(letter) {
+          logger.warning("\(letter.notice.title): this was not sent: \(problem)")
+        } else if let index = document.waiting.firstIndex(of: letter) {
+          document.waiting.remove(at: index)
+          save()
+        }
+        if Task.isCancelled { return }
+      }
+      guard !document.waiting.isEmpty else { return }
+      try? await Task.sleep(for: pause)
+      pause = min(pause * 2, .seconds(3600))
+    }
+  }
+
+  /// - Returns: why it has not arrived; nil when it has.
+  private func send(_ letter: Letter) async -> String? {
+    var headers: [String] = []
+    if let file = config.tokenFile {
+      do {
+        headers.append("Authorization: Bearer \(try BearerToken.read(file))")
+      } catch {
+        return error.words
+      }
+    }
+    let notice = letter.notice
+    switch letter.to {
+    case .url:
+      guard let url = config.url, let text = try? JSON.text(notice) else { return nil }
+      return await Posting.send(
+        text, to: url, headers: headers + ["Content-Type: application/json"])
+    case .ntfy:
+      guard let url = config.ntfyURL else { return nil }
+      let (priority, tag) =
+        switch notice.event {
+        case .updateAvailable: ("default", "arrow_up")
+        case .done: ("default", "white_check_mark")
+        case .failed: ("high", "warning")
+        case .needsPerson: ("urgent", "rotating_light")
+        }
+      let title = notice.coach.isEmpty ? notice.title : "\(notice.coach): \(notice.title)"
+      return await Posting.send(
+        notice.message, to: url,
+        headers: headers + [
+          "Content-Type: text/plain; charset=utf-8", "Title: \(title)", "Priority: \(priority)",
+          "Tags: \(tag)",
+        ])
+    }
+  }
+
+  private func save() {
+    do throws(Failure) {
+      try FileSystem.replace(path, with: try JSON.encode(document))
+    } catch {
+      logger.error("\(path) could not be written: \(error.message)")
+    }
+  }
+}
