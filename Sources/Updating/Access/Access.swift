@@ -483,7 +483,17 @@ public final class Access: Sendable {
   /// A person agrees to a plan, for 15 minutes.
   ///
   /// - Returns: until when, in seconds since 1970.
+  /// - Throws: `.notAllowed` for a program: it is no person; `.usage` for what is no hash.
   public func approve(_ planHash: String, by requester: Requester) throws(Failure) -> Double {
+    guard requester.way != .machine else {
+      throw Failure(
+        .notAllowed, "A program is no person.", howToClear: "Approve it at a paired device.")
+    }
+    guard planHash.utf8.count == 64, planHash.allSatisfy({ $0.isASCII && $0.isHexDigit }) else {
+      throw Failure(
+        .usage, "This is no hash of a plan.", howToClear: "GET /api/database/plan has it.",
+        pointer: "/plan_hash")
+    }
     try record(.approve, planHash, "for 15 minutes", requester.actor)
     let end = clocks.now() + Self.raisedTime
     state.withLock { state in
