@@ -166,6 +166,33 @@ struct AccessTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("Where two persons are asked for, one on the phone and one on the device start an update")
+  func approvals() async throws {
+    let coach = try Sample.coach(config: Self.consenting)
+    let two = ["CHOCK_ACCESS_APPROVALS": "2"]
+    let offline = try await coach.run(["update", "--yes", "--offline"], environment: two)
+    #expect(offline.code == 75)
+    #expect(offline.error.contains("CHK-APPROVAL"), "\(offline)")
+    let daemon = try await coach.serve(environment: two)
+    #expect(try await coach.run("update", "--yes").code == 75)
+    #expect(try await coach.run("approve").code == 77)
+    #expect(try await coach.run("approve", "--yes").code == 0)
+    // Not twice the same person.
+    #expect(try await coach.run("update", "--yes").code == 75)
+    let phone = try await pair(coach, daemon, "Phone", pin: "135791")
+    let plan = try plan(daemon)
+    let started = try daemon.askOverTCP(
+      "POST", "/api/database/update", #"{"consent": true, "pin": "135791"}"#,
+      headers: ["Cookie": phone, "If-Match": "\"\(plan.hash)\""])
+    #expect(started.status == 202, "\(started.text)")
+    let run = try await daemon.ended(try JSON.decode(RunDocument.self, from: started.body).id)
+    #expect(run.outcome == .committed)
+    #expect(run.requestedBy?.hasPrefix("Phone (owner), approved by cli:") == true)
+    // With nothing to do nobody has to agree.
+    #expect(try await coach.run("update", "--yes").code == 0)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A stale If-Match starts nothing: what was agreed to is not what would be done")
   func staleMatch() async throws {
     let coach = try Sample.coach(config: Self.consenting)

@@ -1,5 +1,7 @@
 import ControlServer
+import Storage
 import Testing
+import Updating
 
 @Suite("Pages of other sites", .timeLimit(.minutes(5)))
 struct HostileSiteTests {
@@ -15,6 +17,9 @@ struct HostileSiteTests {
           #expect(answer.status == 403, "\(host)\(path)")
         }
       }
+      // And it is remembered that somebody tried, once.
+      let audit = try server.updater.audit(limit: 10, before: nil).entries
+      #expect(audit.map(\.accepted) == ["a foreign Host or Origin"])
       for host in ["127.0.0.1", "localhost:9", "[::1]:8765", "LOCALHOST", "coach.local:80"] {
         let answer = try await server.send("GET", "/livez", host: host)
         #expect(answer.status == 200, "\(host)")

@@ -332,6 +332,8 @@ struct AccessTests {
     #expect(access.browser(cookie: token) == nil)
     let refused = await failure { try await access.check(pin: "2468", of: .owner, for: "x") }
     #expect(refused?.message.contains("cannot be read") == true)
+    let panel = Requester(way: .panel, id: "panel", name: "panel", role: .owner)
+    #expect(access.asksPin(panel))
     try await access.setPin("1357", of: .owner, by: "cli:root")
     #expect(await failure { try await access.check(pin: "1357", of: .owner, for: "x") } == nil)
     #expect(TestCoach.text(folder("state/access.json.damaged")) == text)

@@ -356,7 +356,8 @@ public final class Access: Sendable {
   /// have signed in to the machine itself.
   public func asksPin(_ requester: Requester) -> Bool {
     guard requester.way != .socket, let role = requester.role.pinRole else { return false }
-    return isPinSet(role)
+    // Where the PINs cannot be read there may be one.
+    return state.withLock { $0.damage != nil || $0.file.pins[role.rawValue] != nil }
   }
 
   /// Sets a new PIN, which also ends a lock-out.
@@ -381,7 +382,7 @@ public final class Access: Sendable {
   public func check(pin: String?, of role: Role, for actor: String) async throws(Failure) {
     let time = clocks.secondsSince1970()
     guard let pin else {
-      guard isPinSet(role) else { throw Self.noPin(role) }
+      guard isPinSet(role) else { throw state.withLock { $0.damage } ?? Self.noPin(role) }
       throw Failure(
         .pin, "This needs the \(role.rawValue)'s PIN.", howToClear: "Enter the PIN.",
         pointer: "/pin")
