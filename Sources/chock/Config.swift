@@ -103,7 +103,9 @@ struct Config {
     let state = FileSystem.canonical(settings.stateDirectory) + "/"
     guard settings.databasePath.hasPrefix(state) else { return }
     let name = settings.databasePath.dropFirst(state.count)
-    let own = ["snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock"]
+    let own = [
+      "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "access.json", "lock",
+    ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
       .badConfig,

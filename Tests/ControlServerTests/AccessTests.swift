@@ -34,6 +34,15 @@ extension LiveServer {
     return try #require(answer.cookie)
   }
 
+  /// The status of one request to another address of this machine.
+  fileprivate func get(_ path: String, host: String, at address: String) async throws -> Int {
+    try await withConnection(to: self, at: address) { connection in
+      try await connection.send(
+        "GET \(path) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
+      return try answer(await connection.readToEnd()).status
+    }
+  }
+
   /// One request from elsewhere.
   fileprivate func ask(
     _ method: String, _ path: String, _ body: String? = nil, as cookie: String? = nil,
@@ -143,6 +152,37 @@ struct AccessTests {
     #expect(try SocketAddress(ipAddress: "::1", port: 1).isLoopback)
     for address in ["192.168.1.7", "10.0.0.1", "fe80::1", "0.0.0.0", "128.0.0.1"] {
       #expect(try !SocketAddress(ipAddress: address, port: 1).isLoopback, "\(address)")
+    }
+  }
+
+  /// An address of this machine that is not its own alone.
+  private static let address = ((try? System.enumerateDevices()) ?? []).compactMap(\.address)
+    .first { $0.protocol == .inet && !$0.isLoopback }?.ipAddress
+
+  @Test(
+    "Open to the network, nothing but the page and what signs in is there before a device is paired",
+    .enabled(if: address != nil))
+  func network() async throws {
+    let address = try #require(Self.address)
+    var policy = AccessPolicy()
+    // What this machine may is not what others may.
+    policy.local = .owner
+    try await withServer(access: policy, listenHost: "0.0.0.0") { server in
+      for path in ["/", "/app.js", "/api/session", "/livez"] {
+        #expect(
+          try await server.get(path, host: "\(address):\(server.port)", at: address) == 200,
+          "\(path)")
+      }
+      for path in ["/api/database/status", "/api/safety", "/readyz", "/ws", "/api/devices"] {
+        // Whatever it calls the server.
+        for host in [address, "127.0.0.1", "localhost"] {
+          #expect(try await server.get(path, host: host, at: address) == 401, "\(host)\(path)")
+        }
+      }
+      let rebound = try await server.get("/", host: "evil.example", at: address)
+      #expect(rebound == 403)
+      let local = try await server.send("GET", "/api/database/status")
+      #expect(local.status == 200)
     }
   }
 

@@ -49,6 +49,13 @@ struct HostileSiteTests {
         try await server.send(
           "POST", path, headers: ["Content-Type: text/plain"], body: "{\"consent\": true}"
         ).status == 415)
+      // Whatever else a form, or a page's fetch without asking first, can say that it sends.
+      for type in ["multipart/form-data; boundary=x", "text/html", "application/json-seq", ""] {
+        let answer = try await server.send(
+          "POST", "/api/database/restore/x", headers: ["Content-Type: \(type)"],
+          body: "{\"consent\": true}")
+        #expect(answer.status == 415, "\(type)")
+      }
       for origin in ["http://evil.example", "null", "https://\(server.host)", "http://127.0.0.1"] {
         for (method, path) in [
           ("POST", path), ("POST", "/api/database/backups"), ("DELETE", "/api/database/backups/x"),
