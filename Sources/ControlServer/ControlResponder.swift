@@ -94,9 +94,15 @@ struct ControlResponder: Sendable {
 
   private func route(_ request: Request, _ channel: any Channel) async throws -> Response {
     let isSafe = [.get, .head, .options].contains(request.method)
-    try guardian.check(
-      host: request.head.authority, origin: request.headers[.origin],
-      checksOrigin: !isSafe || request.uri.path == "/ws", overSocket: channel.isUnixSocket)
+    do throws(Failure) {
+      try guardian.check(
+        host: request.head.authority, origin: request.headers[.origin],
+        checksOrigin: !isSafe || request.uri.path == "/ws", overSocket: channel.isUnixSocket)
+    } catch {
+      identification.access.refused(
+        channel.remoteAddress?.ipAddress ?? "somebody", "a foreign Host or Origin", error.message)
+      throw error
+    }
     var context = ControlContext(source: .init(channel: channel, logger: logger))
     context.requester = try await identification.requester(
       Identification.Fields(request.headers, host: request.head.authority), over: channel)

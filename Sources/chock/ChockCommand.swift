@@ -16,7 +16,8 @@ struct ChockCommand: AsyncParsableCommand {
       """,
     version: Chock.version,
     subcommands: [
-      StatusCommand.self, PlanCommand.self, RehearseCommand.self, UpdateCommand.self,
+      StatusCommand.self, PlanCommand.self, RehearseCommand.self, ApproveCommand.self,
+      UpdateCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
       RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
       CheckCommand.self, SquashCommand.self, DevCommand.self,

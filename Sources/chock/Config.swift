@@ -111,7 +111,7 @@ struct Config {
     let name = settings.databasePath.dropFirst(state.count)
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
-      "last-words.json", "owner-pin.json", "schedule.json",
+      "last-words.json", "access.json", "schedule.json",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(

@@ -45,6 +45,8 @@ enum RunRequest: Sendable {
 /// Without a daemon: the supervisor in this process.
 struct LocalEngine: Engine {
   let updater: Updater
+  /// How many persons have to agree to an update.
+  let approvals: Int
 
   func status() async -> StatusDocument { await updater.status() }
 
@@ -113,6 +115,11 @@ struct LocalEngine: Engine {
     let user = Session.user
     switch run {
     case .apply(let goal, let inputs, let planHash, let consent):
+      guard approvals == 1 else {
+        throw Failure(
+          .approval, "Two persons have to agree, and only the daemon can ask both.",
+          howToClear: "Start it (systemctl start chock), and leave --offline out.")
+      }
       return try await updater.startUpdate(
         UpdateRequest(
           planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: user,
@@ -232,6 +239,11 @@ struct DaemonEngine: Engine {
   /// A code for a browser: only the daemon can take it back.
   func makeCode(for role: Role) async throws(Failure) -> PairingDocument {
     try await ask("POST", "/api/pairing", body: ["role": .text(role.rawValue)])
+  }
+
+  /// Agrees to a plan that another person starts.
+  func approve(_ planHash: String) async throws(Failure) -> ApprovalDocument {
+    try await ask("POST", "/api/database/approvals", body: ["plan_hash": .text(planHash)])
   }
 
   func devices() async throws(Failure) -> [CredentialDocument] {

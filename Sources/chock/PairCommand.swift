@@ -24,12 +24,7 @@ struct PairCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      guard let daemon = try await session.daemon() else {
-        throw Failure(
-          .noDaemon, "No daemon answers at \(session.config.server.socketPath ?? "its socket").",
-          howToClear: "Start it (systemctl start chock).")
-      }
-      let document = try await daemon.makeCode(for: role)
+      let document = try await session.daemonEngine().makeCode(for: role)
       let code = "\(document.code.prefix(4)) \(document.code.dropFirst(4))"
       var lines = [
         session.output.bold("Code: \(code)"), "For two minutes, and one device (\(role.rawValue)).",

@@ -71,13 +71,14 @@ struct Session: Sendable {
     if let daemon = try await daemon() { return daemon }
     let updater = localUpdater()
     try await listen(for: updater)
-    return LocalEngine(updater: updater)
+    return LocalEngine(updater: updater, approvals: config.server.access.approvals)
   }
 
   /// For verbs that only look: the daemon, or the files themselves.
   func lookingEngine() async throws(Failure) -> any Engine {
     if let daemon = try await daemon() { return daemon }
-    return LocalEngine(updater: localUpdater())
+    return LocalEngine(
+      updater: localUpdater(), approvals: config.server.access.approvals)
   }
 
   /// For verbs that start a run: the daemon, or with `--offline` a worker of our own.
@@ -85,9 +86,7 @@ struct Session: Sendable {
     let daemon = try await daemon()
     guard offline else {
       guard let daemon else {
-        throw Failure(
-          .noDaemon, "No daemon answers at \(config.server.socketPath ?? "its socket").",
-          howToClear: "Start it (systemctl start chock), or run this without it: --offline.")
+        throw noDaemon("Start it (systemctl start chock), or run this without it: --offline.")
       }
       return daemon
     }
@@ -102,7 +101,21 @@ struct Session: Sendable {
       for line in output.lines(await updater.recover()) { output.complain("Recovered: \(line)") }
     }
     try await listen(for: updater)
-    return LocalEngine(updater: updater)
+    return LocalEngine(updater: updater, approvals: config.server.access.approvals)
+  }
+
+  /// For what only a daemon can do.
+  func daemonEngine() async throws(Failure) -> DaemonEngine {
+    guard let daemon = try await daemon() else {
+      throw noDaemon("Start it (systemctl start chock).")
+    }
+    return daemon
+  }
+
+  private func noDaemon(_ howToClear: String) -> Failure {
+    Failure(
+      .noDaemon, "No daemon answers at \(config.server.socketPath ?? "its socket").",
+      howToClear: howToClear)
   }
 
   /// This very program, also after an upgrade has replaced its file: both ends speak one protocol.

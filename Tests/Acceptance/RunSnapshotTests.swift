@@ -45,7 +45,9 @@ struct RunSnapshotTests {
     "A gate that closes before apply leaves none", .timeLimit(.minutes(15)),
     arguments: [Phase.snapshot, .rehearse])
   func gate(phase: Phase) async throws {
-    let coach = try Sample.coach(config: "environment = \"development\"")
+    // Else it waits for as long as this test does.
+    let coach = try Sample.coach(
+      config: "environment = \"development\"\n[update]\nwait_for_gates_seconds = 1")
     #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
     let daemon = try await coach.serve()
     try daemon.park()

@@ -1,5 +1,7 @@
 import ControlServer
+import Storage
 import Testing
+import Updating
 
 @Suite("Pages of other sites", .timeLimit(.minutes(5)))
 struct HostileSiteTests {
@@ -15,6 +17,9 @@ struct HostileSiteTests {
           #expect(answer.status == 403, "\(host)\(path)")
         }
       }
+      // And it is remembered that somebody tried, once.
+      let audit = try server.updater.audit(limit: 10, before: nil).entries
+      #expect(audit.map(\.accepted) == ["a foreign Host or Origin"])
       for host in ["127.0.0.1", "localhost:9", "[::1]:8765", "LOCALHOST", "coach.local:80"] {
         let answer = try await server.send("GET", "/livez", host: host)
         #expect(answer.status == 200, "\(host)")
@@ -44,6 +49,13 @@ struct HostileSiteTests {
         try await server.send(
           "POST", path, headers: ["Content-Type: text/plain"], body: "{\"consent\": true}"
         ).status == 415)
+      // Whatever else a form, or a page's fetch without asking first, can say that it sends.
+      for type in ["multipart/form-data; boundary=x", "text/html", "application/json-seq", ""] {
+        let answer = try await server.send(
+          "POST", "/api/database/restore/x", headers: ["Content-Type: \(type)"],
+          body: "{\"consent\": true}")
+        #expect(answer.status == 415, "\(type)")
+      }
       for origin in ["http://evil.example", "null", "https://\(server.host)", "http://127.0.0.1"] {
         for (method, path) in [
           ("POST", path), ("POST", "/api/database/backups"), ("DELETE", "/api/database/backups/x"),

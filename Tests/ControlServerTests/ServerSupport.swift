@@ -34,13 +34,13 @@ func makeUpdater(in folder: String) async throws -> Updater {
 }
 
 func makeServer(
-  in folder: String, limits: ServerConfiguration.Limits, access: AccessPolicy,
+  in folder: String, limits: ServerConfiguration.Limits, access: AccessPolicy, listenHost: String,
   onRunning: @escaping @Sendable (Int) async -> Void
 ) async throws -> (server: ControlServer, updater: Updater, socketPath: String) {
   let updater = try await makeUpdater(in: folder)
   let socketPath = folder + "/chock.sock"
   var configuration = ServerConfiguration(
-    listenPort: 0, socketPath: socketPath, allowedHosts: ["coach.local"])
+    listenHost: listenHost, listenPort: 0, socketPath: socketPath, allowedHosts: ["coach.local"])
   configuration.limits = limits
   // Who may ask is the matter of AccessTests.
   configuration.access = access
@@ -54,13 +54,14 @@ func makeServer(
 /// Runs `body` against a live server and stops it in an orderly way afterwards.
 func withServer(
   in givenFolder: String? = nil, limits: ServerConfiguration.Limits = .forTests,
-  access: AccessPolicy = .technician, _ body: (LiveServer) async throws -> Void
+  access: AccessPolicy = .technician, listenHost: String = "127.0.0.1",
+  _ body: (LiveServer) async throws -> Void
 ) async throws {
   let folder = try givenFolder ?? makeFolder()
   defer { if givenFolder == nil { removeFolder(folder) } }
   let (ports, port) = AsyncStream.makeStream(of: Int.self)
   let (server, updater, socketPath) = try await makeServer(
-    in: folder, limits: limits, access: access
+    in: folder, limits: limits, access: access, listenHost: listenHost
   ) {
     port.yield($0)
   }
@@ -174,10 +175,11 @@ final class RawConnection {
 }
 
 func withConnection<Result>(
-  to server: LiveServer, _ body: (RawConnection) async throws -> Result
+  to server: LiveServer, at address: String = "127.0.0.1",
+  _ body: (RawConnection) async throws -> Result
 ) async throws -> Result {
   let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-    .connect(host: "127.0.0.1", port: server.port) { channel in
+    .connect(host: address, port: server.port) { channel in
       channel.eventLoop.makeCompletedFuture {
         try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
       }

@@ -162,13 +162,6 @@ struct AccessRoutes: Sendable {
       case planHash = "plan_hash"
     }
   }
-
-  private struct ApprovalDocument: Encodable {
-    var schema = "chock.APPROVAL/1"
-    var planHash: String
-    var by: String
-    var expiresAt: String
-  }
 }
 
 extension Access {

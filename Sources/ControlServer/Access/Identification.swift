@@ -44,7 +44,10 @@ struct Identification: Sendable {
       let parts = authorization.split(separator: " ")
       guard parts.count == 2, parts[0].lowercased() == "bearer",
         let program = access.program(token: String(parts[1]))
-      else { throw Problem.notSignedIn }
+      else {
+        access.refused(remote?.ipAddress ?? "somebody", "a token", "It is not known.")
+        throw Problem.notSignedIn
+      }
       return program
     }
     if let browser = fields.cookie.flatMap(access.browser) { return browser }

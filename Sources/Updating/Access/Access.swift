@@ -59,6 +59,8 @@ public final class Access: Sendable {
 
   let path: String
   let state: Mutex<State>
+  /// One write at a time; beside `state`, so that nobody who is looked up waits for the disk.
+  private let writing = Mutex(())
   let hash = SlowHash()
   let history: StateStore
   let databasePath: String
@@ -198,6 +200,7 @@ public final class Access: Sendable {
     } catch {
       // A locked one is said more rarely.
       if error.code == .notAllowed, !isPairingLocked {
+        state.withLock { $0.failures += 1 }
         note(.refuse, "pairing", "a wrong code", "\(name) (unpaired)")
       }
       throw error
@@ -253,7 +256,6 @@ public final class Access: Sendable {
         let found = state.codes.first(where: { Secret.equal(Array($0.code.utf8), Array(code.utf8)) }
         )
       else {
-        state.failures += 1
         return .failure(
           Failure(
             .notAllowed, "This pairing code is wrong, was used, or is too old.",
@@ -315,8 +317,8 @@ public final class Access: Sendable {
       .revoke, "\(found.name) (\(found.role.rawValue))", "\(kind) \(id)", requester.actor)
     try change { (state) throws(Failure) in
       state.file[keyPath: list].removeAll { $0.id == id }
-      state.raised[id] = nil
     }
+    state.withLock { $0.raised[id] = nil }
     logger.notice("\(requester.actor) removes \(found.name).")
   }
 
@@ -356,7 +358,8 @@ public final class Access: Sendable {
   /// have signed in to the machine itself.
   public func asksPin(_ requester: Requester) -> Bool {
     guard requester.way != .socket, let role = requester.role.pinRole else { return false }
-    return isPinSet(role)
+    // Where the PINs cannot be read there may be one.
+    return state.withLock { $0.damage != nil || $0.file.pins[role.rawValue] != nil }
   }
 
   /// Sets a new PIN, which also ends a lock-out.
@@ -381,7 +384,7 @@ public final class Access: Sendable {
   public func check(pin: String?, of role: Role, for actor: String) async throws(Failure) {
     let time = clocks.secondsSince1970()
     guard let pin else {
-      guard isPinSet(role) else { throw Self.noPin(role) }
+      guard isPinSet(role) else { throw state.withLock { $0.damage } ?? Self.noPin(role) }
       throw Failure(
         .pin, "This needs the \(role.rawValue)'s PIN.", howToClear: "Enter the PIN.",
         pointer: "/pin")
@@ -483,7 +486,17 @@ public final class Access: Sendable {
   /// A person agrees to a plan, for 15 minutes.
   ///
   /// - Returns: until when, in seconds since 1970.
+  /// - Throws: `.notAllowed` for a program: it is no person; `.usage` for what is no hash.
   public func approve(_ planHash: String, by requester: Requester) throws(Failure) -> Double {
+    guard requester.way != .machine else {
+      throw Failure(
+        .notAllowed, "A program is no person.", howToClear: "Approve it at a paired device.")
+    }
+    guard planHash.utf8.count == 64, planHash.allSatisfy({ $0.isASCII && $0.isHexDigit }) else {
+      throw Failure(
+        .usage, "This is no hash of a plan.", howToClear: "GET /api/database/plan has it.",
+        pointer: "/plan_hash")
+    }
     try record(.approve, planHash, "for 15 minutes", requester.actor)
     let end = clocks.now() + Self.raisedTime
     state.withLock { state in
@@ -537,15 +550,15 @@ public final class Access: Sendable {
 
   // MARK: Pieces
 
-  /// Changes what is kept: in the file before it counts.
+  /// Changes the file, the codes and the damage, which nobody else changes: on the disk before it counts.
   private func change<R: Sendable>(
     _ body: (inout State) throws(Failure) -> R
   ) throws(Failure) -> R {
-    try state.withLock { (state) throws(Failure) -> R in
-      var after = state
+    try writing.withLock { (_) throws(Failure) -> R in
+      let before = state.withLock { $0 }
+      var after = before
       let result = try body(&after)
-      // What devices did since is worth no write of its own.
-      if after.file != state.file || after.damage != nil {
+      if after.file != before.file || after.damage != nil {
         try FileSystem.makeFolder(FileSystem.parent(path))
         if after.damage != nil {
           try FileSystem.rename(path, to: path + ".damaged")
@@ -553,7 +566,12 @@ public final class Access: Sendable {
         }
         try FileSystem.replace(path, with: try JSON.encode(after.file))
       }
-      state = after
+      state.withLock { state in
+        // When a device was seen in between is not worth another lock.
+        state.file = after.file
+        state.damage = after.damage
+        state.codes = after.codes
+      }
       return result
     }
   }

@@ -106,3 +106,18 @@ public struct AuditPage: Codable, Sendable, Equatable {
   /// For `before`; nil when there are no older ones.
   public var nextBefore: Int64?
 }
+
+/// `POST /api/database/approvals`, `chock approve`.
+public struct ApprovalDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.APPROVAL/1"
+  public var planHash: String
+  /// Who agrees.
+  public var by: String
+  public var expiresAt: String
+
+  public init(planHash: String, by: String, expiresAt: String) {
+    self.planHash = planHash
+    self.by = by
+    self.expiresAt = expiresAt
+  }
+}
