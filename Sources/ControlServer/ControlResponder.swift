@@ -21,14 +21,17 @@ struct ControlContext: RequestContext {
 /// Answers every request: guard, route, and errors as problem documents.
 struct ControlResponder: Sendable {
   private let guardian: RequestGuard
+  private let embedding: EmbeddingPages
   private let router: ControlRouter
   private let limits: ServerConfiguration.Limits
   private let logger: Logger
 
   init(
-    updater: Updater, limits: ServerConfiguration.Limits, guardian: RequestGuard, logger: Logger
+    updater: Updater, limits: ServerConfiguration.Limits, guardian: RequestGuard,
+    embedding: EmbeddingPages, logger: Logger
   ) {
     self.guardian = guardian
+    self.embedding = embedding
     self.limits = limits
     self.logger = logger
     var routes = RouteTable()
@@ -63,6 +66,7 @@ struct ControlResponder: Sendable {
       "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     response.headers[.xContentTypeOptions] = "nosniff"
     response.headers[.referrerPolicy] = "no-referrer"
+    embedding.allow(request, &response)
     return response
   }
 

@@ -19,6 +19,8 @@ public struct ServerConfiguration: Sendable {
   public var socketPath: String?
   /// Host names beside the loopback ones under which browsers may address the server.
   public var allowedHosts: [String]
+  /// Origins of pages that may show how it stands with the database (`<chock-update>`).
+  public var embedOrigins: [String] = []
   public var limits = Limits()
 
   /// What one client may cost.
@@ -163,7 +165,8 @@ public struct ControlServer: Service {
   private func makeChannel() -> ControlChannel {
     let guardian = RequestGuard(allowedHosts: configuration.allowedHosts)
     let responder = ControlResponder(
-      updater: updater, limits: configuration.limits, guardian: guardian, logger: logger)
+      updater: updater, limits: configuration.limits, guardian: guardian,
+      embedding: EmbeddingPages(origins: configuration.embedOrigins), logger: logger)
     return ControlChannel(
       responder: { request, writer, channel in
         let response = await responder.respond(to: request, over: channel)

@@ -80,7 +80,9 @@ struct DatabaseRoutes: Sendable {
     routes.on(.get, "\(base)/history", use: history)
 
     routes.on(.get, "\(base)/backups", "\(base)/backup") { _, _ in
-      try .json(SnapshotsDocument(snapshots: await updater.snapshots()))
+      try .json(
+        SnapshotsDocument(
+          snapshots: await updater.snapshots(), keptDays: updater.settings.retention.days))
     }
     routes.on(.post, "\(base)/backups", "\(base)/backup") { request, context in
       try await withoutFields(request)
@@ -343,8 +345,13 @@ struct DatabaseRoutes: Sendable {
 public struct SnapshotsDocument: Codable, Sendable {
   public var schema = "chock.SNAPSHOTS/1"
   public var snapshots: [SnapshotDocument]
+  /// Days for which each is kept at least, but for a limit of bytes; nil where nobody says.
+  public var keptDays: Int?
 
-  public init(snapshots: [SnapshotDocument]) { self.snapshots = snapshots }
+  public init(snapshots: [SnapshotDocument], keptDays: Int? = nil) {
+    self.snapshots = snapshots
+    self.keptDays = keptDays
+  }
 }
 
 /// `GET /api/database/history`, newest first.

@@ -1,7 +1,7 @@
 // The wire: requests, and the event stream with its way back after a lost connection.
 import { state } from "./model.js";
 
-/** A refusal (`problem` as the server wrote it) or no answer at all (`problem` is null). */
+/** A refusal (`problem` as the server wrote it), or no answer at all (`problem` is null). */
 export class Refusal extends Error {
   constructor(problem) {
     super(problem?.detail ?? "no answer");
@@ -9,51 +9,38 @@ export class Refusal extends Error {
   }
 }
 
-async function request(path, options = {}) {
-  let response;
+async function request(method, path, body, headers) {
+  const options = { method, cache: "no-store", headers: { ...headers } };
+  if (body) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  const limit = new AbortController();
+  setTimeout(() => limit.abort(), 8000);
+  let response, document;
   try {
-    response = await fetch(path, {
-      cache: "no-store", signal: timeLimit(8000), ...options,
-    });
+    response = await fetch(path, { ...options, signal: limit.signal });
+    document = await response.json().catch(() => null);
   } catch {
     throw new Refusal(null);
   }
-  const body = await response.json().catch(() => null);
+  // A proxy in front of a daemon that is away.
+  if ([502, 504].includes(response.status)) throw new Refusal(null);
   state.heardAt = Date.now();
-  if (!response.ok) {
-    throw new Refusal({ status: response.status, title: response.statusText, ...body });
-  }
-  return body;
+  if (!response.ok) throw new Refusal({ title: response.statusText, ...document, status: response.status });
+  return document;
 }
 
-function timeLimit(milliseconds) {
-  const controller = new AbortController();
-  setTimeout(() => controller.abort(), milliseconds);
-  return controller.signal;
-}
+export const get = (path) => request("GET", path);
+export const post = (path, body = {}, headers = {}) => request("POST", path, body, headers);
+export const put = (path, body = {}) => request("PUT", path, body);
+export const remove = (path) => request("DELETE", path);
 
-export const get = (path) => request(path);
+/** For an Idempotency-Key; `crypto.randomUUID` is missing on plain http in a LAN. */
+export const nonce = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (octet) => octet.toString(16).padStart(2, "0")).join("");
 
-export const post = (path, body = {}, headers = {}) =>
-  request(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", ...headers },
-    body: JSON.stringify(body),
-  });
-
-/** A version 4 UUID; `crypto.randomUUID` is missing on plain http in a LAN. */
-export function uuid() {
-  const octets = crypto.getRandomValues(new Uint8Array(16));
-  octets[6] = (octets[6] & 0x0f) | 0x40;
-  octets[8] = (octets[8] & 0x3f) | 0x80;
-  const hex = Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
-}
-
-/**
- * Keeps a WebSocket open for as long as the page is. `onEvent` gets each event, `onChange` whether
- * the socket is open.
- */
+/** Keeps a WebSocket open for as long as the page is: `onEvent` gets each event, `onChange` whether it is open. */
 export function stream(onEvent, onChange) {
   let socket = null;
   let attempt = 0;
@@ -61,24 +48,15 @@ export function stream(onEvent, onChange) {
   const connect = () => {
     clearTimeout(timer);
     timer = null;
-    const url = new URL("ws", location.href);
-    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    url.hash = "";
-    if (state.seq !== null) url.searchParams.set("since", state.seq);
-    const own = new WebSocket(url);
+    const since = state.seq === null ? "" : `?since=${state.seq}`;
+    const own = new WebSocket(`${location.origin.replace("http", "ws")}/ws${since}`);
     socket = own;
     own.onmessage = (message) => {
       if (own !== socket) return;
-      let event;
-      try {
-        event = JSON.parse(message.data);
-      } catch {
-        return;
-      }
       attempt = 0;
       state.heardAt = Date.now();
       onChange(true);
-      onEvent(event);
+      onEvent(JSON.parse(message.data));
     };
     own.onclose = () => {
       if (own !== socket) return;
