@@ -128,7 +128,11 @@ let package = Package(
       dependencies: ["Authoring", "Storage", "SQLite", "Migrations", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "UpdatingTests", dependencies: ["Updating", "Storage", "Coach", "TestSupport"],
+      name: "UpdatingTests",
+      dependencies: [
+        "Updating", "Storage", "Migrations", "Coach", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "ControlServerTests",

@@ -6,17 +6,20 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 import NIOWebSocket
+import Updating
 
 /// One connection: HTTP/1.1 that may become a WebSocket with its first request.
 struct ControlChannel: HTTPChannelHandler {
   let responder: Responder
   let limits: ServerConfiguration.Limits
   let guardian: RequestGuard
-  let serveWebSocket: @Sendable (WebSocketChannel, _ since: UInt64?) async -> Void
+  let identification: Identification
+  let serveWebSocket:
+    @Sendable (WebSocketChannel, _ since: UInt64?, _ requester: Requester?) async -> Void
 
   enum Negotiated: Sendable {
     case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>)
-    case webSocket(WebSocketChannel, since: UInt64?)
+    case webSocket(WebSocketChannel, since: UInt64?, requester: Requester?)
   }
 
   struct Value: ServerChildChannelValue {
@@ -39,7 +42,8 @@ struct ControlChannel: HTTPChannelHandler {
             try pipeline.addHandler(WebSocketSilenceHandler(limit: limits.pingInterval * 2.25))
             return .webSocket(
               try WebSocketChannel(wrappingChannelSynchronously: channel),
-              since: sequenceNumber(inQueryOf: head.uri))
+              since: sequenceNumber(inQueryOf: head.uri),
+              requester: identification.listener(head.headers, at: channel))
           }
         })
       let notUpgrading: @Sendable (any Channel) -> EventLoopFuture<Negotiated> = { channel in
@@ -65,7 +69,8 @@ struct ControlChannel: HTTPChannelHandler {
         configuration: configuration)
       let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
       let rules = ConnectionRulesHandler(limits: limits)
-      let filter = HandshakeFilter(guardian: guardian, overSocket: channel.isUnixSocket)
+      let filter = HandshakeFilter(
+        guardian: guardian, identification: identification, overSocket: channel.isUnixSocket)
       try pipeline.addHandler(rules, position: .after(decoder))
       try pipeline.addHandler(filter, position: .after(rules))
       return Value(negotiated: negotiated, channel: channel)
@@ -78,7 +83,8 @@ struct ControlChannel: HTTPChannelHandler {
       do {
         switch try await value.negotiated.get() {
         case .http(let channel): await handleHTTP(asyncChannel: channel, logger: logger)
-        case .webSocket(let channel, let since): await serveWebSocket(channel, since)
+        case .webSocket(let channel, let since, let requester):
+          await serveWebSocket(channel, since, requester)
         }
       } catch {
         logger.trace("A connection ended before its first request: \(error)")
@@ -100,10 +106,12 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
   typealias InboundOut = HTTPServerRequestPart
 
   private let guardian: RequestGuard
+  private let identification: Identification
   private let overSocket: Bool
 
-  init(guardian: RequestGuard, overSocket: Bool) {
+  init(guardian: RequestGuard, identification: Identification, overSocket: Bool) {
     self.guardian = guardian
+    self.identification = identification
     self.overSocket = overSocket
   }
 
@@ -112,7 +120,9 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
       context.fireChannelRead(data)
       return
     }
-    if !isHandshake(head) { head.headers.remove(name: "upgrade") }
+    let mayListen =
+      overSocket || identification.listener(head.headers, at: context.channel) != nil
+    if !mayListen || !isHandshake(head) { head.headers.remove(name: "upgrade") }
     context.fireChannelRead(wrapInboundOut(.head(head)))
     context.pipeline.syncOperations.removeHandler(self, promise: nil)
   }

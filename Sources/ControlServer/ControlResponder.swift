@@ -7,14 +7,22 @@ import NIOCore
 import Storage
 import Updating
 
-/// What a handler knows beside the request: the connection.
+/// What a handler knows beside the request: the connection, and who asks.
 struct ControlContext: RequestContext {
   var coreContext: CoreRequestContextStorage
   let channel: any Channel
+  /// Nil for nobody.
+  var requester: Requester?
 
   init(source: ApplicationRequestContextSource) {
     coreContext = .init(source: source)
     channel = source.channel
+  }
+
+  /// - Throws: 401 for nobody, which a route for everybody has to expect.
+  func person() throws(Problem) -> Requester {
+    guard let requester else { throw Problem.notSignedIn }
+    return requester
   }
 }
 
@@ -22,24 +30,41 @@ struct ControlContext: RequestContext {
 struct ControlResponder: Sendable {
   private let guardian: RequestGuard
   private let embedding: EmbeddingPages
+  private let identification: Identification
   private let router: ControlRouter
   private let limits: ServerConfiguration.Limits
   private let logger: Logger
 
   init(
-    updater: Updater, limits: ServerConfiguration.Limits, guardian: RequestGuard,
-    embedding: EmbeddingPages, logger: Logger
+    updater: Updater, configuration: ServerConfiguration, addresses: PanelAddresses,
+    guardian: RequestGuard, identification: Identification, logger: Logger
   ) {
     self.guardian = guardian
-    self.embedding = embedding
-    self.limits = limits
+    self.identification = identification
+    embedding = EmbeddingPages(origins: configuration.embedOrigins)
     self.logger = logger
+    limits = configuration.limits
+    router = ControlRouter(
+      Self.routes(updater, configuration, addresses), access: updater.access)
+  }
+
+  /// Everything that is answered.
+  static func routes(
+    _ updater: Updater, _ configuration: ServerConfiguration, _ addresses: PanelAddresses
+  ) -> RouteTable {
+    let limits = configuration.limits
     var routes = RouteTable()
-    DatabaseRoutes(updater: updater, bodyLimit: limits.maxBodyBytes).add(to: &routes)
+    AccessRoutes(
+      updater: updater, policy: configuration.access, addresses: addresses,
+      bodyLimit: limits.maxBodyBytes
+    ).add(to: &routes)
+    DatabaseRoutes(
+      updater: updater, approvals: configuration.access.approvals, bodyLimit: limits.maxBodyBytes
+    ).add(to: &routes)
     SafetyRoutes(updater: updater, bodyLimit: limits.maxBodyBytes).add(to: &routes)
     EventRoutes(updater: updater, keepAliveInterval: limits.keepAliveInterval).add(to: &routes)
     PanelRoutes().add(to: &routes)
-    router = ControlRouter(routes)
+    return routes
   }
 
   func respond(to request: Request, over channel: any Channel) async -> Response {
@@ -75,8 +100,10 @@ struct ControlResponder: Sendable {
     try guardian.check(
       host: request.head.authority, origin: request.headers[.origin],
       checksOrigin: !isSafe || request.uri.path == "/ws", overSocket: channel.isUnixSocket)
-    return try await router.respond(
-      to: request, context: ControlContext(source: .init(channel: channel, logger: logger)))
+    var context = ControlContext(source: .init(channel: channel, logger: logger))
+    context.requester = try await identification.requester(
+      Identification.Fields(request.headers, host: request.head.authority), over: channel)
+    return try await router.respond(to: request, context: context)
   }
 }
 
@@ -85,6 +112,8 @@ extension HTTPField.Name {
   static let referrerPolicy = named("Referrer-Policy")
   static let idempotencyKey = named("Idempotency-Key")
   static let lastEventID = named("Last-Event-ID")
+  /// What proxies add (RFC 7239, and its forerunners).
+  static let forwarding = ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"].map(named)
 
   private static func named(_ name: String) -> HTTPField.Name {
     guard let name = HTTPField.Name(name) else { preconditionFailure("\(name) is no field name") }
@@ -92,21 +121,26 @@ extension HTTPField.Name {
   }
 }
 
-/// What is answered, and by whom.
+/// What is answered, and to whom.
 struct RouteTable {
   typealias Handler = @Sendable (Request, ControlContext) async throws -> Response
 
   struct Entry: Sendable {
     var method: HTTPRequest.Method
     var path: String
+    var audience: Audience
     var handler: Handler
   }
 
   private(set) var entries: [Entry] = []
 
-  mutating func on(_ method: HTTPRequest.Method, _ paths: String..., use handler: @escaping Handler)
-  {
-    for path in paths { entries.append(Entry(method: method, path: path, handler: handler)) }
+  mutating func on(
+    _ method: HTTPRequest.Method, _ paths: String..., for audience: Audience,
+    use handler: @escaping Handler
+  ) {
+    for path in paths {
+      entries.append(Entry(method: method, path: path, audience: audience, handler: handler))
+    }
   }
 }
 
@@ -115,29 +149,51 @@ struct ControlRouter: Sendable {
   private let entries: [RouteTable.Entry]
   private let responder: RouterResponder<ControlContext>
 
-  init(_ routes: RouteTable) {
+  init(_ routes: RouteTable, access: Access) {
     let router = Router(context: ControlContext.self, options: .autoGenerateHeadEndpoints)
     for entry in routes.entries {
-      router.on(RouterPath(entry.path), method: entry.method, use: entry.handler)
+      // Here and nowhere else it is asked whether somebody may: no handler can forget it.
+      router.on(RouterPath(entry.path), method: entry.method) { request, context in
+        do throws(Problem) {
+          try entry.audience.admit(context.requester)
+        } catch {
+          access.refused(
+            context.requester?.actor ?? context.channel.remoteAddress?.ipAddress ?? "somebody",
+            "\(entry.method.rawValue) \(entry.path)", error.failure.message)
+          throw error
+        }
+        return try await entry.handler(request, context)
+      }
     }
     entries = routes.entries
     responder = router.buildResponder()
   }
 
   func respond(to request: Request, context: ControlContext) async throws -> Response {
+    let path = request.uri.path
+    guard request.method != .options else {
+      let allowed = try allowed(at: path)
+      return Response(status: .noContent, headers: [.allow: allowed, .cacheControl: "no-store"])
+    }
     let response = try await responder.respond(to: request, context: context)
     // Our own handlers throw what they do not find, so this is the router's word.
     guard response.status == .notFound else { return response }
-    let path = request.uri.path
+    let allowed = try allowed(at: path)
+    throw Problem(
+      Failure(.usage, "\(request.method.rawValue) is not possible here; possible: \(allowed)."),
+      status: .methodNotAllowed, headers: [.allow: allowed])
+  }
+
+  /// The methods that a path knows, for `Allow` (RFC 9110 10.2.1).
+  ///
+  /// - Throws: `.notFound` when it knows none.
+  private func allowed(at path: String) throws(Failure) -> String {
     let methods = Set(entries.filter { Self.matches(path, $0.path) }.map(\.method.rawValue))
     guard !methods.isEmpty else {
       throw Failure(.notFound, "There is nothing at \(path.prefix(200)).")
     }
-    let allowed = methods.union(methods.contains("GET") ? ["HEAD"] : []).sorted()
+    return methods.union(methods.contains("GET") ? ["HEAD", "OPTIONS"] : ["OPTIONS"]).sorted()
       .joined(separator: ", ")
-    throw Problem(
-      Failure(.usage, "\(request.method.rawValue) is not possible here; possible: \(allowed)."),
-      status: .methodNotAllowed, headers: [.allow: allowed])
   }
 
   private static func matches(_ path: String, _ pattern: String) -> Bool {
@@ -163,6 +219,16 @@ extension Response {
 
   static var noContent: Response {
     Response(status: .noContent, headers: [.cacheControl: "no-store"])
+  }
+}
+
+extension Request {
+  /// Whether its If-None-Match names this entity tag (RFC 9110 13.1.2: weakly compared, or `*`).
+  func hasAlready(_ tag: String) -> Bool {
+    headers[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }.contains { given in
+      let given = given.drop { $0 == " " }.prefix { $0 != " " }
+      return given == "*" || given == tag || given == "W/\(tag)"
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -11,7 +12,7 @@ public import Updating
 
 /// Where the server listens and what it puts up with.
 public struct ServerConfiguration: Sendable {
-  /// An address of this machine; `127.0.0.1` unless the owner wants otherwise.
+  /// An address of this machine; `127.0.0.1` unless the owner wants otherwise, `0.0.0.0` for all.
   public var listenHost: String
   /// 0 lets the system choose.
   public var listenPort: Int
@@ -21,6 +22,7 @@ public struct ServerConfiguration: Sendable {
   public var allowedHosts: [String]
   /// Origins of pages that may show how it stands with the database (`<chock-update>`).
   public var embedOrigins: [String] = []
+  public var access = AccessPolicy()
   public var limits = Limits()
 
   /// What one client may cost.
@@ -59,6 +61,17 @@ public struct ServerConfiguration: Sendable {
     self.socketPath = socketPath
     self.allowedHosts = allowedHosts
   }
+
+  /// Whether a text is an address of IPv4 or IPv6.
+  public static func isAddress(_ text: String) -> Bool {
+    (try? SocketAddress(ipAddress: text, port: 0)) != nil
+  }
+
+  /// Other machines can reach it.
+  public var isOpen: Bool {
+    listenHost != "localhost"
+      && (try? SocketAddress(ipAddress: listenHost, port: listenPort))?.isLoopback != true
+  }
 }
 
 /// The control interface: HTTP, event streams and the panel, on a TCP port and a unix socket.
@@ -89,7 +102,8 @@ public struct ControlServer: Service {
     try socket?.makeRoom()
     defer { socket?.remove() }
     let startup = Startup(listeners: socket == nil ? 1 : 2, onRunning: onRunning)
-    let channel = makeChannel()
+    let addresses = PanelAddresses(configuration)
+    let channel = makeChannel(addresses)
 
     try await withThrowingTaskGroup(of: Ended.self) { group in
       group.addTask {
@@ -97,6 +111,7 @@ public struct ControlServer: Service {
           channel, at: .hostname(configuration.listenHost, port: configuration.listenPort),
           name: "\(configuration.listenHost):\(configuration.listenPort)"
         ) { bound in
+          if let port = bound.localAddress?.port { addresses.isListening(port: port) }
           await startup.isListening(port: bound.localAddress?.port)
         }
         return .listener
@@ -162,21 +177,27 @@ public struct ControlServer: Service {
     }
   }
 
-  private func makeChannel() -> ControlChannel {
-    let guardian = RequestGuard(allowedHosts: configuration.allowedHosts)
+  private func makeChannel(_ addresses: PanelAddresses) -> ControlChannel {
+    let guardian = RequestGuard(
+      allowedHosts: configuration.allowedHosts,
+      machineName: configuration.isOpen
+        ? String(ProcessInfo.processInfo.hostName.prefix { $0 != "." }) : nil)
+    let identification = Identification(
+      access: updater.access, policy: configuration.access,
+      isDevelopment: updater.settings.environment != .production)
     let responder = ControlResponder(
-      updater: updater, limits: configuration.limits, guardian: guardian,
-      embedding: EmbeddingPages(origins: configuration.embedOrigins), logger: logger)
+      updater: updater, configuration: configuration, addresses: addresses, guardian: guardian,
+      identification: identification, logger: logger)
     return ControlChannel(
       responder: { request, writer, channel in
         let response = await responder.respond(to: request, over: channel)
         try await writer.write(response: response.head, body: response.body)
       },
-      limits: configuration.limits, guardian: guardian,
-      serveWebSocket: { [updater, configuration, logger] channel, since in
+      limits: configuration.limits, guardian: guardian, identification: identification,
+      serveWebSocket: { [updater, configuration, logger] channel, since, requester in
         await WebSocketSession(
-          channel: channel, updater: updater, pingInterval: configuration.limits.pingInterval,
-          logger: logger
+          channel: channel, updater: updater, requester: requester,
+          pingInterval: configuration.limits.pingInterval, logger: logger
         ).run(since: since)
       })
   }

@@ -8,41 +8,39 @@ public import Updating
 /// `/api/database`: the update, its runs and the snapshots.
 struct DatabaseRoutes: Sendable {
   let updater: Updater
+  /// How many persons have to agree to an update.
+  let approvals: Int
   let bodyLimit: Int
-  private let keys = IdempotencyKeys()
-
-  init(updater: Updater, bodyLimit: Int) {
-    self.updater = updater
-    self.bodyLimit = bodyLimit
-  }
 
   // Second spellings are those of CoachIQ's panel and of the plan that it was built from.
   func add(to routes: inout RouteTable) {
     let base = "/api/database"
-    routes.on(.get, "\(base)/status") { _, _ in try .json(await updater.status()) }
-    routes.on(.get, "\(base)/plan", use: plan)
-    routes.on(.post, "\(base)/rehearse") { request, context in
+    routes.on(.get, "\(base)/status", for: .role(.viewer)) { _, _ in
+      try .json(await updater.status())
+    }
+    routes.on(.get, "\(base)/plan", for: .role(.viewer), use: plan)
+    routes.on(.post, "\(base)/rehearse", for: .role(.owner)) { request, context in
       let body = try await request.strictBody(RehearseBody.self, limit: bodyLimit)
       return try accepted(
         await updater.startRehearsal(
           try GoalFields(body).goal(), inputs: body.inputs ?? [:],
-          requestedBy: requester(of: context.channel)))
+          requestedBy: try context.person().actor))
     }
-    routes.on(.post, "\(base)/update", "\(base)/migrate") { request, context in
-      let bytes = try await request.bodyBytes(limit: bodyLimit)
-      let body = try UpdateBody.parse(bytes)
+    routes.on(.post, "\(base)/update", "\(base)/migrate", for: .role(.owner)) {
+      request, context in
+      let body = try await request.strictBody(UpdateBody.self, limit: bodyLimit)
       guard body.force != true, body.skipBackup != true else {
         throw Failure(
           .notAllowed, "An update is never forced and never made without its snapshot.",
-          howToClear: "Leave `force` and `skip_backup` out.")
+          howToClear: "Leave `force` and `skip_backup` out.",
+          pointer: body.force == true ? "/force" : "/skip_backup")
       }
       return try await begin(
         try GoalFields(body).goal(), body.inputs ?? [:],
-        consent: body.consent ?? body.confirm ?? false, bytes, request, context)
+        consent: body.consent ?? body.confirm ?? false, pin: body.pin, request, context)
     }
-    routes.on(.post, "\(base)/rollback") { request, context in
-      let bytes = try await request.bodyBytes(limit: bodyLimit)
-      let body = try RollbackBody.parse(bytes)
+    routes.on(.post, "\(base)/rollback", for: .role(.technician)) { request, context in
+      let body = try await request.strictBody(RollbackBody.self, limit: bodyLimit)
       let fields = GoalFields(rollbackTo: body.rollbackTo, rollbackOnly: body.rollbackOnly)
       guard let goal = try fields.rollback() else {
         throw Failure(
@@ -50,63 +48,83 @@ struct DatabaseRoutes: Sendable {
           howToClear: "Send `rollback_to` or `rollback_only` with a version.")
       }
       return try await begin(
-        goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, bytes, request,
-        context)
+        goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, pin: body.pin,
+        request, context)
     }
-    routes.on(.post, "\(base)/import/:id") { request, context in
+    routes.on(.post, "\(base)/import/:id", for: .role(.technician)) { request, context in
       let body = try await request.strictBody(ImportBody.self, limit: bodyLimit)
-      let person = await requester(of: context.channel)
+      let person = try context.person()
       let id = try context.id("id")
-      do {
-        return try accepted(
-          await updater.startImport(
-            of: id, replaces: body.replace ?? false, consent: body.consent ?? false,
-            isTechnician: person != panel, requestedBy: person))
-      } catch let failure as Failure {
-        throw await refusal(failure)
+      let asked = Asked(
+        path: request.uri.path, consent: body.consent ?? false, replace: body.replace ?? false)
+      return try await start(request, asked, person, pin: body.pin) { key throws(Failure) in
+        try await updater.startImport(
+          of: id, replaces: asked.replace, consent: asked.consent, isTechnician: true,
+          requestedBy: person.actor, key: key)
       }
     }
-    routes.on(.get, "\(base)/update/:id/progress", "\(base)/migrate/:id/status") { _, context in
+    routes.on(
+      .get, "\(base)/update/:id/progress", "\(base)/migrate/:id/status", for: .role(.viewer)
+    ) { _, context in
       try .json(await updater.run(try context.id("id")))
     }
-    routes.on(.post, "\(base)/update/:id/cancel") { request, context in
+    routes.on(.post, "\(base)/update/:id/cancel", for: .role(.owner)) { request, context in
       try await withoutFields(request)
       return try .json(await updater.cancel(try context.id("id")))
     }
-    routes.on(.post, "\(base)/update/:id/acknowledge") { request, context in
+    routes.on(.post, "\(base)/update/:id/acknowledge", for: .role(.owner)) { request, context in
       try await withoutFields(request)
       return try .json(await updater.acknowledge(try context.id("id")))
     }
-    routes.on(.get, "\(base)/history", use: history)
+    routes.on(.get, "\(base)/history", for: .role(.viewer)) { request, _ in
+      let limit = try limit(of: request)
+      let runs = try await updater.history(
+        limit: limit, before: request.uri.queryParameters.get("before"))
+      return try .json(
+        HistoryDocument(runs: runs, nextBefore: runs.count == limit ? runs.last?.id : nil))
+    }
+    routes.on(.get, "\(base)/audit", for: .role(.technician)) { request, _ in
+      let before = try request.uri.queryParameters.get("before").map { text throws(Failure) in
+        guard let number = Int64(text), number > 0 else {
+          throw Failure(.usage, "`before` must be the `next_before` of an earlier page.")
+        }
+        return number
+      }
+      return try .json(updater.audit(limit: try limit(of: request), before: before))
+    }
+    addSnapshots(to: &routes, base)
+  }
 
-    routes.on(.get, "\(base)/backups", "\(base)/backup") { _, _ in
+  private func addSnapshots(to routes: inout RouteTable, _ base: String) {
+    routes.on(.get, "\(base)/backups", "\(base)/backup", for: .role(.viewer)) { _, _ in
       try .json(
         SnapshotsDocument(
           snapshots: await updater.snapshots(), keptDays: updater.settings.retention.days))
     }
-    routes.on(.post, "\(base)/backups", "\(base)/backup") { request, context in
+    routes.on(.post, "\(base)/backups", "\(base)/backup", for: .role(.owner)) {
+      request, context in
       try await withoutFields(request)
       return try accepted(
-        await updater.startSnapshot(requestedBy: requester(of: context.channel)))
+        await updater.startSnapshot(requestedBy: try context.person().actor))
     }
-    routes.on(.post, "\(base)/backups/:id/verify") { request, context in
+    routes.on(.post, "\(base)/backups/:id/verify", for: .role(.owner)) { request, context in
       try await withoutFields(request)
       return try accepted(
         await updater.startVerify(
-          snapshot: try context.id("id"), requestedBy: requester(of: context.channel)))
+          snapshot: try context.id("id"), requestedBy: try context.person().actor))
     }
-    routes.on(.delete, "\(base)/backups/:id") { _, context in
+    routes.on(.delete, "\(base)/backups/:id", for: .role(.technician)) { _, context in
       try await updater.deleteSnapshot(try context.id("id"))
       return .noContent
     }
-    routes.on(.put, "\(base)/backups/:id/pin") { request, context in
+    routes.on(.put, "\(base)/backups/:id/pin", for: .role(.owner)) { request, context in
       try await withoutFields(request)
       return try .json(await updater.setPinned(true, snapshot: try context.id("id")))
     }
-    routes.on(.delete, "\(base)/backups/:id/pin") { _, context in
+    routes.on(.delete, "\(base)/backups/:id/pin", for: .role(.owner)) { _, context in
       try .json(await updater.setPinned(false, snapshot: try context.id("id")))
     }
-    routes.on(.post, "\(base)/restore/:id", use: restore)
+    routes.on(.post, "\(base)/restore/:id", for: .role(.owner), use: restore)
   }
 
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws
@@ -120,7 +138,7 @@ struct DatabaseRoutes: Sendable {
     let plan = try await updater.plan(try fields.goal())
     let tag = "\"\(plan.hash)\""
     let headers: HTTPFields = [.eTag: tag, .cacheControl: "no-cache"]
-    if request.headers[.ifNoneMatch] == tag {
+    if request.hasAlready(tag) {
       return Response(status: .notModified, headers: headers)
     }
     return try .json(plan, headers: headers)
@@ -150,9 +168,10 @@ struct DatabaseRoutes: Sendable {
     var inputs: [String: InputValue]?
     var force: Bool?
     var skipBackup: Bool?
+    var pin: String?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, force, inputs
+      case consent, confirm, force, inputs, pin
       case targetVersion = "target_version"
       case outOfOrder = "out_of_order"
       case skipBackup = "skip_backup"
@@ -165,9 +184,10 @@ struct DatabaseRoutes: Sendable {
     var rollbackTo: String?
     var rollbackOnly: String?
     var inputs: [String: InputValue]?
+    var pin: String?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, inputs
+      case consent, confirm, inputs, pin
       case rollbackTo = "rollback_to"
       case rollbackOnly = "rollback_only"
     }
@@ -176,8 +196,9 @@ struct DatabaseRoutes: Sendable {
   private struct ImportBody: StrictBody {
     var consent: Bool?
     var replace: Bool?
+    var pin: String?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case consent, replace }
+    enum CodingKeys: String, CodingKey, CaseIterable { case consent, replace, pin }
   }
 
   /// Where a plan is to lead, as requests say it.
@@ -234,14 +255,26 @@ struct DatabaseRoutes: Sendable {
     private func version(_ text: String?, field: String) throws(Failure) -> SchemaVersion? {
       guard let text else { return nil }
       guard let version = SchemaVersion(text) else {
-        throw Failure(.usage, "`\(field)` is not a schema version: \(text.prefix(100))")
+        throw Failure(
+          .usage, "`\(field)` is not a schema version: \(text.prefix(100))",
+          pointer: "/\(field)")
       }
       return version
     }
   }
 
+  /// Everything that makes two requests the same one; a PIN does not.
+  private struct Asked: Encodable {
+    var path: String
+    var planHash: String?
+    var goal: Goal?
+    var inputs: [String: InputValue] = [:]
+    var consent = false
+    var replace = false
+  }
+
   private func begin(
-    _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, _ bytes: [UInt8],
+    _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, pin: String?,
     _ request: Request, _ context: ControlContext
   ) async throws -> Response {
     let match = request.headers[.ifMatch]
@@ -253,34 +286,29 @@ struct DatabaseRoutes: Sendable {
           howToClear: "Send the plan's hash: If-Match: \"HASH\" (the ETag of /api/database/plan).")
       }
     }
-    let person = await requester(of: context.channel)
-    let start = UpdateRequest(
-      planHash: try match.map(hash), consent: consent, goal: goal, inputs: inputs,
-      requestedBy: person, isTechnician: person != panel)
-    guard let key = request.headers[.idempotencyKey] else {
-      return try accepted(await begin(start))
-    }
-    let run = try await keys.run(
-      key: key, request: Array("\(request.uri.path)\0\(match ?? "")\0".utf8) + bytes
-    ) {
-      try await begin(start)
-    }
-    // As it stands now: a repeated request may come late.
-    return try accepted((try? await updater.run(run.id)) ?? run)
-  }
-
-  private func begin(_ request: UpdateRequest) async throws -> RunDocument {
-    do {
-      return try await updater.startUpdate(request)
-    } catch {
-      throw await refusal(error)
+    let person = try context.person()
+    let planHash = try match.map(hash)
+    let asked = Asked(
+      path: request.uri.path, planHash: planHash, goal: goal, inputs: inputs, consent: consent)
+    return try await start(request, asked, person, pin: pin) { key throws(Failure) in
+      var actor = person.actor
+      if approvals > 1, await updater.needsApproval(of: goal) {
+        actor += ", approved by " + (try updater.access.approver(of: planHash, beside: person))
+      }
+      let run = try await updater.startUpdate(
+        UpdateRequest(
+          planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
+          isTechnician: person.isTechnician, key: key))
+      updater.access.forgetApprovals(of: planHash)
+      return run
     }
   }
 
   private struct RestoreBody: StrictBody {
     var consent: Bool?
     var confirm: Bool?
-    enum CodingKeys: CodingKey, CaseIterable { case consent, confirm }
+    var pin: String?
+    enum CodingKeys: CodingKey, CaseIterable { case consent, confirm, pin }
   }
 
   @Sendable private func restore(_ request: Request, _ context: ControlContext) async throws
@@ -293,28 +321,55 @@ struct DatabaseRoutes: Sendable {
         howToClear: "Send {\"consent\": true} once a person has said yes.")
     }
     let id = try context.id("id")
-    let person = await requester(of: context.channel)
-    do {
-      return try accepted(await updater.startRestore(snapshot: id, requestedBy: person))
+    let person = try context.person()
+    if !person.isTechnician {
+      guard await updater.undoesNewestUpdate(snapshot: id) else {
+        throw Failure(
+          .notAllowed, "An owner undoes the newest update; any other restore needs a technician.",
+          howToClear: "Let a technician sign in with the PIN, or `sudo chock restore \(id)`.")
+      }
+    }
+    let asked = Asked(path: request.uri.path, consent: true)
+    return try await start(request, asked, person, pin: body.pin) { key throws(Failure) in
+      try await updater.startRestore(snapshot: id, requestedBy: person.actor, key: key)
+    }
+  }
+
+  // MARK: Pieces
+
+  /// Starts what a person has consented to: asks again for the PIN, and takes a request that comes again for
+  /// the same.
+  private func start(
+    _ request: Request, _ asked: Asked, _ person: Requester, pin: String?,
+    _ start: (IdempotencyKey?) async throws(Failure) -> RunDocument
+  ) async throws -> Response {
+    try await updater.access.confirm(person, pin: pin)
+    let key = try key(of: request, asked)
+    // As it stands now: a repeated request may come late.
+    if let run = try await updater.started(with: key) { return try accepted(run) }
+    do throws(Failure) {
+      return try accepted(try await start(key))
     } catch {
       throw await refusal(error)
     }
   }
 
-  @Sendable private func history(_ request: Request, _ context: ControlContext) async throws
-    -> Response
-  {
-    var limit = 50
-    if let text = request.uri.queryParameters.get("limit") {
-      guard let number = Int(text), (1...1000).contains(number) else {
-        throw Failure(.usage, "`limit` must be a whole number from 1 to 1000.")
-      }
-      limit = number
+  private func key(of request: Request, _ asked: Asked) throws(Failure) -> IdempotencyKey? {
+    guard let key = request.headers[.idempotencyKey] else { return nil }
+    guard (1...128).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+    else {
+      throw Failure(.usage, "Idempotency-Key must be 1 to 128 printable ASCII characters.")
     }
-    return try .json(HistoryDocument(runs: try await updater.history(limit: limit)))
+    return IdempotencyKey(key: key, request: sha256(try JSON.encode(asked)))
   }
 
-  // MARK: Pieces
+  private func limit(of request: Request) throws(Failure) -> Int {
+    guard let text = request.uri.queryParameters.get("limit") else { return 50 }
+    guard let number = Int(text), (1...1000).contains(number) else {
+      throw Failure(.usage, "`limit` must be a whole number from 1 to 1000.")
+    }
+    return number
+  }
 
   /// With each closed gate by name, when that is what stands in the way.
   private func refusal(_ failure: Failure) async -> Problem {
@@ -358,6 +413,11 @@ public struct SnapshotsDocument: Codable, Sendable {
 public struct HistoryDocument: Codable, Sendable {
   public var schema = "chock.HISTORY/1"
   public var runs: [RunDocument]
+  /// For `before`; nil when there are no older ones.
+  public var nextBefore: String?
 
-  public init(runs: [RunDocument]) { self.runs = runs }
+  public init(runs: [RunDocument], nextBefore: String? = nil) {
+    self.runs = runs
+    self.nextBefore = nextBefore
+  }
 }

@@ -12,15 +12,15 @@ struct EventRoutes: Sendable {
   let keepAliveInterval: Duration
 
   func add(to routes: inout RouteTable) {
-    routes.on(.get, "/api/events", use: events)
+    routes.on(.get, "/api/events", for: .role(.viewer), use: events)
     // A handshake that holds never gets here.
-    routes.on(.get, "/ws") { _, _ in
+    routes.on(.get, "/ws", for: .role(.viewer)) { _, _ in
       throw Problem(
         Failure(.usage, "This address speaks WebSocket (version 13) only."),
         status: .upgradeRequired, headers: [.upgrade: "websocket"])
     }
-    routes.on(.get, "/livez") { _, _ in try .json(["alive": true]) }
-    routes.on(.get, "/readyz") { _, _ in
+    routes.on(.get, "/livez", for: .everybody) { _, _ in try .json(["alive": true]) }
+    routes.on(.get, "/readyz", for: .role(.viewer)) { _, _ in
       // Waiting for consent is ready; waiting for a person to repair something is not.
       let isReady = await updater.status().mode == .normal
       return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
@@ -31,6 +31,7 @@ struct EventRoutes: Sendable {
   @Sendable private func events(_ request: Request, _ context: ControlContext) async throws
     -> Response
   {
+    let person = try context.person()
     let text = request.headers[.lastEventID] ?? request.uri.queryParameters.get("since")
     let since = try text.map { text throws(Failure) in
       guard let number = UInt64(text) else {
@@ -45,6 +46,8 @@ struct EventRoutes: Sendable {
         let feed = await EventFeed.open(updater, since: since, tick: keepAliveInterval)
         try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
         try await feed.each { item in
+          // A device that was removed hears nothing any more.
+          guard updater.access.isKnown(person) else { throw CancellationError() }
           switch item {
           case .event(let event):
             var buffer = ByteBuffer()

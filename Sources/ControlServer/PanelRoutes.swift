@@ -27,7 +27,6 @@ struct PanelRoutes {
     ("run.js", script, PackageResources.run_js),
     ("texts.js", script, PackageResources.texts_js),
     ("theme.js", script, PackageResources.theme_js),
-    ("vouch.js", script, PackageResources.vouch_js),
   ]
 
   private static let script = "text/javascript; charset=utf-8"
@@ -55,9 +54,9 @@ struct PanelRoutes {
   ) {
     let tag = "\"\(build)\""
     let body = ByteBuffer(bytes: bytes)
-    routes.on(.get, path) { request, _ in
+    routes.on(.get, path, for: .everybody) { request, _ in
       let headers: HTTPFields = [.contentType: type, .eTag: tag, .cacheControl: cache]
-      if request.headers[.ifNoneMatch] == tag {
+      if request.hasAlready(tag) {
         return Response(status: .notModified, headers: headers)
       }
       return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: body))

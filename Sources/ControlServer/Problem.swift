@@ -50,6 +50,7 @@ struct Problem: Error {
     var detail: String
     var code: String
     var howToClear: String?
+    var pointer: String?
     var file: String?
     var line: Int?
     var statement: String?
@@ -61,8 +62,9 @@ struct Problem: Error {
     return Self.write(
       Document(
         type: "urn:chock:problem:\(code)", title: failure.code.title, status: status.code,
-        detail: failure.message, code: code, howToClear: failure.howToClear, file: failure.file,
-        line: failure.line, statement: failure.statement, blockers: blockers),
+        detail: failure.message, code: code, howToClear: failure.howToClear,
+        pointer: failure.pointer, file: failure.file, line: failure.line,
+        statement: failure.statement, blockers: blockers),
       status: status, headers: headers)
   }
 
@@ -92,20 +94,22 @@ extension Failure.Code {
   /// The one place where codes become statuses.
   var httpStatus: HTTPResponse.Status {
     switch self {
-    case .usage, .input: .badRequest
-    case .notAllowed: .forbidden
+    case .usage, .input, .pinNeeded: .badRequest
+    case .notSignedIn: .unauthorized
+    case .notAllowed, .pin: .forbidden
     case .notFound: .notFound
     case .consentMissing: .preconditionRequired
     case .planChanged: .preconditionFailed
     // Something has to change first; then the same request works.
     case .gateClosed, .runActive, .noSpace, .databaseLocked, .unadopted, .databaseMissing,
-      .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson:
+      .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson,
+      .approval:
       .conflict
     // The content (files, database, snapshot) does not do.
     case .migrationsMissing, .migrationFile, .migrationOrder, .rollbackMissing, .drift,
       .databaseNewer,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
-      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity:
+      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity, .keyReused:
       .unprocessableContent
     case .noDaemon: .serviceUnavailable
     case .badConfig, .coachFile, .inputOutput: .internalServerError

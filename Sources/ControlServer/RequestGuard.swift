@@ -1,4 +1,5 @@
 import Migrations
+import NIOCore
 
 /// Who may ask at all: checked before routing, for requests and WebSocket handshakes alike.
 ///
@@ -6,12 +7,20 @@ import Migrations
 /// under a name of its own (DNS rebinding) or across sites (CSRF, cross-site WebSocket). Host and
 /// Origin give it away.
 struct RequestGuard: Sendable {
-  private let hosts: Set<String>
+  static let loopbackNames: Set<String> = ["127.0.0.1", "[::1]", "localhost"]
 
-  /// - Parameter allowedHosts: names beside the loopback ones under which the server may be
-  ///   addressed.
-  init(allowedHosts: [String]) {
-    hosts = Set(["127.0.0.1", "[::1]", "localhost"] + allowedHosts.map { $0.lowercased() })
+  private let hosts: Set<String>
+  private let isOpen: Bool
+
+  /// - Parameters:
+  ///   - allowedHosts: names beside the loopback ones under which the server may be addressed.
+  ///   - machineName: where it listens beyond this machine, it is addressed as `NAME.local` (RFC 6762)
+  ///     and by its addresses too. No name can be rebound to an address that stands in its own place.
+  init(allowedHosts: [String], machineName: String? = nil) {
+    isOpen = machineName != nil
+    hosts = Self.loopbackNames.union(
+      (allowedHosts + [machineName.map { "\($0).local" }].compactMap { $0 })
+        .map { $0.lowercased() })
   }
 
   /// - Parameters:
@@ -21,12 +30,12 @@ struct RequestGuard: Sendable {
     host: String?, origin: String?, checksOrigin: Bool, overSocket: Bool
   ) throws(Failure) {
     if !overSocket {
-      guard let host, let name = Self.name(of: host), hosts.contains(name) else {
+      guard let host, let name = Self.name(of: host), isOurs(name) else {
         throw Failure(
           .notAllowed,
           "This server does not answer to the name \(Self.quoted(host)).",
           howToClear:
-            "Use http://127.0.0.1 or http://localhost, or add the name to server.allowed_hosts.")
+            "Use the device's address, or add the name to server.allowed_hosts.")
       }
     }
     // Programs other than browsers send no Origin. "null" (a sandboxed page) is a foreign one.
@@ -38,8 +47,14 @@ struct RequestGuard: Sendable {
     }
   }
 
+  private func isOurs(_ name: String) -> Bool {
+    guard !hosts.contains(name) else { return true }
+    let address = name.hasPrefix("[") ? String(name.dropFirst().dropLast()) : name
+    return isOpen && (try? SocketAddress(ipAddress: address, port: 0)) != nil
+  }
+
   /// The host without its port, lower-case; nil when it is not well formed.
-  private static func name(of host: String) -> String? {
+  static func name(of host: String) -> String? {
     let name: Substring
     let rest: Substring
     if host.hasPrefix("[") {

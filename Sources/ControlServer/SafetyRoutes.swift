@@ -12,64 +12,58 @@ struct SafetyRoutes: Sendable {
   let bodyLimit: Int
 
   func add(to routes: inout RouteTable) {
-    routes.on(.get, "/api/safety", "/api/database/safety-check", "/api/safety-check") { _, _ in
+    routes.on(
+      .get, "/api/safety", "/api/database/safety-check", "/api/safety-check",
+      for: .role(.viewer)
+    ) { _, _ in
       try .json(await updater.safety())
     }
-    routes.on(.put, "/api/safety/readings/:id") { request, context in
+    routes.on(.put, "/api/safety/readings/:id", for: .role(.controller)) { request, context in
       let body = try await request.strictBody(ReadingBody.self, limit: bodyLimit)
-      var source = body.source
-      if source == nil { source = await requester(of: context.channel) }
       try await updater.putReading(
         signal: try context.id("id"), value: body.value, ttl: try lease(body.ttlSeconds),
-        source: source ?? "")
+        source: try body.source ?? context.person().name)
       return .noContent
     }
-    routes.on(.put, "/api/safety/activities/:id") { request, context in
+    routes.on(.put, "/api/safety/activities/:id", for: .role(.controller)) { request, context in
       let body = try await request.strictBody(ActivityBody.self, limit: bodyLimit)
       try await updater.putActivity(
         id: try context.id("id"), description: body.description, ttl: try lease(body.ttlSeconds))
       return .noContent
     }
-    routes.on(.delete, "/api/safety/activities/:id") { _, context in
+    routes.on(.delete, "/api/safety/activities/:id", for: .role(.controller)) { _, context in
       await updater.endActivity(id: try context.id("id"))
       return .noContent
     }
-    routes.on(.post, "/api/safety/attestations") { request, context in
+    routes.on(.post, "/api/safety/attestations", for: .role(.owner)) { request, context in
       let body = try await request.strictBody(AttestationBody.self, limit: bodyLimit)
-      let person = await requester(of: context.channel)
-      if person == panel { try await updater.checkPin(body.pin) }
+      let person = try context.person()
+      // A browser never vouches without a PIN, also where none is set; the unix socket is for those who
+      // have signed in to the machine.
+      if person.way != .socket, let role = person.role.pinRole {
+        try await updater.access.check(pin: body.pin, of: role, for: person.actor)
+      }
       try await updater.attest(
         signal: body.signal, value: body.value, ttl: try lease(body.ttlSeconds ?? 900, most: 900),
-        person: person == panel ? "owner" : person)
+        person: person.actor)
       return .noContent
     }
-    routes.on(.put, "/api/safety/locks/:id") { request, context in
+    routes.on(.put, "/api/safety/locks/:id", for: .ownersAndControllers) { request, context in
       let body = try await request.strictBody(LockBody.self, limit: bodyLimit)
       try await updater.putLock(
         id: try context.id("id"), owner: body.owner, reason: body.reason,
         ttlSeconds: body.ttlSeconds)
       return .noContent
     }
-    routes.on(.delete, "/api/safety/locks/:id") { request, context in
-      let person = await requester(of: context.channel)
+    routes.on(.delete, "/api/safety/locks/:id", for: .ownersAndControllers) { request, context in
+      let person = try context.person()
       let owner = request.uri.queryParameters.get("owner")
-      guard owner != nil || person != panel else {
+      guard owner != nil || person.isTechnician else {
         throw Failure(
           .notAllowed, "A lock is released by its owner, or broken by a technician.",
           howToClear: "Say whose it is (?owner=NAME), or `chock coach unlock` on the device.")
       }
-      try await updater.releaseLock(id: try context.id("id"), owner: owner, person: person)
-      return .noContent
-    }
-    routes.on(.put, "/api/safety/pin") { request, context in
-      let body = try await request.strictBody(PinBody.self, limit: bodyLimit)
-      try await onlyOnTheDevice(context.channel)
-      try await updater.setPin(body.pin)
-      return .noContent
-    }
-    routes.on(.delete, "/api/safety/pin") { _, context in
-      try await onlyOnTheDevice(context.channel)
-      try await updater.removePin()
+      try await updater.releaseLock(id: try context.id("id"), owner: owner, person: person.actor)
       return .noContent
     }
   }
@@ -99,7 +93,7 @@ struct SafetyRoutes: Sendable {
     var signal: String
     var value: ReadingValue
     var ttlSeconds: Double?
-    /// The owner's, where no technician on the device asks.
+    /// Of the one who asks, but for those on the device.
     var pin: String?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -119,23 +113,12 @@ struct SafetyRoutes: Sendable {
     }
   }
 
-  private struct PinBody: StrictBody {
-    var pin: String
-
-    enum CodingKeys: String, CodingKey, CaseIterable { case pin }
-  }
-
-  private func onlyOnTheDevice(_ channel: any Channel) async throws(Failure) {
-    guard await requester(of: channel) != panel else {
-      throw Failure(
-        .notAllowed, "The PIN is set on the device.", howToClear: "`chock pin set`, on the device.")
-    }
-  }
-
   /// A lease of a day would not be one: who publishes is alive and can say so again.
   private func lease(_ seconds: Double, most: Double = 3600) throws(Failure) -> Duration {
     guard seconds > 0, seconds <= most else {
-      throw Failure(.usage, "The field `ttl_seconds` must be above 0 and at most \(Int(most)).")
+      throw Failure(
+        .usage, "The field `ttl_seconds` must be above 0 and at most \(Int(most)).",
+        pointer: "/ttl_seconds")
     }
     return .seconds(seconds)
   }

@@ -3,6 +3,7 @@ import HTTPTypes
 import HummingbirdCore
 import Migrations
 import NIOCore
+import Updating
 
 /// A request body whose fields are exactly its coding keys: one that is not known is an error, not
 /// ignored, because a misspelt field would otherwise do something else than its sender meant.
@@ -63,16 +64,35 @@ extension StrictBody {
         throw Failure(
           .usage, "Unknown field `\(unknown.prefix(100))`.",
           howToClear: fields.isEmpty
-            ? "This request takes no fields." : "Known fields: \(fields.joined(separator: ", ")).")
+            ? "This request takes no fields." : "Known fields: \(fields.joined(separator: ", ")).",
+          pointer: "/" + Self.escaped(unknown.prefix(100)))
       }
       return try JSONDecoder().decode(Self.self, from: data)
     } catch let failure as Failure {
       throw failure
     } catch let error as DecodingError {
-      throw Failure(.usage, Self.describe(error))
+      throw Failure(.usage, Self.describe(error), pointer: Self.pointer(error))
     } catch {
       throw Failure(.usage, "The body is not JSON.")
     }
+  }
+
+  /// Where in the body the error is, as RFC 6901 writes it; "" is the body itself.
+  private static func pointer(_ error: DecodingError) -> String {
+    let path: [any CodingKey] =
+      switch error {
+      case .keyNotFound(let key, let context): context.codingPath + [key]
+      case .typeMismatch(_, let context), .valueNotFound(_, let context),
+        .dataCorrupted(let context):
+        context.codingPath
+      @unknown default: []
+      }
+    return path.map { "/" + ($0.intValue.map(String.init) ?? escaped($0.stringValue[...])) }
+      .joined()
+  }
+
+  private static func escaped(_ name: Substring) -> String {
+    name.map { $0 == "~" ? "~0" : $0 == "/" ? "~1" : String($0) }.joined()
   }
 
   private static func describe(_ error: DecodingError) -> String {
@@ -98,6 +118,7 @@ extension StrictBody {
     case is Bool.Type: "true or false"
     case is Double.Type: "a number"
     case is String.Type: "text"
+    case is Role.Type: "a role"
     default: "of another type"
     }
   }

@@ -1,7 +1,6 @@
 import FoundationEssentials
 import Glibc
 import Migrations
-import NIOCore
 
 /// The place of the unix socket in the file system.
 ///
@@ -79,38 +78,5 @@ struct UnixSocketFile: Sendable {
   private func lastError() -> String {
     let number = errno
     return strerror(number).map { String(cString: $0) } ?? "error \(number)"
-  }
-}
-
-/// Somebody at the panel: an owner, as long as nobody can sign in.
-let panel = "panel"
-
-/// Who is at the other end: `panel` over TCP, `cli:NAME` over the unix socket, by the kernel's
-/// word.
-func requester(of channel: any Channel) async -> String {
-  guard case .unixDomainSocket = channel.localAddress,
-    let provider = channel as? any SocketOptionProvider
-  else { return panel }
-  // struct ucred of unix(7).
-  struct Credentials: Sendable {
-    var process: Int32
-    var user: UInt32
-    var group: UInt32
-  }
-  let answer: EventLoopFuture<Credentials> = provider.unsafeGetSocketOption(
-    level: SocketOptionLevel(SOL_SOCKET), name: SocketOptionName(SO_PEERCRED))
-  guard let credentials = try? await answer.get() else { return "cli" }
-  return "cli:\(userName(credentials.user))"
-}
-
-private func userName(_ id: UInt32) -> String {
-  var entry = passwd()
-  var found: UnsafeMutablePointer<passwd>?
-  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { buffer in
-    guard let start = buffer.baseAddress,
-      getpwuid_r(id, &entry, start, buffer.count, &found) == 0, found != nil,
-      let name = entry.pw_name
-    else { return "uid-\(id)" }
-    return String(cString: name)
   }
 }

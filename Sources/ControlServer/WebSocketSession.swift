@@ -13,6 +13,8 @@ typealias WebSocketChannel = NIOAsyncChannel<WebSocketFrame, WebSocketFrame>
 struct WebSocketSession: Sendable {
   let channel: WebSocketChannel
   let updater: Updater
+  /// Nil over the unix socket.
+  let requester: Requester?
   let pingInterval: Duration
   let logger: Logger
 
@@ -42,6 +44,8 @@ struct WebSocketSession: Sendable {
   ) async throws {
     let feed = await EventFeed.open(updater, since: since, tick: pingInterval)
     try await feed.each { item in
+      // A device that was removed hears nothing any more.
+      if let requester, !updater.access.isKnown(requester) { throw CancellationError() }
       switch item {
       case .event(let event):
         let text = ByteBuffer(bytes: try JSON.encode(event))

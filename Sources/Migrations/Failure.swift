@@ -14,10 +14,12 @@ public struct Failure: Error, Codable, Sendable, Equatable {
   public var statement: String?
   /// What the person can do about it.
   public var howToClear: String?
+  /// The field of a request that it is about, as a JSON pointer (RFC 6901), such as `/pin`.
+  public var pointer: String?
 
   public init(
     _ code: Code, _ message: String, file: String? = nil, line: Int? = nil,
-    statement: String? = nil, howToClear: String? = nil
+    statement: String? = nil, howToClear: String? = nil, pointer: String? = nil
   ) {
     self.code = code
     self.message = message
@@ -25,6 +27,7 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     self.line = line
     self.statement = statement
     self.howToClear = howToClear
+    self.pointer = pointer
   }
 
   /// The stable codes. The raw value is what `--json`, the interface and the docs show.
@@ -35,6 +38,16 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     /// A profile or a recording of what the coach says.
     case coachFile = "CHK-COACH-FILE"
     case notAllowed = "CHK-NOT-ALLOWED"
+    /// Nobody knows who asks.
+    case notSignedIn = "CHK-NOT-SIGNED-IN"
+    /// A PIN is missing or wrong, or locked after too many wrong ones.
+    case pin = "CHK-PIN"
+    /// The first one of its role chooses a PIN.
+    case pinNeeded = "CHK-PIN-NEEDED"
+    /// A second person has to agree to the plan.
+    case approval = "CHK-APPROVAL"
+    /// An Idempotency-Key came with another request before.
+    case keyReused = "CHK-KEY-REUSED"
     case consentMissing = "CHK-CONSENT-MISSING"
     case planChanged = "CHK-PLAN-CHANGED"
     case notFound = "CHK-NOT-FOUND"
@@ -80,7 +93,7 @@ public struct Failure: Error, Codable, Sendable, Equatable {
   /// The process exit code, after sysexits.h where it has one (the table in docs/command-line.md).
   public var exitCode: Int32 {
     switch code {
-    case .usage, .input: 64
+    case .usage, .input, .pinNeeded, .keyReused: 64
     case .coachFile, .migrationFile, .migrationOrder, .rollbackMissing, .drift, .databaseNewer,
       .unadopted,
       .databaseEmpty,
@@ -89,8 +102,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .databaseMissing, .migrationsMissing, .notFound: 66
     case .noDaemon: 69
     case .inputOutput, .databaseReadOnly, .databaseExists: 74
-    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged: 75
-    case .notAllowed, .consentMissing: 77
+    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval: 75
+    case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78
     case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,
       .expectation, .integrity, .interrupted:

@@ -13,6 +13,21 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case endAttestation = "end_attestation"
     /// A technician has broken a lock of somebody else.
     case breakLock = "break_lock"
+    /// A code was made with which a browser can be paired.
+    case makeCode = "make_code"
+    case pair
+    /// A PIN raised a session, and it fell back.
+    case signIn = "sign_in"
+    case signOut = "sign_out"
+    /// A device or a token was taken out.
+    case revoke
+    case makeToken = "make_token"
+    /// A PIN was set or removed.
+    case setPin = "set_pin"
+    /// A person agreed to a plan that another one starts.
+    case approve
+    /// Somebody asked for what is not theirs, or with a wrong PIN or code.
+    case refuse
   }
 
   public var at: String
@@ -25,7 +40,8 @@ public struct AuditEntry: Codable, Sendable, Equatable {
   public var version: String?
   /// The checksum that was applied.
   public var before: String?
-  /// The checksum, or the digest of the differences, that is accepted; the reading, or the lock.
+  /// The checksum, or the digest of the differences, that is accepted; the reading, the lock, or what the action
+  /// is about.
   public var accepted: String
 
   public init(

@@ -72,6 +72,18 @@ public struct StateStore: Sendable {
       BEGIN SELECT RAISE(ABORT, 'the audit is only written to'); END;
       """
     ),
+    (
+      "0005_idempotency_keys.sql",
+      """
+      -- Description: Which request started which run
+      CREATE TABLE idempotency_keys (
+        id INTEGER PRIMARY KEY,
+        key TEXT UNIQUE NOT NULL,
+        request TEXT NOT NULL,
+        run TEXT NOT NULL
+      ) STRICT;
+      """
+    ),
   ]
 
   /// Writes how a run stands; the same run again replaces it, and keeps its place in the order.
@@ -92,12 +104,17 @@ public struct StateStore: Sendable {
 
   /// The documents of the newest runs, newest first: in the order in which they were first written, since the
   /// clock may have gone back. No row is ever deleted, so that their numbers only grow.
-  public func runs(limit: Int) throws(Failure) -> [String] {
+  ///
+  /// - Parameter before: the id of a run; those that came before it.
+  public func runs(limit: Int, before: String? = nil) throws(Failure) -> [String] {
     guard FileSystem.facts(path) != nil else { return [] }
     return try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare(
-        "SELECT document FROM runs ORDER BY rowid DESC LIMIT ?1")
+        "SELECT document FROM runs"
+          + (before == nil ? "" : " WHERE rowid < (SELECT rowid FROM runs WHERE id = ?2)")
+          + " ORDER BY rowid DESC LIMIT ?1")
       try statement.bind(Int64(limit), at: 1)
+      if let before { try statement.bind(before, at: 2) }
       var documents: [String] = []
       while try statement.step() { documents.append(statement.text(0) ?? "") }
       return documents
@@ -111,6 +128,39 @@ public struct StateStore: Sendable {
       let statement = try connection.prepare("SELECT document FROM runs WHERE id = ?1")
       try statement.bind(id, at: 1)
       return try statement.step() ? statement.text(0) : nil
+    }
+  }
+
+  // MARK: Idempotency keys
+
+  /// The request that came with a key, as a digest, and the run that it was to start.
+  public func idempotent(_ key: String) throws(Failure) -> (request: String, run: String)? {
+    guard FileSystem.facts(path) != nil else { return nil }
+    return try asking { connection throws(SQLiteError) in
+      let statement = try connection.prepare(
+        "SELECT request, run FROM idempotency_keys WHERE key = ?1")
+      try statement.bind(key, at: 1)
+      return try statement.step() ? (statement.text(0) ?? "", statement.text(1) ?? "") : nil
+    }
+  }
+
+  /// Remembers a key, with a thousand others.
+  public func save(idempotencyKey key: String, request: String, run: String) throws(Failure) {
+    let connection = try open()
+    try Database.catching(path) { () throws(SQLiteError) in
+      try connection.execute("BEGIN IMMEDIATE")
+      let statement = try connection.prepare(
+        """
+        INSERT INTO idempotency_keys (key, request, run) VALUES (?1, ?2, ?3)
+        ON CONFLICT (key) DO UPDATE SET request = ?2, run = ?3
+        """)
+      try statement.bind(key, at: 1)
+      try statement.bind(request, at: 2)
+      try statement.bind(run, at: 3)
+      try statement.run()
+      try connection.execute(
+        "DELETE FROM idempotency_keys WHERE id <= (SELECT max(id) FROM idempotency_keys) - 1000")
+      try connection.execute("COMMIT")
     }
   }
 
@@ -183,6 +233,41 @@ public struct StateStore: Sendable {
       entries.append(entry)
     }
     return (entries, isWhole)
+  }
+
+  /// A page of the audit, newest first, and whether each entry of it is still chained to the one before.
+  ///
+  /// - Parameter before: the number of an entry; those that came before it.
+  /// - Returns: `next`, the number behind which older ones are; nil when there are none.
+  public func audit(
+    limit: Int, before: Int64?
+  ) throws(Failure) -> (entries: [AuditEntry], isWhole: Bool, next: Int64?) {
+    guard FileSystem.facts(path) != nil else { return ([], true, nil) }
+    // One more than asked for: what the last one is chained to.
+    var rows = try asking { connection throws(SQLiteError) in
+      let statement = try connection.prepare(
+        "SELECT id, document, chain FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2")
+      try statement.bind(before ?? .max, at: 1)
+      try statement.bind(Int64(limit) + 1, at: 2)
+      var rows: [(id: Int64, document: String, chain: String)] = []
+      while try statement.step() {
+        rows.append((statement.integer(0), statement.text(1) ?? "", statement.text(2) ?? ""))
+      }
+      return rows
+    }
+    let older = rows.count > limit ? rows.removeLast() : nil
+    var entries: [AuditEntry] = []
+    var isWhole = true
+    for (index, row) in rows.enumerated() {
+      let last = index + 1 < rows.count ? rows[index + 1].chain : older?.chain
+      if AuditEntry.chain(row.document, behind: last) != row.chain { isWhole = false }
+      if let entry = try? JSON.decode(AuditEntry.self, from: Array(row.document.utf8)) {
+        entries.append(entry)
+      } else {
+        isWhole = false
+      }
+    }
+    return (entries, isWhole, older == nil ? nil : rows.last?.id)
   }
 
   /// A question only reads. When the file cannot answer it, be it damaged or of an older chock, it is

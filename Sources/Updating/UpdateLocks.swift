@@ -98,6 +98,9 @@ struct UpdateLocks {
 
 extension Failure {
   init(_ error: CoachError) {
-    self.init(.usage, "\(error.field): \(error.message)", howToClear: error.howToClear)
+    self.init(
+      .usage, "\(error.field): \(error.message)", howToClear: error.howToClear,
+      // Ids are in the path, and so are most signals.
+      pointer: ["id", "by", "signal"].contains(error.field) ? nil : "/\(error.field)")
   }
 }

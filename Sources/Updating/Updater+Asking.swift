@@ -124,8 +124,18 @@ extension Updater {
   }
 
   /// The newest runs, newest first.
-  public func history(limit: Int) throws(Failure) -> [RunDocument] {
-    try history.runs(limit: limit).compactMap(decode)
+  ///
+  /// - Parameter before: the id of a run; those that came before it.
+  public func history(limit: Int, before: String? = nil) throws(Failure) -> [RunDocument] {
+    try history.runs(limit: limit, before: before).compactMap(decode)
+  }
+
+  /// A page of the audit, newest first.
+  public nonisolated func audit(limit: Int, before: Int64?) throws(Failure) -> AuditPage {
+    let page = try history.audit(limit: limit, before: before)
+    return AuditPage(
+      isWhole: page.isWhole, setAside: history.setAside, entries: page.entries,
+      nextBefore: page.next)
   }
 
   nonisolated func decode(_ text: String) -> RunDocument? {

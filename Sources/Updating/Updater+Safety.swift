@@ -282,6 +282,6 @@ extension Updater {
       },
       sources: sources.values.sorted { $0.source < $1.source },
       readings: readings.all.map { ReadingDocument(ReadingView($0, now: now)) },
-      isPinSet: OwnerPin(stateDirectory: settings.stateDirectory).isSet)
+      isPinSet: access.isPinSet(.owner))
   }
 }

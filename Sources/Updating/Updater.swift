@@ -16,10 +16,12 @@ public struct UpdateRequest: Sendable {
   public var requestedBy: String
   /// False for somebody who may only do what an owner may.
   public var isTechnician: Bool
+  /// Makes a request that comes again the same run.
+  public var key: IdempotencyKey?
 
   public init(
     planHash: String?, consent: Bool, goal: Goal = .newest, inputs: [String: InputValue] = [:],
-    requestedBy: String, isTechnician: Bool
+    requestedBy: String, isTechnician: Bool, key: IdempotencyKey? = nil
   ) {
     self.planHash = planHash
     self.consent = consent
@@ -27,6 +29,19 @@ public struct UpdateRequest: Sendable {
     self.inputs = inputs
     self.requestedBy = requestedBy
     self.isTechnician = isTechnician
+    self.key = key
+  }
+}
+
+/// What a client calls a request that it may have to send again, and what the request was.
+public struct IdempotencyKey: Sendable, Equatable {
+  public var key: String
+  /// A digest of everything that makes two requests the same one, and of nothing secret.
+  public var request: String
+
+  public init(key: String, request: String) {
+    self.key = key
+    self.request = request
   }
 }
 
@@ -38,6 +53,8 @@ public actor Updater {
   /// The events of this process, in order, with those of the recent past.
   public nonisolated let events: EventHub
   public nonisolated let settings: UpdateSettings
+  /// Who may ask.
+  public nonisolated let access: Access
 
   // The rest is seen by this actor's extensions in Updater+Worker.swift and Updater+Safety.swift.
   let executable: String
@@ -89,6 +106,7 @@ public actor Updater {
     // Numbers of a later life are higher, so that a client never mistakes one for the other.
     events = EventHub(firstSeq: UInt64(max(1, Date().timeIntervalSince1970 * 1000)))
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+    access = Access(settings: settings, history: history, logger: logger)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
@@ -233,6 +251,7 @@ public actor Updater {
   ///
   /// - Throws: `.consentMissing`, `.planChanged`, `.gateClosed`, `.runActive`, or why there is no plan.
   public func startUpdate(_ request: UpdateRequest) throws(Failure) -> RunDocument {
+    if let run = try started(with: request.key) { return run }
     try checkIdle()
     let state = DatabaseState(
       settings, goal: request.goal, busyTimeout: DatabaseState.patience)
@@ -259,20 +278,46 @@ public actor Updater {
       judge(forTechnician: request.isTechnician)
       guard verdict.isSafe else { throw Failure.gates(verdict) }
     }
-    return start(
+    return try start(
       order(isRollback ? .rollback : .update, requestedBy: request.requestedBy) {
         $0.goal = request.goal
         $0.inputs = request.inputs
         $0.consentedPlan = request.consent ? request.planHash : nil
-      })
+      }, with: request.key)
+  }
+
+  /// The run that a request with this key has started.
+  ///
+  /// - Throws: `.keyReused` when it was another request.
+  public func started(with key: IdempotencyKey?) throws(Failure) -> RunDocument? {
+    guard let key, let known = try history.idempotent(key.key) else { return nil }
+    guard known.request == key.request else {
+      throw Failure(
+        .keyReused, "This Idempotency-Key was used for another request.",
+        howToClear: "Use a new key for every new request.")
+    }
+    // The power may have gone before it was begun: then nobody knows it.
+    return try? run(known.run)
+  }
+
+  /// The key is written down before the run begins: a power cut in between must not make it two.
+  private func start(
+    _ order: WorkOrder, with key: IdempotencyKey?
+  ) throws(Failure) -> RunDocument {
+    if let key {
+      try history.save(idempotencyKey: key.key, request: key.request, run: order.run)
+    }
+    return start(order)
   }
 
   /// Puts in what a rollback took out.
   ///
   /// - Throws: `.consentMissing`, `.notFound`, `.notAllowed`, `.gateClosed`, `.runActive`.
   public func startImport(
-    of export: String, replaces: Bool, consent: Bool, isTechnician: Bool, requestedBy: String
+    of export: String, replaces: Bool, consent: Bool, isTechnician: Bool, requestedBy: String,
+    key: IdempotencyKey? = nil
   ) throws(Failure) -> RunDocument {
+    if let run = try started(with: key) { return run }
     try checkIdle()
     _ = try exported(by: export)
     guard isTechnician else {
@@ -286,11 +331,11 @@ public actor Updater {
     }
     judge(forTechnician: isTechnician)
     guard verdict.isSafe else { throw Failure.gates(verdict) }
-    return start(
+    return try start(
       order(.import, requestedBy: requestedBy) {
         $0.export = export
         $0.replaces = replaces
-      })
+      }, with: key)
   }
 
   /// What a rollback has written.
@@ -327,14 +372,28 @@ public actor Updater {
 
   /// - Throws: `.notFound`, `.gateClosed`, `.runActive`.
   public func startRestore(
-    snapshot id: String, requestedBy: String
+    snapshot id: String, requestedBy: String, key: IdempotencyKey? = nil
   ) throws(Failure) -> RunDocument {
+    if let run = try started(with: key) { return run }
     guard current == nil else { throw Failure.runActive }
     _ = try store.find(id)
     // What is pending is no matter of a restore.
     judge(forTechnician: true)
     guard verdict.isSafe else { throw Failure.gates(verdict) }
-    return start(order(.restore, requestedBy: requestedBy) { $0.snapshot = id })
+    return try start(
+      order(.restore, requestedBy: requestedBy) { $0.snapshot = id }, with: key)
+  }
+
+  /// Whether there is something to agree to: a run that changes nothing needs nobody's word.
+  public func needsApproval(of goal: Goal) -> Bool {
+    DatabaseState(settings, goal: goal, busyTimeout: DatabaseState.patience).plan
+      .map { !$0.steps.isEmpty } ?? true
+  }
+
+  /// Whether putting this snapshot back undoes the newest update: an owner may.
+  public func undoesNewestUpdate(snapshot id: String) -> Bool {
+    let newest = (try? history(limit: 50))?.first { $0.kind == .update && $0.outcome == .committed }
+    return newest?.snapshotId == id
   }
 
   /// - Throws: `.notFound`, `.runActive`.

@@ -21,7 +21,8 @@ struct ChockCommand: AsyncParsableCommand {
       RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
       CheckCommand.self, SquashCommand.self, DevCommand.self,
       SchemaCommand.self, DiffCommand.self, RepairCommand.self, AuditCommand.self,
-      CoachCommand.self, PinCommand.self,
+      CoachCommand.self, PairCommand.self, DevicesCommand.self, TokenCommand.self,
+      PinCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])
@@ -36,7 +37,8 @@ struct ChockCommand: AsyncParsableCommand {
       leading.append(rest.removeFirst())
       if first == "--config", !rest.isEmpty { leading.append(rest.removeFirst()) }
     }
-    let verbs = min(["snapshots", "coach", "pin"].contains(rest.first) ? 2 : 1, rest.count)
+    let verbs = min(
+      ["snapshots", "coach", "pin", "token", "devices"].contains(rest.first) ? 2 : 1, rest.count)
     let arguments = rest.isEmpty ? leading : rest.prefix(verbs) + leading + rest.dropFirst(verbs)
     do {
       var command = try parseAsRoot(Array(arguments))

@@ -42,6 +42,10 @@ struct Config {
     case socket = "server.socket"
     case allowedHosts = "server.allowed_hosts"
     case embedOrigins = "server.embed_origins"
+    case local = "access.local"
+    case approvals = "access.approvals"
+    case users = "access.users"
+    case groups = "access.groups"
     case requiredGates = "coach.required_gates"
     case parkedFor = "coach.parked_for_seconds"
     case minimumVolts = "coach.minimum_volts"
@@ -144,6 +148,7 @@ struct Config {
     if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
     try readEmbedding(reader)
     try readListen(reader)
+    try readAccess(reader)
     try readVerdicts(reader)
     try readGates(reader)
     try readCoach(reader)
@@ -179,16 +184,18 @@ struct Config {
 
   private mutating func readListen(_ reader: Reader) throws(Failure) {
     guard let (text, place) = try reader.text(.listen) else { return }
-    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    guard parts.count == 2, let port = Int(parts[1]), (0...65_535).contains(port) else {
-      throw place.saying("\(text) is not an address.", "Such as \"127.0.0.1:8765\".")
-    }
-    guard ["127.0.0.1", "localhost"].contains(parts[0]) else {
+    let host =
+      text.prefix { $0 != "]" }.contains("[")
+      ? text.dropFirst().prefix { $0 != "]" } : text.prefix { $0 != ":" }
+    let end = text.dropFirst(text.hasPrefix("[") ? host.count + 2 : host.count)
+    guard end.hasPrefix(":"), let port = Int(end.dropFirst()), (0...65_535).contains(port),
+      host == "localhost" || ServerConfiguration.isAddress(String(host))
+    else {
       throw place.saying(
-        "This version listens on this machine only: 127.0.0.1, not \(parts[0]).",
-        "Devices have to be paired before the network can be opened; that is not built yet.")
+        "\(text) is not an address of this machine.",
+        "Such as \"127.0.0.1:8765\", or \"0.0.0.0:8765\" for the coach's network too.")
     }
-    server.listenHost = "127.0.0.1"
+    server.listenHost = host == "localhost" ? "127.0.0.1" : String(host)
     server.listenPort = port
   }
 
@@ -205,6 +212,16 @@ struct Config {
       }
     }
     server.embedOrigins = origins
+  }
+
+  private mutating func readAccess(_ reader: Reader) throws(Failure) {
+    let roles = [Role.viewer, .owner].map(\.rawValue)
+    if let local = try reader.choice(.local, of: ["none"] + roles) {
+      server.access.local = Role(rawValue: local)
+    }
+    try reader.number(.approvals, 1...2, into: &server.access.approvals)
+    server.access.users = try reader.roles(.users)
+    server.access.groups = try reader.roles(.groups)
   }
 
   private mutating func readVerdicts(_ reader: Reader) throws(Failure) {
@@ -437,6 +454,24 @@ struct Config {
         )
       default: throw wrong(key, value, "a list of texts, such as [\"parked\"]")
       }
+    }
+
+    /// A list of NAME=ROLE.
+    func roles(_ key: Key) throws(Failure) -> [String: Role] {
+      guard let (list, place) = try list(key) else { return [:] }
+      var roles: [String: Role] = [:]
+      for entry in list {
+        let parts = entry.split(separator: "=", omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty, let role = Role(rawValue: String(parts[1]))
+        else {
+          let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
+          throw place.saying(
+            "\(key.rawValue) has no role in \"\(entry)\".",
+            "Write NAME=ROLE; the roles are \(known).")
+        }
+        roles[String(parts[0])] = role
+      }
+      return roles
     }
 
     private func wrong(_ key: Key, _ value: Value, _ wanted: String) -> Failure {

@@ -18,7 +18,12 @@ protocol Engine: Sendable {
   /// - Parameter owner: nil breaks it.
   func releaseLock(_ id: String, owner: String?) async throws(Failure)
   /// - Parameter pin: nil removes it.
-  func setPin(_ pin: String?) async throws(Failure)
+  func setPin(_ pin: String?, of role: Role) async throws(Failure)
+  func devices() async throws(Failure) -> [CredentialDocument]
+  func removeDevice(_ id: String) async throws(Failure)
+  func tokens() async throws(Failure) -> [CredentialDocument]
+  func makeToken(_ name: String, role: Role) async throws(Failure) -> TokenDocument
+  func removeToken(_ id: String) async throws(Failure)
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument
   /// Waits until a run has ended, telling what happens meanwhile.
   func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
@@ -75,8 +80,28 @@ struct LocalEngine: Engine {
     try await updater.releaseLock(id: id, owner: owner, person: Session.user)
   }
 
-  func setPin(_ pin: String?) async throws(Failure) {
-    if let pin { try await updater.setPin(pin) } else { try await updater.removePin() }
+  func setPin(_ pin: String?, of role: Role) async throws(Failure) {
+    if let pin {
+      try await updater.access.setPin(pin, of: role, by: Session.user)
+    } else {
+      try updater.access.removePin(of: role, by: Session.user)
+    }
+  }
+
+  func devices() -> [CredentialDocument] { updater.access.devices() }
+
+  func removeDevice(_ id: String) throws(Failure) {
+    try updater.access.removeDevice(id, by: Session.requester)
+  }
+
+  func tokens() -> [CredentialDocument] { updater.access.tokens() }
+
+  func makeToken(_ name: String, role: Role) throws(Failure) -> TokenDocument {
+    try updater.access.makeToken(name: name, role: role, by: Session.requester)
+  }
+
+  func removeToken(_ id: String) throws(Failure) {
+    try updater.access.removeToken(id, by: Session.requester)
   }
 
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument {
@@ -186,9 +211,40 @@ struct DaemonEngine: Engine {
       "/api/safety/locks/\(Self.escaped(id))\(owner.map { "?owner=\(Self.escaped($0))" } ?? "")")
   }
 
-  func setPin(_ pin: String?) async throws(Failure) {
-    _ = try await answer(
-      pin == nil ? "DELETE" : "PUT", "/api/safety/pin", body: pin.map { ["pin": .text($0)] })
+  func setPin(_ pin: String?, of role: Role) async throws(Failure) {
+    if let pin {
+      _ = try await answer(
+        "PUT", "/api/safety/pin", body: ["pin": .text(pin), "role": .text(role.rawValue)])
+    } else {
+      _ = try await answer("DELETE", "/api/safety/pin?role=\(role.rawValue)")
+    }
+  }
+
+  /// A code for a browser: only the daemon can take it back.
+  func makeCode(for role: Role) async throws(Failure) -> PairingDocument {
+    try await ask("POST", "/api/pairing", body: ["role": .text(role.rawValue)])
+  }
+
+  func devices() async throws(Failure) -> [CredentialDocument] {
+    let document: DevicesDocument = try await ask("GET", "/api/devices")
+    return document.devices
+  }
+
+  func removeDevice(_ id: String) async throws(Failure) {
+    _ = try await answer("DELETE", "/api/devices/\(Self.escaped(id))")
+  }
+
+  func tokens() async throws(Failure) -> [CredentialDocument] {
+    let document: TokensDocument = try await ask("GET", "/api/tokens")
+    return document.tokens
+  }
+
+  func makeToken(_ name: String, role: Role) async throws(Failure) -> TokenDocument {
+    try await ask("POST", "/api/tokens", body: ["name": .text(name), "role": .text(role.rawValue)])
+  }
+
+  func removeToken(_ id: String) async throws(Failure) {
+    _ = try await answer("DELETE", "/api/tokens/\(Self.escaped(id))")
   }
 
   /// As RFC 3986 has it, for a part of a path or a query.
@@ -293,6 +349,7 @@ struct DaemonEngine: Engine {
     var file: String?
     var line: Int?
     var statement: String?
+    var pointer: String?
   }
 
   private func answer(
@@ -310,7 +367,8 @@ struct DaemonEngine: Engine {
       }
       throw Failure(
         Failure.Code(rawValue: problem.code) ?? .inputOutput, problem.detail, file: problem.file,
-        line: problem.line, statement: problem.statement, howToClear: problem.howToClear)
+        line: problem.line, statement: problem.statement, howToClear: problem.howToClear,
+        pointer: problem.pointer)
     }
     return answer.body
   }

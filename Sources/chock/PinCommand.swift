@@ -1,11 +1,18 @@
 import ArgumentParser
 import Glibc
 import Migrations
+import Updating
 
-struct PinCommand: AsyncParsableCommand {
+struct PinCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "pin", abstract: "The owner's PIN: asked for when the owner attests a reading.",
-    subcommands: [Set.self, Clear.self])
+    commandName: "pin",
+    abstract: "The PINs of owner and technician, which the panel asks for.",
+    discussion: """
+      The owner's is asked for when an owner consents, undoes or attests, the technician's when a technician \
+      signs in at somebody's device, restores or rolls back. Five wrong ones lock it for five minutes, and \
+      longer each time, also over a restart.
+      """,
+    subcommands: [Set.self, Remove.self])
 
   struct Set: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,14 +20,16 @@ struct PinCommand: AsyncParsableCommand {
       abstract: "Sets a new PIN of 4 to 12 digits, read from standard input; also ends a lock-out.")
 
     @OptionGroup var globals: Globals
+    @OptionGroup var options: Options
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
         guard let pin = Self.read() else {
           throw Failure(.usage, "No PIN was given.", howToClear: "Type it, or pipe it in.")
         }
-        try await session.lookingEngine().setPin(pin)
-        try session.output.result(Answer(pinSet: true), ["The PIN is set."])
+        try await session.lookingEngine().setPin(pin, of: options.role)
+        try session.output.result(
+          Answer(role: options.role, pinSet: true), ["The \(options.role.rawValue)'s PIN is set."])
         return 0
       }
     }
@@ -41,23 +50,39 @@ struct PinCommand: AsyncParsableCommand {
     }
   }
 
-  struct Clear: AsyncParsableCommand {
+  struct Remove: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "clear", abstract: "Removes the PIN: the owner can attest nothing without one.")
+      commandName: "remove",
+      abstract: "Removes a PIN: without it nobody attests at the panel, and consent asks for none.",
+      aliases: ["clear"])
 
     @OptionGroup var globals: Globals
+    @OptionGroup var options: Options
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        try await session.lookingEngine().setPin(nil)
-        try session.output.result(Answer(pinSet: false), ["The PIN is removed."])
+        try await session.lookingEngine().setPin(nil, of: options.role)
+        try session.output.result(
+          Answer(role: options.role, pinSet: false),
+          ["The \(options.role.rawValue)'s PIN is removed."])
         return 0
+      }
+    }
+  }
+
+  struct Options: ParsableArguments {
+    @Option(help: "owner or technician.") var role = Role.owner
+
+    func validate() throws {
+      guard role.pinRole == role else {
+        throw ValidationError("--role is owner or technician.")
       }
     }
   }
 
   private struct Answer: Encodable {
     var schema = "chock.PIN/1"
+    var role: Role
     var pinSet: Bool
   }
 }

@@ -90,7 +90,7 @@ struct RepairCommand: AsyncParsableCommand {
 struct AuditCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "audit",
-    abstract: "Who accepted, attested or broke what, and why; oldest first.",
+    abstract: "Who accepted, attested, paired or broke what, and why; oldest first.",
     discussion: """
       Each entry is chained to the one before it. 0, or 65 when one was changed, one is missing between \
       others, or a damaged history was set aside, and the entries with it.
@@ -127,6 +127,15 @@ struct AuditCommand: AsyncParsableCommand {
       case .attest: "attested \(entry.accepted)"
       case .endAttestation: "\(entry.accepted) ended"
       case .breakLock: "broke the lock \(entry.accepted)"
+      case .makeCode: "made a pairing code (\(entry.accepted))"
+      case .pair: "was paired"
+      case .signIn: "signed in as \(entry.accepted)"
+      case .signOut: "signed out as \(entry.accepted)"
+      case .revoke: "took out \(entry.accepted)"
+      case .makeToken: "made a token for \(entry.accepted)"
+      case .setPin: "PIN of the \(entry.accepted)"
+      case .approve: "agreed to the plan \(entry.accepted)"
+      case .refuse: "was refused \(entry.accepted)"
       }
     return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"
   }

@@ -43,8 +43,13 @@ struct ServeCommand: AsyncParsableCommand {
     let server = ControlServer(
       updater: updater, configuration: session.config.server, logger: serverLogger
     ) { port in
-      let address = "http://127.0.0.1:\(port)/"
-      logger.info("The panel is at \(address)")
+      let host = session.config.server.listenHost
+      let address = ["0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host
+      let isV6 = address.contains(":")
+      logger.info("The panel is at http://\(isV6 ? "[\(address)]" : address):\(port)/")
+      if session.config.server.isOpen {
+        logger.notice("The coach's network can reach it; devices are paired with `chock pair`.")
+      }
       manager.tell("READY=1")
     }
     let group = ServiceGroup(

@@ -108,6 +108,11 @@ struct Session: Sendable {
   /// This very program, also after an upgrade has replaced its file: both ends speak one protocol.
   static let executable = "/proc/self/exe"
 
+  /// Whoever can write chock's files is a technician, with or without a daemon.
+  static var requester: Requester {
+    Requester(way: .socket, id: user, name: user, role: .technician)
+  }
+
   static var user: String {
     let name = getpwuid(getuid()).flatMap { $0.pointee.pw_name }.map { String(cString: $0) }
     return "cli:\(name ?? String(getuid()))"

@@ -34,7 +34,7 @@ func makeUpdater(in folder: String) async throws -> Updater {
 }
 
 func makeServer(
-  in folder: String, limits: ServerConfiguration.Limits,
+  in folder: String, limits: ServerConfiguration.Limits, access: AccessPolicy,
   onRunning: @escaping @Sendable (Int) async -> Void
 ) async throws -> (server: ControlServer, updater: Updater, socketPath: String) {
   let updater = try await makeUpdater(in: folder)
@@ -43,6 +43,8 @@ func makeServer(
     listenPort: 0, socketPath: socketPath, allowedHosts: ["coach.local"])
   configuration.embedOrigins = ["http://coach.local:3000"]
   configuration.limits = limits
+  // Who may ask is the matter of AccessTests.
+  configuration.access = access
   var logger = Logger(label: "test")
   logger.logLevel = .critical
   let server = ControlServer(
@@ -53,12 +55,14 @@ func makeServer(
 /// Runs `body` against a live server and stops it in an orderly way afterwards.
 func withServer(
   in givenFolder: String? = nil, limits: ServerConfiguration.Limits = .forTests,
-  _ body: (LiveServer) async throws -> Void
+  access: AccessPolicy = .technician, _ body: (LiveServer) async throws -> Void
 ) async throws {
   let folder = try givenFolder ?? makeFolder()
   defer { if givenFolder == nil { removeFolder(folder) } }
   let (ports, port) = AsyncStream.makeStream(of: Int.self)
-  let (server, updater, socketPath) = try await makeServer(in: folder, limits: limits) {
+  let (server, updater, socketPath) = try await makeServer(
+    in: folder, limits: limits, access: access
+  ) {
     port.yield($0)
   }
   var logger = Logger(label: "test")
@@ -85,6 +89,15 @@ func withServer<Value>(
   var limits = ServerConfiguration.Limits.forTests
   limits[keyPath: limit] = value
   try await withServer(limits: limits, body)
+}
+
+extension AccessPolicy {
+  /// Whoever asks on this machine may do everything.
+  static var technician: Self {
+    var policy = Self()
+    policy.local = .technician
+    return policy
+  }
 }
 
 extension ServerConfiguration.Limits {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Starts chock on a sample coach with an older database, beside a simulator of the parked coach.
-#   run.sh CHOCK FOLDER          ($SAMPLE_PORT and $SAMPLE_MEGABYTES change the usual 8765 and 50)
+#   run.sh CHOCK FOLDER
+# $SAMPLE_PORT and $SAMPLE_MEGABYTES change the usual 8765 and 50; SAMPLE_HOST=127.0.0.1 keeps it on this
+# machine, where no phone reaches it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -21,7 +23,8 @@ directory = "$folder/state"
 # A minute is right for a coach; here nobody wants to wait for it.
 parked_for_seconds = 5
 [server]
-listen = "127.0.0.1:$port"
+# From the network only the page is there until a device is paired.
+listen = "${SAMPLE_HOST:-0.0.0.0}:$port"
 socket = "$folder/chock.sock"
 TOML
 export CHOCK_CONFIG="$folder/chock.toml"
@@ -33,7 +36,7 @@ if "$chock" status --json | grep -q '"adopted":false'; then "$chock" adopt --at 
 
 "$chock" serve &
 daemon=$!
-python3 "$here/simulator.py" --url "http://127.0.0.1:$port" --state "$folder/simulator.json" </dev/null &
+python3 "$here/simulator.py" --socket "$folder/chock.sock" --state "$folder/simulator.json" </dev/null &
 simulator=$!
 # Only what this script has started is ended, by its number.
 trap 'kill "$simulator" "$daemon" 2>/dev/null || true; wait' EXIT
@@ -44,12 +47,15 @@ until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
   kill -0 "$daemon" 2>/dev/null || { wait "$daemon"; exit 1; }
   sleep 0.2
 done
+echo
+"$chock" pair | sed 's/^/  /'
 cat <<TEXT
 
-  The panel is at http://127.0.0.1:$port/
+  On this machine the panel is at http://127.0.0.1:$port/
 
   In another terminal, from this folder:
     export CHOCK_CONFIG=$folder/chock.toml
+    $chock pair                          # another code: each is for one device and two minutes
     $chock status
     python3 $here/simulator.py brake off --state $folder/simulator.json     # releases the parking brake
     python3 $here/simulator.py brake on --state $folder/simulator.json

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Plays the controller of a parked coach: publishes its readings to chock.
 
-Start it beside `chock serve`:
+Start it beside `chock serve`, as a user who may write chock's files, or with the token of a controller
+(`chock token create simulator`):
 
-    simulator.py --url http://127.0.0.1:8765
+    simulator.py --socket /run/chock/chock.sock
+    CHOCK_TOKEN=chock_... simulator.py --url http://127.0.0.1:8765
 
 Every reading expires after 10 seconds, so chock knows within that time that the simulator is
 gone. Flip a switch by typing it into the running simulator, or from another terminal:
@@ -119,6 +121,9 @@ class Publisher:
     def request(self, connection, method, path, document):
         body = None if document is None else json.dumps(document).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
+        # Not as an argument, which every user of the machine can see.
+        if token := os.environ.get("CHOCK_TOKEN"):
+            headers["Authorization"] = f"Bearer {token}"
         connection.request(method, self.prefix + path, body, headers)
         response = connection.getresponse()
         answer = response.read(4096).decode("utf-8", "replace").strip()

@@ -47,7 +47,7 @@ import Testing
     #expect(
       try SampleDatabase.value(
         path, "SELECT group_concat(version || name || run) FROM chock_migrations")
-        == "1runsstate,2integrity_checksstate,3auditstate")
+        == "1runsstate,2integrity_checksstate,3auditstate,5idempotency_keysstate")
     #expect(try FileSystem.names(in: folder("state")) == ["state.db"])
   }
 

@@ -6,8 +6,20 @@ import Storage
 public enum SocketClient {
   public struct Answer: Sendable {
     public var status: Int
+    public var head: String
     public var body: [UInt8]
     public var text: String { String(decoding: body, as: UTF8.self) }
+
+    /// The first field of that name, in whatever case.
+    public func header(_ name: String) -> String? {
+      for line in head.split(separator: "\r\n").dropFirst() {
+        let parts = line.split(separator: ":", maxSplits: 1)
+        if parts.count == 2, parts[0].lowercased() == name.lowercased() {
+          return String(parts[1].drop { $0 == " " })
+        }
+      }
+      return nil
+    }
   }
 
   /// - Throws: `.noDaemon` when nobody listens, `.inputOutput` when the answer is none.
@@ -20,9 +32,10 @@ public enum SocketClient {
 
   /// The same to a port of this machine.
   public static func request(
-    _ method: String, _ path: String, body: String? = nil, port: UInt16
+    _ method: String, _ path: String, body: String? = nil, headers: [String: String] = [:],
+    port: UInt16
   ) throws(Failure) -> Answer {
-    try request(method, path, body: body, headers: [:], over: try connected(to: port))
+    try request(method, path, body: body, headers: headers, over: try connected(to: port))
   }
 
   private static func request(
@@ -44,7 +57,7 @@ public enum SocketClient {
     guard words.count > 1, let status = Int(words[1]) else {
       throw Failure(.inputOutput, "No status in the answer to \(method) \(path): \(head)")
     }
-    return Answer(status: status, body: Array(bytes[end.upperBound...]))
+    return Answer(status: status, head: head, body: Array(bytes[end.upperBound...]))
   }
 
   private static func connected(to path: String) throws(Failure) -> Int32 {

@@ -43,6 +43,8 @@ public final class TestCoach: Sendable {
       [server]
       listen = "127.0.0.1:0"
       socket = "\(folder("chock.sock"))"
+      [access]
+      local = "owner"
       """, to: "chock.toml")
     for (name, text) in migrations { try folder.write(text, to: "migrations/\(name)") }
   }
@@ -232,14 +234,14 @@ public struct Daemon: Sendable {
 
   /// One HTTP request to the panel's address.
   public func askOverTCP(
-    _ method: String, _ path: String, _ body: String? = nil
+    _ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:]
   ) throws -> SocketClient.Answer {
     let port = call.error.split(separator: "The panel is at http://127.0.0.1:").last?
       .prefix { $0.isNumber }
     guard let number = port.flatMap({ UInt16($0) }) else {
       throw Failure(.noDaemon, "The daemon has not said where its panel is.")
     }
-    return try SocketClient.request(method, path, body: body, port: number)
+    return try SocketClient.request(method, path, body: body, headers: headers, port: number)
   }
 
   public func safety() throws -> SafetyDocument {

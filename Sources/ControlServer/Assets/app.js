@@ -1,226 +1,214 @@
 // Wires the page: what arrives changes the state, and the page is made to match it.
 import { Refusal, get, stream } from "./api.js";
-import { conditions, wireCoach } from "./coach.js";
-import { byId, h, icon, patch } from "./dom.js";
-import { forgetRefusal, homeView, isStarting, wireHome } from "./home.js";
-import { historyView, snapshotsView, wireLists } from "./lists.js";
-import { can, isActive, openSession, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
-import { moreView, pairPart, refreshMore, wireMore } from "./more.js";
-import { progressOf, resultView, runningView, wireRun } from "./run.js";
+import { conditions } from "./coach.js";
+import { byId, h, icon, mark, patch } from "./dom.js";
+import { forgetRefusal, homeView, isStarting } from "./home.js";
+import { historyView, snapshotsView } from "./lists.js";
+import { can, isActive, onChange, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
+import { moreView, pairPart, refreshMore } from "./more.js";
+import { progressOf, resultView, runningView } from "./run.js";
 import { age, language, languages, speak, t } from "./texts.js";
-import { wireVouch } from "./vouch.js";
 
 const pollEvery = 5000;
 const graceBeforeLost = 2500;
+const everything = ["session", "status", "safety", "plan", "lists"];
 const views = ["update", "coach", "history", "snapshots", "more"];
 
 let isOpen = false;
 let connection = null;
 let drawn = 0;
 let drawTimer = null;
-/** What was drawn last: a change of it moves the focus. */
 let shown = { view: null, stage: null };
-
-// ---- Drawing
 
 const view = () => views.find((name) => `#${name}` === location.hash) ?? "update";
 
 /** Draws soon: at once when the page was quiet, at most four times a second when much arrives. */
 function draw() {
-  drawTimer ??= setTimeout(render, Math.max(0, 250 - (Date.now() - drawn)));
+	drawTimer ??= setTimeout(render, Math.max(0, 250 - (Date.now() - drawn)));
 }
 
 function render() {
-  clearTimeout(drawTimer);
-  drawTimer = null;
-  drawn = Date.now();
-  const now = { view: view(), stage: isStarting() && !isActive(state.status?.run) ? "available" : stage() };
-  const before = shown;
-  const entered = before.view !== null && (now.view !== before.view || (now.view === "update" && now.stage !== before.stage));
-  const focus = document.activeElement;
-  const wasInside = focus === document.body || byId("main").contains(focus);
-  shown = now;
-  if (now.stage !== "available") forgetRefusal();
+	clearTimeout(drawTimer);
+	drawTimer = null;
+	drawn = Date.now();
+	const now = { view: view(), stage: isStarting() && !isActive(state.status?.run) ? "available" : stage() };
+	const before = shown;
+	const entered = before.view !== null && (now.view !== before.view || (now.view === "update" && now.stage !== before.stage));
+	const focus = document.activeElement;
+	const wasInside = focus === document.body || byId("main").contains(focus);
+	shown = now;
+	if (now.stage !== "available") forgetRefusal();
 
-  patch(byId("skip"), [t.skip]);
-  patch(byId("bar"), bar(now));
-  patch(byId("main"), page(now));
-  patch(byId("foot"), foot());
-  const run = state.status?.run;
-  const told = now.stage === "running" ? progressOf(run) : null;
-  if (told) announce(told);
-  const heading = byId("main").querySelector("h1");
-  const title = told ? (told.fraction === null ? told.title : `${Math.floor(told.fraction * 100)}% · ${told.title}`) : heading?.textContent;
-  document.title = `${title ?? t.views[now.view]} · chock`;
-  // The result is told to everybody; another change moves the focus only if it was in what has gone.
-  if (entered && (now.view !== before.view || now.stage === "result" || wasInside)) {
-    heading?.focus({ preventScroll: true });
-    scrollTo({ top: 0 });
-  }
+	patch(byId("skip"), [t.skip]);
+	patch(byId("bar"), bar(now));
+	patch(byId("main"), page(now));
+	patch(byId("foot"), foot());
+	const run = state.status?.run;
+	const told = now.stage === "running" ? progressOf(run) : null;
+	if (told) announce(told);
+	const heading = byId("main").querySelector("h1");
+	const title = told ? (told.fraction === null ? told.title : `${Math.floor(told.fraction * 100)}% · ${told.title}`) : heading?.textContent;
+	document.title = `${title ?? t.views[now.view]} · chock`;
+	// The result is told to everybody; another change moves the focus only if it was in what has gone.
+	if (entered && (now.view !== before.view || now.stage === "result" || wasInside)) {
+		heading?.focus({ preventScroll: true });
+		scrollTo({ top: 0 });
+	}
 }
 
 function bar({ view: current, stage: now }) {
-  const { link, heardAt } = state;
-  return [
-    h("a.brand", { href: "#update" }, h("svg.mark", { "aria-hidden": "true" }, h("use", { href: "#i-mark" })), h("span", "chock")),
-    h("nav", { "aria-label": "chock" }, views.map((name) => h("a", { href: `#${name}`, "aria-current": name === current && "page", key: name }, t.views[name],
-      name === "update" && current !== name && ["running", "result"].includes(now) && h("i.dot")))),
-    h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
-    picker("theme", t.theme.label, theme.choice, { auto: t.theme.auto, light: t.theme.light, dark: t.theme.dark, night: t.theme.night },
-      (value) => { theme.choose(value); render(); }),
-    link === "lost" && h("p.lost", heardAt === null ? t.link.lead : t.link.last((Date.now() - heardAt) / 1000)),
-  ];
+	const { link, heardAt } = state;
+	return [
+		h("a.brand", { href: "#update" }, mark("mark"), h("span", "chock")),
+		h("nav", { "aria-label": "chock" }, views.map((name) => h("a", { href: `#${name}`, "aria-current": name === current && "page", key: name }, t.views[name],
+			name === "update" && current !== name && ["running", "result"].includes(now) && h("i.dot")))),
+		h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
+		picker("theme", t.theme.label, theme.choice, { auto: t.theme.auto, light: t.theme.light, dark: t.theme.dark, night: t.theme.night },
+			(value) => { theme.choose(value); render(); }),
+		link === "lost" && h("p.lost", heardAt === null ? t.link.lead : t.link.last((Date.now() - heardAt) / 1000)),
+	];
 }
 
 const picker = (id, label, value, options, choose) => h("label.pick", { key: id },
-  h("span.sr", label), id === "theme" && icon("theme"),
-  h("select", { id, value, onchange: (event) => choose(event.target.value) },
-    Object.entries(options).map(([name, words]) => h("option", { value: name, lang: id === "language" && name }, words))));
+	h("span.sr", label), id === "theme" && icon("theme"),
+	h("select", { id, value, onchange: (event) => choose(event.target.value) },
+		Object.entries(options).map(([name, words]) => h("option", { value: name, lang: id === "language" && name }, words))));
 
 function page({ view: current, stage: now }) {
-  if (state.session?.role === "none") return h("div.list", pairPart());
-  if (!state.status || !state.session) return h("div.list", homeView());
-  const stages = { running: runningView, result: resultView };
-  const others = { coach: () => conditions(true), history: historyView, snapshots: snapshotsView, more: moreView };
-  if (others[current]) return h("div.list", { key: current }, others[current]());
-  return h("div.columns", { key: "update" }, h("div.stage", { key: now }, (stages[now] ?? homeView)()), conditions(false));
+	if (state.session?.role === "none") return h("div.list", pairPart());
+	if (!state.status || !state.session) return h("div.list", homeView());
+	const stages = { running: runningView, result: resultView };
+	const others = { coach: () => conditions(true), history: historyView, snapshots: snapshotsView, more: moreView };
+	if (others[current]) return h("div.list", { key: current }, others[current]());
+	return h("div.columns", { key: "update" }, h("div.stage", { key: now }, (stages[now] ?? homeView)()), conditions(false));
 }
 
 const foot = () => [
-  h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
-  picker("language", t.language, language, languages, async (chosen) => { await speak(chosen); render(); })];
+	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
+	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
 /** For a screen reader: a new step, and each quarter. Not every percent. */
 const announced = { run: null, step: null, quarter: 0, waitingFor: null };
 
 function announce({ step, fraction, waitingFor }) {
-  const { id } = state.status.run;
-  if (announced.run !== id) Object.assign(announced, { run: id, step: null, quarter: 0, waitingFor: null });
-  const quarter = Math.floor((fraction ?? 0) * 4);
-  const words = [];
-  if (step !== announced.step) words.push(step);
-  if (quarter > announced.quarter && quarter < 4) words.push(t.running.percent(quarter * 25));
-  if (waitingFor !== announced.waitingFor) words.push(waitingFor ? `${t.running.waits} ${waitingFor}` : t.running.goesOn);
-  if (words.length) byId("announce").textContent = words.join(", ");
-  Object.assign(announced, { step, quarter: Math.max(quarter, announced.quarter), waitingFor });
+	const { id } = state.status.run;
+	if (announced.run !== id) Object.assign(announced, { run: id, step: null, quarter: 0, waitingFor: null });
+	const quarter = Math.floor((fraction ?? 0) * 4);
+	const words = [];
+	if (step !== announced.step) words.push(step);
+	if (quarter > announced.quarter && quarter < 4) words.push(t.running.percent(quarter * 25));
+	if (waitingFor !== announced.waitingFor) words.push(waitingFor ? `${t.running.waits} ${waitingFor}` : t.running.goesOn);
+	if (words.length) byId("announce").textContent = words.join(", ");
+	Object.assign(announced, { step, quarter: Math.max(quarter, announced.quarter), waitingFor });
 }
 
-// ---- Arriving
-
 async function refreshSession() {
-  try {
-    state.session = await get("/api/session");
-  } catch (error) {
-    if (!error.problem) throw error;
-    state.session = openSession;
-  }
-  clearTimeout(refreshSession.timer);
-  const left = Date.parse(state.session.expires_at) - Date.now();
-  // A technician's time is up.
-  if (left < 864e5) refreshSession.timer = setTimeout(() => refresh(["session"]), Math.max(1000, left + 500));
-  if (state.session.role === "none") return;
-  connection ??= stream(onEvent, onSocket);
-  if (view() === "more") refreshMore();
+	state.session = await get("/api/session");
+	clearTimeout(refreshSession.timer);
+	const left = Date.parse(state.session.expires_at) - Date.now();
+	// A technician's time is up.
+	if (left < 864e5) refreshSession.timer = setTimeout(() => refresh(["session"]), Math.max(1000, left + 500));
+	if (state.session.role === "none") return;
+	connection ??= stream(onEvent, onSocket);
+	if (view() === "more") refreshMore();
 }
 
 async function refresh(what) {
-  const tasks = new Set(what);
-  try {
-    if (tasks.has("session")) await refreshSession();
-    if (!can("viewer")) return draw();
-    // The state first: the gates are part of it.
-    const [status, safety] = await Promise.all(
-      ["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`/api/${path}`)));
-    if (status) takeStatus(status);
-    if (safety) takeSafety(safety);
-    if (state.status && !isOpen) state.link = "polling";
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    if (!error.problem) return contactFailed();
-    // Somebody has removed this device.
-    if (!tasks.has("session") && [401, 403].includes(error.problem.status)) return refresh(["session"]);
-  }
-  draw();
-  // While an update is applied its plan is half true; it is asked for again when the run has ended.
-  const run = state.status?.run;
-  const isSteady = !isActive(run) || run.kind === "rehearse";
-  if (tasks.has("plan") && state.status?.needs_update && isSteady) {
-    await get("/api/database/plan").then((plan) => Object.assign(state, { plan, planProblem: null }), ({ problem }) => {
-      if (problem) Object.assign(state, { plan: null, planProblem: problem });
-    });
-  }
-  if (tasks.has("lists")) {
-    await get("/api/database/history?limit=30").then(({ runs }) => { state.runs = runs; }, () => {});
-    await get("/api/database/backups").then((found) => Object.assign(state, { snapshots: found.snapshots, keptDays: found.kept_days ?? null }), () => {});
-  }
-  draw();
+	const tasks = new Set(what);
+	try {
+		if (tasks.has("session")) await refreshSession();
+		if (!can("viewer")) return draw();
+		// The state first: the gates are part of it.
+		const [status, safety] = await Promise.all(
+			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`/api/${path}`)));
+		if (status) takeStatus(status);
+		if (safety) takeSafety(safety);
+		if (state.status && !isOpen) state.link = "polling";
+	} catch (error) {
+		if (!(error instanceof Refusal)) throw error;
+		if (!error.problem) return contactFailed();
+		// Somebody has removed this device.
+		if (!tasks.has("session") && [401, 403].includes(error.problem.status)) return refresh(["session"]);
+	}
+	draw();
+	// While an update is applied its plan is half true; it is asked for again when the run has ended.
+	const run = state.status?.run;
+	const isSteady = !isActive(run) || run.kind === "rehearse";
+	if (tasks.has("plan") && state.status?.needs_update && isSteady) {
+		await get("/api/database/plan").then((plan) => Object.assign(state, { plan, lastPlan: plan, planProblem: null }), ({ problem }) => {
+			if (problem) Object.assign(state, { plan: null, planProblem: problem });
+		});
+	}
+	if (tasks.has("lists")) {
+		await get("/api/database/history?limit=30").then(({ runs }) => { state.runs = runs; }, () => {});
+		await get("/api/database/backups").then((found) => Object.assign(state, { snapshots: found.snapshots, keptDays: found.kept_days ?? null }), () => {});
+	}
+	draw();
 }
 
 function contactFailed() {
-  if (state.heardAt === null || Date.now() - state.heardAt > graceBeforeLost) state.link = "lost";
-  if (isOpen) connection?.retry();
-  draw();
+	if (state.heardAt === null || Date.now() - state.heardAt > graceBeforeLost) state.link = "lost";
+	if (isOpen) connection?.retry();
+	draw();
 }
 
 function onEvent(event) {
-  const version = state.status?.chock_version;
-  const wanted = takeEvent(event);
-  // Another chock has another page.
-  if (version && version !== state.status.chock_version) return location.reload();
-  if (["phase", "result", "gate"].includes(event.type)) render();
-  else draw();
-  if (wanted.length) refreshSoon(wanted);
+	const version = state.status?.chock_version;
+	const wanted = takeEvent(event);
+	// Another chock has another page.
+	if (version && version !== state.status.chock_version) return location.reload();
+	if (["phase", "result", "gate"].includes(event.type)) render();
+	else draw();
+	if (wanted.length) refreshSoon(wanted);
 }
 
 const soon = { wanted: new Set(), timer: null };
 
-/** One request for what a burst of events asks for. */
 function refreshSoon(wanted) {
-  for (const what of wanted) soon.wanted.add(what);
-  soon.timer ??= setTimeout(() => {
-    const all = [...soon.wanted];
-    soon.wanted.clear();
-    soon.timer = null;
-    refresh(all);
-  }, 100);
+	for (const what of wanted) soon.wanted.add(what);
+	soon.timer ??= setTimeout(() => {
+		const all = [...soon.wanted];
+		soon.wanted.clear();
+		soon.timer = null;
+		refresh(all);
+	}, 100);
 }
 
 function onSocket(open) {
-  if (open === isOpen && (state.link === "live") === open) return;
-  isOpen = open;
-  if (open) {
-    state.link = "live";
-    draw();
-    return;
-  }
-  // Silent for the moment: most breaks are over before anybody needs to know.
-  setTimeout(() => { if (!isOpen) refresh(["status"]); }, 600);
+	if (open === isOpen && (state.link === "live") === open) return;
+	isOpen = open;
+	if (open) {
+		state.link = "live";
+		draw();
+		return;
+	}
+	// Silent for the moment: most breaks are over before anybody needs to know.
+	setTimeout(() => { if (!isOpen) refresh(["status"]); }, 600);
 }
 
 /** Fresh ages and a sign of life every five seconds; everything, while there is no socket. */
 function poll() {
-  if (document.hidden) return;
-  refresh(!state.session ? ["session", "status"] : isOpen ? ["safety"] : ["status", "plan", "safety"]);
+	if (document.hidden) return;
+	refresh(!state.session ? everything : isOpen ? ["safety"] : ["status", "plan", "safety"]);
 }
 
 const { theme } = window;
 await speak();
-const onChange = (wanted) => {
-  render();
-  if (wanted?.length) refresh(wanted.includes("session") ? ["session", "status", "plan", "safety", "lists"] : wanted);
-};
-for (const wire of [wireCoach, wireHome, wireLists, wireMore, wireRun, wireVouch]) wire(onChange);
+onChange((wanted) => {
+	render();
+	if (wanted?.length) refresh(wanted.includes("session") ? everything : wanted);
+});
 addEventListener("hashchange", () => {
-  render();
-  if (view() === "more") refreshMore();
-  else if (view() !== "update") refresh([view() === "coach" ? "safety" : "lists"]);
+	render();
+	if (view() === "more") refreshMore();
+	else if (view() !== "update") refresh([view() === "coach" ? "safety" : "lists"]);
 });
 render();
-refresh(["session", "status", "plan", "safety"]);
+refresh(everything);
 setInterval(poll, pollEvery);
 setInterval(() => { if (!document.hidden) draw(); }, 1000);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  if (!isOpen) connection?.retry();
-  poll();
+	if (document.hidden) return;
+	if (!isOpen) connection?.retry();
+	poll();
 });

@@ -11,34 +11,27 @@ let number, clock, day;
 
 /** The one that was chosen here, else the browser's first that there is. */
 function preferred() {
-  let chosen = null;
-  try {
-    chosen = localStorage.getItem(key);
-  } catch {
-    // Storage can be switched off; the page works without it.
-  }
-  return [chosen, ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
+	let chosen = null;
+	try {
+		chosen = localStorage.getItem(key);
+	} catch {
+		// Storage can be switched off.
+	}
+	return [chosen, ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
 }
 
 export async function speak(chosen) {
-  const next = chosen ?? preferred();
-  t = (await import(`./${next}.js`)).default;
-  language = next;
-  // The browser's own form of the language: 2:05 PM or 14:05.
-  const locale = navigator.languages.find((tag) => tag.startsWith(next)) ?? next;
-  number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
-  clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
-  day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
-  document.documentElement.lang = next;
-  if (!chosen) return;
-  try {
-    localStorage.setItem(key, next);
-  } catch {
-    // For this visit only.
-  }
+	const next = chosen ?? preferred();
+	t = (await import(`./${next}.js`)).default;
+	language = next;
+	const locale = navigator.languages.find((tag) => tag.startsWith(next)) ?? next;
+	number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+	clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
+	day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
+	document.documentElement.lang = next;
+	if (chosen) localStorage.setItem(key, next);
 }
 
-/** What the daemon says in its own words, which are English. */
 export const said = (text) => (language === "en" || !text ? text : h("span", { lang: "en" }, text));
 
 export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
@@ -48,50 +41,50 @@ export const plain = (name) => name.replace(/[._-]/g, " ");
 
 /** Measured seconds: `0.4 s`, `41 s`, `3 min 5 s`. */
 export function duration(seconds) {
-  if (seconds < 9.95) return `${number.format(Math.round(seconds * 10) / 10)} s`;
-  const whole = Math.round(seconds);
-  const minutes = Math.floor(whole / 60);
-  if (!minutes) return `${whole} s`;
-  if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+	if (seconds < 9.95) return `${number.format(Math.round(seconds * 10) / 10)} s`;
+	const whole = Math.round(seconds);
+	const minutes = Math.floor(whole / 60);
+	if (!minutes) return `${whole} s`;
+	if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
+	return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** Seconds to come, rounded up so that the promise is kept: `9 s`, `40 s`, `3 min`. */
 export function most(seconds) {
-  if (seconds <= 10) return `${Math.max(1, Math.ceil(seconds))} s`;
-  if (seconds <= 60) return `${Math.ceil(seconds / 5) * 5} s`;
-  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`;
-  return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
+	if (seconds <= 10) return `${Math.max(1, Math.ceil(seconds))} s`;
+	if (seconds <= 60) return `${Math.ceil(seconds / 5) * 5} s`;
+	if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`;
+	return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
 }
 
 /** The rehearsal's time, and half as much again for a device that is busy: `4 to 6 s`. */
 export function range(seconds) {
-  const [low, high] = [most(seconds), most(seconds * 1.5)];
-  const [value, unit] = low.split(" ");
-  return low === high ? `${t.about} ${high}` : high.endsWith(unit) ? `${value} ${t.to} ${high}` : `${low} ${t.to} ${high}`;
+	const [low, high] = [most(seconds), most(seconds * 1.5)];
+	const [value, unit] = low.split(" ");
+	return low === high ? `${t.about} ${high}` : high.endsWith(unit) ? `${value} ${t.to} ${high}` : `${low} ${t.to} ${high}`;
 }
 
 /** A running clock: `0:07`, `12:40`, `1:02:09`. */
 export function stopwatch(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const parts = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
-  const hours = Math.floor(whole / 3600);
-  return hours ? `${hours}:${parts.join(":")}` : `${Number(parts[0])}:${parts[1]}`;
+	const whole = Math.max(0, Math.floor(seconds));
+	const parts = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
+	const hours = Math.floor(whole / 3600);
+	return hours ? `${hours}:${parts.join(":")}` : `${Number(parts[0])}:${parts[1]}`;
 }
 
 export function age(seconds) {
-  if (seconds < 1) return t.now;
-  if (seconds < 120) return t.ago(`${Math.floor(seconds)} s`);
-  if (seconds < 7200) return t.ago(`${Math.floor(seconds / 60)} min`);
-  if (seconds < 172800) return t.ago(`${Math.floor(seconds / 3600)} h`);
-  return t.ago(`${Math.floor(seconds / 86400)} ${t.days}`);
+	if (seconds < 1) return t.now;
+	if (seconds < 120) return t.ago(`${Math.floor(seconds)} s`);
+	if (seconds < 7200) return t.ago(`${Math.floor(seconds / 60)} min`);
+	if (seconds < 172800) return t.ago(`${Math.floor(seconds / 3600)} h`);
+	return t.ago(`${Math.floor(seconds / 86400)} ${t.days}`);
 }
 
 export function bytes(size) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, size)) / 3));
-  const value = size / 1000 ** unit;
-  return `${number.format(value < 10 ? value : Math.round(value))} ${units[unit]}`;
+	const units = ["B", "kB", "MB", "GB", "TB"];
+	const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, size)) / 3));
+	const value = size / 1000 ** unit;
+	return `${number.format(value < 10 ? value : Math.round(value))} ${units[unit]}`;
 }
 
 /** What is needed is never said too small. */
@@ -99,11 +92,11 @@ export const needed = (size) => bytes(size < 1e6 ? size : Math.ceil(size / 1e6) 
 
 /** `today 14:32`, `yesterday 09:10`, `2 May 2026, 14:32`. */
 export function moment(iso) {
-  const date = new Date(iso ?? "");
-  if (Number.isNaN(date.getTime())) return t.unknown;
-  const days = Math.round((new Date(date).setHours(0, 0, 0, 0) - new Date().setHours(0, 0, 0, 0)) / 864e5);
-  const near = { "-1": t.yesterday, 0: t.today, 1: t.tomorrow }[days];
-  return near ? `${near} ${clock.format(date)}` : `${day.format(date)}, ${clock.format(date)}`;
+	const date = new Date(iso ?? "");
+	if (Number.isNaN(date.getTime())) return t.unknown;
+	const days = Math.round((new Date(date).setHours(0, 0, 0, 0) - new Date().setHours(0, 0, 0, 0)) / 864e5);
+	const near = { "-1": t.yesterday, 0: t.today, 1: t.tomorrow }[days];
+	return near ? `${near} ${clock.format(date)}` : `${day.format(date)}, ${clock.format(date)}`;
 }
 
 export const date = (at) => day.format(new Date(at));
