@@ -40,7 +40,7 @@ function render() {
 	if (now.stage !== "available") forgetRefusal();
 
 	patch(byId("skip"), [t.skip]);
-	patch(byId("bar"), bar(now));
+	patch(byId("top"), bar(now));
 	patch(byId("main"), page(now));
 	patch(byId("foot"), foot());
 	const run = state.status?.run;
@@ -121,7 +121,9 @@ async function refresh(what) {
 		// The state first: the gates are part of it.
 		const [status, safety] = await Promise.all(
 			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`/api/${path}`)));
+		const wasActive = isActive(state.status?.run);
 		if (status) takeStatus(status);
+		if (wasActive && !isActive(state.status.run)) tasks.add("plan").add("lists");
 		if (safety) takeSafety(safety);
 		if (state.status && !isOpen) state.link = "polling";
 	} catch (error) {
@@ -140,8 +142,9 @@ async function refresh(what) {
 		});
 	}
 	if (tasks.has("lists")) {
-		await get("/api/database/history?limit=30").then(({ runs }) => { state.runs = runs; }, () => {});
-		await get("/api/database/backups").then((found) => Object.assign(state, { snapshots: found.snapshots, keptDays: found.kept_days ?? null }), () => {});
+		await Promise.all([get("/api/database/history?limit=30"), get("/api/database/backups")]).then(
+			([{ runs }, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
+			() => setTimeout(refresh, pollEvery, ["lists"]));
 	}
 	draw();
 }
@@ -189,7 +192,7 @@ function onSocket(open) {
 /** Fresh ages and a sign of life every five seconds; everything, while there is no socket. */
 function poll() {
 	if (document.hidden) return;
-	refresh(!state.session ? everything : isOpen ? ["safety"] : ["status", "plan", "safety"]);
+	refresh(!state.session ? everything : isOpen && stage() !== "result" ? ["safety"] : ["status", "plan", "safety"]);
 }
 
 const { theme } = window;

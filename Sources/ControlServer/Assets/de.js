@@ -50,10 +50,6 @@ export default {
 		disk: (need, have) => `${need} Speicherplatz nötig, ${have} da`,
 		role: "Dieses Gerät darf nur zusehen.", pair: "Dieses Gerät anmelden",
 	},
-	codes: {
-		"CHK-GATE-CLOSED": "Eine Bedingung ist nicht erfüllt.", "CHK-PLAN-CHANGED": "Das Update ist nicht mehr das, dem zugestimmt wurde.",
-		"CHK-RUN-ACTIVE": "Ein anderer Lauf ist im Gang.", "CHK-NO-SPACE": "Der Speicherplatz reicht nicht.",
-	},
 	approval: {
 		lead: "Zwei Personen müssen zustimmen: eine stimmt zu, eine andere beginnt in den nächsten 15 Minuten.",
 		go: "Zustimmen", done: "Zugestimmt. Eine andere Person kann jetzt beginnen.",
@@ -195,7 +191,7 @@ export default {
 		roles: { none: "Nicht angemeldet", viewer: "Darf zusehen", owner: "Besitzer", technician: "Techniker", developer: "Entwickler" },
 		device: "Dieses Gerät",
 		raise: { owner: "Als Besitzer anmelden", technician: "Als Techniker anmelden" }, raiseText: "Für 15 Minuten.",
-		noPin: "Es ist keine PIN für Techniker gesetzt. Auf dem Gerät: `chock pin set technician`.",
+		noPin: "Es ist keine PIN für Techniker gesetzt. Auf dem Gerät: `chock pin set --role technician`.",
 		lower: "Abmelden", removeText: "Danach muss es neu angemeldet werden.",
 		devices: "Angemeldete Geräte", seen: (at) => `zuletzt da ${at}`, here: "dieses", remove: "Entfernen",
 		technician: "Für Techniker",

@@ -50,7 +50,6 @@ export default {
 		disk: (need, have) => `${need} of free disk needed, ${have} there`,
 		role: "This device may only look.", pair: "Pair this device",
 	},
-	codes: {},
 	approval: {
 		lead: "Two people have to say yes: one approves, another one starts it within 15 minutes.",
 		go: "Approve", done: "Approved. Another person can start it now.",
@@ -171,7 +170,7 @@ export default {
 		roles: { none: "Not paired", viewer: "May only look", owner: "Owner", technician: "Technician", developer: "Developer" },
 		device: "This device",
 		raise: { owner: "Sign in as the owner", technician: "Sign in as a technician" }, raiseText: "For 15 minutes.",
-		noPin: "No technician's PIN is set. On the device: `chock pin set technician`.",
+		noPin: "No technician's PIN is set. On the device: `chock pin set --role technician`.",
 		lower: "Sign out", removeText: "It has to be paired again then.",
 		devices: "Paired devices", seen: (at) => `last seen ${at}`, here: "this one", remove: "Remove",
 		technician: "For a technician",

@@ -87,7 +87,7 @@ async function send() {
 function refused({ problem }) {
 	if (!problem) return { title: t.outcomes.refused, reasons: [{ title: t.noAnswer }] };
 	const reasons = problem.blockers?.length ? problem.blockers : [{ detail: problem.detail ?? problem.title, clear: problem.how_to_clear }];
-	return { title: t.codes[problem.code] ?? t.outcomes.refused, reasons: reasons.map(({ detail, clear }) => ({ said: detail, saidClear: clear })) };
+	return { title: t.outcomes.refused, reasons: reasons.map(({ detail, clear }) => ({ said: detail, saidClear: clear })) };
 }
 
 const attempt = (work) => async () => {

@@ -28,7 +28,7 @@ async function act(work, wanted = []) {
 export function moreView() {
 	const words = t.more;
 	return [
-		h("h1.title", { tabindex: -1 }, t.views.more), failure && h("p.error", { role: "alert", key: "error" }, told(failure)),
+		h("h1.title", { tabindex: -1 }, t.views.more), can("owner") && failure && h("p.error", { role: "alert", key: "error" }, told(failure)),
 		part(words.device, device()),
 		!can("owner") && pairPart(),
 		devices?.length > 0 && part(words.devices, h("ol.rows", devices.map(deviceRow))),
@@ -71,7 +71,7 @@ export function pairPart() {
 	return h("section.part", { key: "pair" }, state.session.role === "none" ? h("h1.title", { tabindex: -1 }, t.blocked.pair) : h("h2", t.blocked.pair),
 		h("p.lead", prose(words.lead)),
 		h("form.stack.narrow", { onsubmit: pair },
-			field({ name: "code", label: words.code, hint: words.codeHint, inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9 -]{8,10}", required: true }, "pair", failure),
+			field({ name: "code", label: words.code, hint: words.codeHint, inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9 ]{8,9}", required: true }, "pair", failure),
 			field({ name: "name", label: words.name, value: words.guess, maxlength: 40, required: true, autocomplete: "off" }, "pair"),
 			asksFirstPin && field({ ...pinField(null, words.pinLead), label: words.pin, autocomplete: "new-password" }, "pair"),
 			failure && h("p.error", { role: "alert", id: "pair-error" }, told(failure)),

@@ -35,8 +35,10 @@ function doing(run) {
 
 export function progressOf(run) {
 	const kind = t.kinds[run.kind] ?? run.kind;
+	// Its own account says so only once it has read the files.
+	const to = run.to_version ?? (run.kind === "update" && state.status.target_version);
 	return {
-		title: run.to_version && ["update", "rollback", "restore"].includes(run.kind) ? t.running.toVersion(kind, run.to_version) : kind,
+		title: to && ["update", "rollback", "restore"].includes(run.kind) ? t.running.toVersion(kind, to) : kind,
 		step: steps(run).find((step) => step.state === "now").label, fraction: run.fraction ?? null, waitingFor: run.waiting_for ?? null,
 	};
 }
@@ -115,7 +117,7 @@ export function failureCard(own) {
 	const words = t.result;
 	const row = (label, value) => value && h("div", h("dt", label), h("dd", value));
 	return h("div.card.failure", { key: "failure" },
-		h("p.strong", t.codes[own.code] ?? said(own.message)), t.codes[own.code] && h("p", said(own.message)),
+		h("p.strong", said(own.message)),
 		h("dl", row(words.next, said(own.how_to_clear)),
 			row(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
 			// Scrolls on a narrow screen, so it must be reachable with the keyboard.
