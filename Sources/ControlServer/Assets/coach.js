@@ -32,13 +32,13 @@ export function conditions(isView) {
 	return h("section.conditions", { "aria-labelledby": "conditions-title", "data-lost": state.link === "lost" && "true" },
 		h("div.conditions-head", h(isView ? "h1.title" : "h2", { id: "conditions-title", tabindex: -1 }, t.gates.title), h("p", { "data-tone": tone }, text)),
 		isView && h("p.lead", t.gates.lead),
-		h("ul.gates", gates.map(gateItem)),
-		ill.length > 0 && h("div.sources", h("h3", t.gates.sources), h("ul", ill.map((source) => h("li", { key: source.source },
+		h("ul.gates", gates.map((gate) => gateItem(gate, isView ? "h2" : "h3"))),
+		ill.length > 0 && h("div.sources", h("b", t.gates.sources), h("ul", ill.map((source) => h("li", { key: source.source },
 			h("b", source.source), " ", said(prose([source.words, source.how_to_clear].filter(Boolean).join(" "))))))),
 		button(t.gates.again, () => changed(["safety"])));
 }
 
-function gateItem(gate) {
+function gateItem(gate, heading) {
 	const words = t.gates;
 	const isOpen = gate.state === "satisfied";
 	const tone = gate.required || isOpen ? gate.state : "advice";
@@ -47,7 +47,7 @@ function gateItem(gate) {
 	return h("li.gate", { key: gate.id, "data-state": tone },
 		icon(tone),
 		h("div.gate-head",
-			h("h3", { tabindex: -1, id: `gate-${gate.id}` }, gateTitle(gate)),
+			h(heading, { tabindex: -1, id: `gate-${gate.id}` }, gateTitle(gate)),
 			h("p.sub", gate.required ? words.required : words.optional),
 			h("p.gate-state", !gate.required && gate.state === "violated" ? words.note : words.states[gate.state])),
 		// A condition that holds speaks through its readings; the reason would say it twice.

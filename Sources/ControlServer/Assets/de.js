@@ -23,7 +23,7 @@ export default {
 		title: "Update verfügbar",
 		time: "Dauer",
 		limit: (seconds) => `endet spätestens nach ${duration(seconds)}`,
-		worst: (seconds) => `schlimmstenfalls ${duration(seconds)}, mit Wiederherstellung`,
+		worst: (time) => `schlimmstenfalls ${time}, mit Wiederherstellung`,
 		disk: "Speicherplatz", needed: (size) => `${size} nötig`, free: (size) => `${size} frei`,
 		power: "Strom",
 		snapshot: "Sicherungskopie", first: "Wird zuerst gemacht und geprüft", where: (size) => `etwa ${size}, auf diesem Gerät`,

@@ -23,7 +23,7 @@ export default {
 		title: "Update available",
 		time: "Time it takes",
 		limit: (seconds) => `stops by itself after ${duration(seconds)}`,
-		worst: (seconds) => `at worst ${duration(seconds)}, with a full restore`,
+		worst: (time) => `at worst ${time}, with a full restore`,
 		disk: "Disk space", needed: (size) => `${size} needed`, free: (size) => `${size} free`,
 		power: "Power",
 		snapshot: "Snapshot", first: "Taken and checked first", where: (size) => `about ${size}, on this device`,

@@ -149,7 +149,7 @@ function available() {
 		scheduled(),
 		plan && facts([
 			[words.time, capital(seconds === null ? t.unknown : range(seconds)),
-				plan.worst_case_seconds == null ? words.limit(plan.timeout_seconds) : words.worst(plan.worst_case_seconds + seconds / 2)],
+				plan.worst_case_seconds == null ? words.limit(plan.timeout_seconds) : words.worst(most(plan.worst_case_seconds + seconds / 2))],
 			[words.disk, words.needed(needed(plan.needed_bytes)), words.free(bytes(plan.available_bytes))],
 			power(),
 			[words.snapshot, words.first, words.where(bytes(plan.database_bytes))],
