@@ -1,6 +1,5 @@
-// <chock-update address="http://coach.local:8765"></chock-update>, in any page: how it stands with the database, and the
-// way to the panel. It only reads; chock answers to pages that `server.embed_origins` names. A classic script, so that
-// one tag is enough: it knows chock's address from its own.
+// <chock-update>, in any page: how it stands with the database, and the way to the panel (docs/panel.md). It only
+// reads. A classic script, so that one tag is enough: it knows chock's address from its own.
 (() => {
 	const home = document.currentScript.src;
 	const words = {

@@ -23,7 +23,7 @@ export default {
 		title: "Update verfügbar",
 		time: "Dauer",
 		limit: (seconds) => `endet spätestens nach ${duration(seconds)}`,
-		worst: (time) => `schlimmstenfalls ${time}, mit Wiederherstellung`,
+		worst: (time) => `schlimmstenfalls ${time}, samt Rückweg`,
 		disk: "Speicherplatz", needed: (size) => `${size} nötig`, free: (size) => `${size} frei`,
 		power: "Strom",
 		snapshot: "Sicherungskopie", first: "Wird zuerst gemacht und geprüft", where: (size) => `etwa ${size}, auf diesem Gerät`,
@@ -84,7 +84,7 @@ export default {
 			engine_off: "Der Motor läuft.", ignition: "Die Zündung ist an.",
 		},
 		how_to: {
-			emergency_stop: "Den Not-Halt lösen.", no_active_controls: "Warten, bis es fertig ist.",
+			parked: "Anhalten, Feststellbremse anziehen.", emergency_stop: "Den Not-Halt lösen.", no_active_controls: "Warten, bis es fertig ist.",
 			no_active_connections: "Die Apps schließen, die das Fahrzeug steuern.", disk: "Platz schaffen.",
 		},
 	},

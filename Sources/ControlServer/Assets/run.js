@@ -2,7 +2,7 @@
 import { post, refusalOf } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
 import { ask, consentFields, told } from "./dialog.js";
-import { button, h, icon } from "./dom.js";
+import { button, h, icon, prose } from "./dom.js";
 import { facts, notice, part, stops } from "./home.js";
 import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
@@ -118,7 +118,7 @@ export function failureCard(own) {
 	const row = (label, value) => value && h("div", h("dt", label), h("dd", value));
 	return h("div.card.failure", { key: "failure" },
 		h("p.strong", said(own.message)),
-		h("dl", row(words.next, said(own.how_to_clear)),
+		h("dl", row(words.next, own.how_to_clear && said(prose(own.how_to_clear))),
 			row(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
 			// Scrolls on a narrow screen, so it must be reachable with the keyboard.
 			row(words.statement, own.statement && h("pre", { tabindex: 0, role: "region", "aria-label": words.statement }, own.statement)),
