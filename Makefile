@@ -53,11 +53,12 @@ fuzz: deps
 	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
-# CAN bus of a second kernel.
+# CAN bus of a second kernel. The panel in a browser.
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 	Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
+	Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

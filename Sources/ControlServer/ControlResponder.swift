@@ -29,6 +29,7 @@ struct ControlContext: RequestContext {
 /// Answers every request: guard, route, and errors as problem documents.
 struct ControlResponder: Sendable {
   private let guardian: RequestGuard
+  private let embedding: EmbeddingPages
   private let identification: Identification
   private let router: ControlRouter
   private let limits: ServerConfiguration.Limits
@@ -40,6 +41,7 @@ struct ControlResponder: Sendable {
   ) {
     self.guardian = guardian
     self.identification = identification
+    embedding = EmbeddingPages(origins: configuration.embedOrigins)
     self.logger = logger
     limits = configuration.limits
     router = ControlRouter(
@@ -89,6 +91,7 @@ struct ControlResponder: Sendable {
       "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     response.headers[.xContentTypeOptions] = "nosniff"
     response.headers[.referrerPolicy] = "no-referrer"
+    embedding.allow(request, &response)
     return response
   }
 

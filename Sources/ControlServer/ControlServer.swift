@@ -20,6 +20,8 @@ public struct ServerConfiguration: Sendable {
   public var socketPath: String?
   /// Host names beside the loopback ones under which browsers may address the server.
   public var allowedHosts: [String]
+  /// Origins of pages that may show how it stands with the database (`<chock-update>`).
+  public var embedOrigins: [String] = []
   public var access = AccessPolicy()
   public var limits = Limits()
 

@@ -115,7 +115,9 @@ struct DatabaseRoutes: Sendable {
 
   private func addSnapshots(to routes: inout RouteTable, _ base: String) {
     routes.on(.get, "\(base)/backups", "\(base)/backup", for: .role(.viewer)) { _, _ in
-      try .json(SnapshotsDocument(snapshots: updater.snapshots()))
+      try .json(
+        SnapshotsDocument(
+          snapshots: updater.snapshots(), keptDays: updater.settings.retention.days))
     }
     routes.on(.post, "\(base)/backups", "\(base)/backup", for: .role(.owner)) {
       request, context in
@@ -461,8 +463,13 @@ struct DatabaseRoutes: Sendable {
 public struct SnapshotsDocument: Codable, Sendable {
   public var schema = "chock.SNAPSHOTS/1"
   public var snapshots: [SnapshotDocument]
+  /// Days for which each is kept at least, but for a limit of bytes; nil where nobody says.
+  public var keptDays: Int?
 
-  public init(snapshots: [SnapshotDocument]) { self.snapshots = snapshots }
+  public init(snapshots: [SnapshotDocument], keptDays: Int? = nil) {
+    self.snapshots = snapshots
+    self.keptDays = keptDays
+  }
 }
 
 /// `GET /api/database/history`, newest first.

@@ -90,7 +90,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   /// Bytes that stay free on every file system: the coach goes on writing while an update runs.
   static let reserveBytes: Int64 = 16 << 20
 
-  var retention: SnapshotStore.Retention {
+  public var retention: SnapshotStore.Retention {
     SnapshotStore.Retention(
       days: backupRetentionDays, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes)
   }

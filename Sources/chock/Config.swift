@@ -43,6 +43,7 @@ struct Config {
     case listen = "server.listen"
     case socket = "server.socket"
     case allowedHosts = "server.allowed_hosts"
+    case embedOrigins = "server.embed_origins"
     case local = "access.local"
     case approvals = "access.approvals"
     case users = "access.users"
@@ -161,6 +162,7 @@ struct Config {
     try reader.flag(.integrityInRun, into: &settings.integrityCheckInRun)
     if let path = try reader.path(.socket) { server.socketPath = path }
     if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
+    try readEmbedding(reader)
     try readListen(reader)
     try readAccess(reader)
     try readVerdicts(reader)
@@ -232,6 +234,21 @@ struct Config {
     }
     server.listenHost = host == "localhost" ? "127.0.0.1" : String(host)
     server.listenPort = port
+  }
+
+  /// Origins as browsers spell them: an asterisk, a path or a stray slash would match no page, or all.
+  private mutating func readEmbedding(_ reader: Reader) throws(Failure) {
+    guard let (origins, place) = try reader.list(.embedOrigins) else { return }
+    for origin in origins {
+      let scheme = ["http://", "https://"].first { origin.hasPrefix($0) }
+      let host = origin.dropFirst(scheme?.count ?? 0)
+      let isHost = host.allSatisfy { "abcdefghijklmnopqrstuvwxyz0123456789.-:[]".contains($0) }
+      guard scheme != nil, !host.isEmpty, isHost else {
+        throw place.saying(
+          "\(origin) is not the origin of a page.", "Such as \"http://coach.local:3000\".")
+      }
+    }
+    server.embedOrigins = origins
   }
 
   private mutating func readAccess(_ reader: Reader) throws(Failure) {

@@ -41,6 +41,7 @@ func makeServer(
   let socketPath = folder + "/chock.sock"
   var configuration = ServerConfiguration(
     listenHost: listenHost, listenPort: 0, socketPath: socketPath, allowedHosts: ["coach.local"])
+  configuration.embedOrigins = ["http://coach.local:3000"]
   configuration.limits = limits
   // Who may ask is the matter of AccessTests.
   configuration.access = access

@@ -1,98 +1,88 @@
-// The few helpers that change the page in place. Data only ever becomes text, never markup.
+// A page described by values: `h` describes, `patch` makes the page match in place. Data only ever becomes text,
+// never markup.
 
-export const byId = (id) => document.getElementById(id);
+const svgSpace = "http://www.w3.org/2000/svg";
+/** What the browser keeps as properties, not as attributes. */
+const properties = new Set(["value", "checked", "open"]);
 
-/** Writes only what differs, so that nothing repaints and no selection is lost. */
-export function text(node, value) {
-  const next = value ?? "";
-  if (node.textContent !== next) node.textContent = next;
+/** `h("p.sub", "text")`, `h("a", { href: "#x", key: 1 }, child, [children])`. What is false or null is not there. */
+export function h(selector, ...children) {
+	const [tag, ...classes] = selector.split(".");
+	const first = children[0];
+	const isProps = first && typeof first === "object" && !Array.isArray(first) && !first.tag;
+	const { key, ...props } = isProps ? children.shift() : {};
+	if (classes.length) props.class = classes.join(" ");
+	return { tag, key, props, children };
+}
+
+export const icon = (name) =>
+	h("svg.icon", { "aria-hidden": "true" }, h("use", { href: `#i-${name}` }));
+
+export const button = (label, onclick, kind = "quiet", props = {}) =>
+	h(`button.button.${kind}`, { type: onclick ? "button" : "submit", onclick, ...props }, label);
+
+export const mark = (name) => h(`svg.${name}`, { "aria-hidden": "true" }, h("use", { href: "#i-mark" }));
+
+/** Makes what is in `parent` match `children`. Nodes stay, and with them focus, selection and what was typed. */
+export function patch(parent, children) {
+	const next = [children].flat(Infinity).map((child) => (child?.tag ? child : child === false ? "" : String(child ?? "")));
+	const wanted = new Set(next.map((child) => child.key));
+	const old = new Map();
+	for (const node of [...parent.childNodes]) {
+		if (node.key === undefined) continue;
+		if (wanted.has(node.key)) old.set(node.key, node);
+		else node.remove();
+	}
+	let place = parent.firstChild;
+	for (const child of next) {
+		const node = match(child, place, old);
+		if (node !== place) {
+			// What has no key has its place by its number: what is not there is an empty text.
+			if (child.key === undefined && place && place.key === undefined) place.replaceWith(node);
+			else parent.insertBefore(node, place);
+		}
+		place = node.nextSibling;
+		if (child.tag) update(node, child);
+	}
+	while (place) {
+		const gone = place;
+		place = gone.nextSibling;
+		gone.remove();
+	}
+}
+
+function match(child, place, old) {
+	if (!child.tag) {
+		if (place?.nodeType !== Node.TEXT_NODE) return document.createTextNode(child);
+		if (place.data !== child) place.data = child;
+		return place;
+	}
+	const known = child.key === undefined ? place : old.get(child.key);
+	if (known?.key === child.key && known?.localName === child.tag) return known;
+	const isDrawn = child.tag === "svg" || child.tag === "use";
+	const node = isDrawn ? document.createElementNS(svgSpace, child.tag) : document.createElement(child.tag);
+	node.key = child.key;
+	return node;
+}
+
+/** Writes only what differs from the last time: what a person has typed or opened stays. */
+function update(node, { props, children }) {
+	const before = node.props ?? {};
+	node.props = props;
+	// A list takes a value only when it has it.
+	if (children.length || node.firstChild) patch(node, children);
+	for (const name of Object.keys({ ...before, ...props })) {
+		const value = props[name];
+		if (value === before[name]) continue;
+		if (name.startsWith("on")) node[name] = value ?? null;
+		else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+		else if (properties.has(name)) node[name] = value;
+		else node.setAttribute(name, value === true ? "" : value);
+	}
 }
 
 /** A sentence with commands between backticks. */
-export function prose(node, value) {
-  const parts = (value ?? "").split("`");
-  if (node.textContent === parts.join("")) return;
-  node.replaceChildren(...parts.map((part, index) => (index % 2 ? make("code", part) : part)));
-}
+export const prose = (text) =>
+	(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", part) : part));
 
-export function show(node, visible) {
-  if (node.hidden === visible) node.hidden = !visible;
-}
-
-export function attribute(node, name, value) {
-  if (value === null || value === undefined) {
-    if (node.hasAttribute(name)) node.removeAttribute(name);
-  } else if (node.getAttribute(name) !== String(value)) {
-    node.setAttribute(name, value);
-  }
-}
-
-/** `make("p.sub", "text")`, `make("li", child, child)`. */
-export function make(selector, ...children) {
-  const [tag, ...classes] = selector.split(".");
-  const node = document.createElement(tag);
-  if (classes.length) node.className = classes.join(" ");
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-const svgSpace = "http://www.w3.org/2000/svg";
-
-export function icon(name) {
-  const svg = document.createElementNS(svgSpace, "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(svgSpace, "use");
-  use.setAttribute("href", `#i-${name}`);
-  svg.append(use);
-  return svg;
-}
-
-export function setIcon(svg, name) {
-  attribute(svg.querySelector("use") ?? svg, "href", `#i-${name}`);
-}
-
-/** Makes the children of `parent` match `items`, keeping every node whose key is still there. */
-export function keyed(parent, items, key, create, update) {
-  const old = new Map();
-  for (const node of parent.children) old.set(node.dataset.key, node);
-  let place = parent.firstElementChild;
-  for (const [index, item] of items.entries()) {
-    const id = String(key(item, index));
-    let node = old.get(id);
-    if (node) {
-      old.delete(id);
-    } else {
-      node = create(item);
-      node.dataset.key = id;
-    }
-    update?.(node, item, index);
-    if (node === place) place = place.nextElementSibling;
-    else parent.insertBefore(node, place);
-  }
-  for (const node of old.values()) node.remove();
-}
-
-/** A list of label, value and small print; the values change in place. */
-export function facts(list, rows) {
-  keyed(
-    list, rows.filter(Boolean), (row) => row.label,
-    (row) => make("div", make("dt", row.label), make("dd"), make("dd.sub")),
-    (node, row) => {
-      text(node.children[1], row.value);
-      attribute(node, "data-long", row.value.length > 14 && !row.value.includes(" ") ? "true" : null);
-      text(node.children[2], row.sub);
-      show(node.children[2], Boolean(row.sub));
-    });
-}
-
-/** A progress bar that is without a value while none is known, and says its value in words. */
-export function progress(bar, fraction, words) {
-  const percent = fraction === null ? null : Math.floor(fraction * 100);
-  if (percent === null) {
-    if (bar.hasAttribute("value")) bar.removeAttribute("value");
-  } else if (!bar.hasAttribute("value") || bar.value !== percent) {
-    bar.value = percent;
-  }
-  attribute(bar, "aria-valuetext", percent === null ? words : `${percent}%, ${words}`);
-}
+export const byId = (id) => document.getElementById(id);

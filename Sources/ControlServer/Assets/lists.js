@@ -1,83 +1,66 @@
-// The two read-only lists: what ran, and what can be gone back to.
-import { get } from "./api.js";
-import { attribute, byId, icon, keyed, make, setIcon, show, text } from "./dom.js";
-import { isActive, runSeconds } from "./model.js";
-import { bytes, duration, moment, texts } from "./texts.js";
+// What ran, and what can be gone back to.
+import { post, put, refusalOf, remove } from "./api.js";
+import { ask, told } from "./dialog.js";
+import { button, h, icon } from "./dom.js";
+import { can, changed, isActive, runSeconds, state, takeRun, undo, verdict } from "./model.js";
+import { askRestore, restoreBlocked } from "./run.js";
+import { bytes, duration, moment, said, t } from "./texts.js";
 
-export async function refreshHistory() {
-  const words = texts.history;
-  try {
-    const { runs } = await get("/api/database/history?limit=20");
-    keyed(byId("history"), runs, (run) => run.id, createRow, (node, run) => {
-      const stopped = run.error?.code === "CHK-STOPPED";
-      const failed = run.outcome === "needs_recovery";
-      const calm = ["rolled_back", "refused"].includes(run.outcome)
-        || (run.outcome === "restored" && run.kind !== "restore");
-      fillRow(node, {
-        tone: isActive(run) ? "wait" : failed ? "bad" : calm ? "calm" : "good",
-        icon: isActive(run) ? "wait" : failed ? "violated" : calm ? "back" : "satisfied",
-        title: words.kinds[run.kind] ?? run.kind,
-        big: words.versions(run),
-        state: isActive(run) ? words.running
-          : stopped ? words.cancelled
-            : run.kind === "update" && run.outcome === "committed" ? words.outcomes.committed
-              : words.outcomes[run.outcome] ?? run.outcome,
-        sub: [moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
-        note: run.error && !stopped ? run.error.message : null,
-        code: run.error && !stopped ? run.error.code : null,
-      });
-    });
-    empty("history-empty", runs.length ? null : words.empty);
-  } catch {
-    empty("history-empty", words.failed);
-  }
+let failure = null;
+
+export const row = (key, tone, picture, title, big, status, sub, ...more) =>
+	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span.row-big", big), h("span.row-state", status),
+		h("div", h("p.sub", sub.filter(Boolean).join(" · ")), more));
+
+const list = (title, words, items, ...more) => [
+	h("h1.title", { tabindex: -1 }, title), h("p.lead", words.lead), more,
+	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
+
+export function historyView() {
+	const words = t.history;
+	return list(t.views.history, words, state.runs?.map((run) => {
+		const { tone, icon: picture } = isActive(run) ? { tone: "calm", icon: "wait" } : verdict(run);
+		const isStopped = run.error?.code === "CHK-STOPPED";
+		const [from, to] = [run.from_version, run.to_version];
+		return row(run.id, tone, picture, t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
+			t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : run.outcome] ?? run.outcome,
+			[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
+			run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)));
+	}));
 }
 
-export async function refreshSnapshots() {
-  const words = texts.snapshots;
-  try {
-    const { snapshots } = await get("/api/database/backups");
-    keyed(byId("snapshots"), snapshots, (snapshot) => snapshot.id, createRow, (node, snapshot) => {
-      fillRow(node, {
-        tone: snapshot.verified_at ? "good" : "wait",
-        icon: snapshot.verified_at ? "satisfied" : "unknown",
-        title: words.version(snapshot.version),
-        big: bytes(snapshot.size_bytes),
-        state: snapshot.pinned ? words.pinned : "",
-        sub: [
-          moment(snapshot.created_at), words.reasons[snapshot.reason] ?? snapshot.reason,
-          snapshot.verified_at ? words.verified(snapshot.verified_at) : words.unverified,
-        ],
-        code: snapshot.id,
-      });
-    });
-    empty("snapshots-empty", snapshots.length ? null : words.empty);
-  } catch {
-    empty("snapshots-empty", words.failed);
-  }
+/** Does something with a snapshot; what is refused is told at the top. */
+async function act(work) {
+	const error = await refusalOf(async () => {
+		const run = await work();
+		if (run?.kind) takeRun(run);
+	});
+	failure = error && told(error);
+	changed(["status", "lists"]);
 }
 
-function empty(id, words) {
-  text(byId(id), words);
-  show(byId(id), words !== null);
-}
-
-function createRow() {
-  return make(
-    "li.row", icon("unknown"), make("b.row-title"), make("span.row-big"), make("span.row-state"),
-    make("p.row-sub"), make("p.row-note"), make("code.row-code"));
-}
-
-function fillRow(node, row) {
-  const [picture, title, big, stateText, sub, note, code] = node.children;
-  attribute(node, "data-tone", row.tone);
-  setIcon(picture, row.icon);
-  text(title, row.title);
-  text(big, row.big);
-  text(stateText, row.state);
-  text(sub, row.sub.filter(Boolean).join(" · "));
-  text(note, row.note);
-  show(note, Boolean(row.note));
-  text(code, row.code);
-  show(code, Boolean(row.code));
+export function snapshotsView() {
+	const words = t.snapshots;
+	const newest = undo()?.id;
+	const why = restoreBlocked();
+	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
+	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
+		const { id, pinned, version, verified_at: verified } = snapshot;
+		const path = `/api/database/backups/${id}`;
+		const label = words.version(version);
+		const choice = (name, work, kind) => button(name, () => act(work), kind, { "aria-label": `${name}: ${label}, ${moment(snapshot.created_at)}` });
+		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
+			[moment(snapshot.created_at), words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
+			h("code.sub", id),
+			isIdle && h("div.buttons",
+				!why && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
+				choice(words.verify, () => post(`${path}/verify`)),
+				choice(pinned ? words.unpin : words.pin, () => (pinned ? remove : put)(`${path}/pin`)),
+				can("technician") && !pinned && choice(words.remove, () => ask({
+					title: `${words.remove}: ${label}, ${moment(snapshot.created_at)}?`, text: [words.removeText], ok: words.remove,
+					submit: () => remove(path) }))));
+	}),
+	h("div.buttons", isIdle && button(words.take, () => act(() => post("/api/database/backups")))),
+	failure && h("p.error", { role: "alert" }, failure),
+	state.snapshots?.length > 0 && can("owner") && (why ? h("p.sub", t.undo.blocked, " ", why) : !can("technician") && h("p.sub", words.technician)));
 }

@@ -1,0 +1,167 @@
+// The conditions of the coach: always there, always live; and a person's word for what no device reports.
+import { post, refusalOf } from "./api.js";
+import { field, pinField, told } from "./dialog.js";
+import { button, byId, h, icon, prose } from "./dom.js";
+import { can, changed, gateReason, gateTitle, isClosed, state } from "./model.js";
+import { age, capital, moment, plain, said, t } from "./texts.js";
+
+const waited = () => (Date.now() - state.gatesAt) / 1000;
+
+function tally() {
+	const gates = state.status?.gates ?? [];
+	const bad = gates.filter(isClosed).length;
+	const isLost = state.link === "lost";
+	return {
+		tone: isLost ? "unknown" : bad ? "bad" : "good",
+		text: isLost ? t.gates.last(waited()) : bad ? t.gates.blocked(bad, gates.length) : t.gates.clear(gates.length),
+	};
+}
+
+export function summary() {
+	const { tone, text } = tally();
+	return h("a.card.summary", { href: "#coach", key: "summary", "data-tone": tone },
+		icon({ good: "satisfied", bad: "violated", unknown: "unknown" }[tone]), h("b", text), icon("arrow"));
+}
+
+/** All of them: in a view of their own, and beside the update where there is room. */
+export function conditions(isView) {
+	const all = state.status?.gates ?? [];
+	const { tone, text } = tally();
+	const gates = [...all.filter((gate) => gate.required), ...all.filter((gate) => !gate.required)];
+	const ill = state.safety?.sources.filter((source) => !source.is_well) ?? [];
+	return h("section.conditions", { "aria-labelledby": "conditions-title", "data-lost": state.link === "lost" && "true" },
+		h("div.conditions-head", h(isView ? "h1.title" : "h2", { id: "conditions-title", tabindex: -1 }, t.gates.title), h("p", { "data-tone": tone }, text)),
+		isView && h("p.lead", t.gates.lead),
+		h("ul.gates", gates.map((gate) => gateItem(gate, isView ? "h2" : "h3"))),
+		ill.length > 0 && h("div.sources", h("b", t.gates.sources), h("ul", ill.map((source) => h("li", { key: source.source },
+			h("b", source.source), " ", said(prose([source.words, source.how_to_clear].filter(Boolean).join(" "))))))),
+		button(t.gates.again, () => changed(["safety"])));
+}
+
+function gateItem(gate, heading) {
+	const words = t.gates;
+	const isOpen = gate.state === "satisfied";
+	const tone = gate.required || isOpen ? gate.state : "advice";
+	const details = detailsOf(gate);
+	const own = gateReason(gate);
+	return h("li.gate", { key: gate.id, "data-state": tone },
+		icon(tone),
+		h("div.gate-head",
+			h(heading, { tabindex: -1, id: `gate-${gate.id}` }, gateTitle(gate)),
+			h("p.sub", gate.required ? words.required : words.optional),
+			h("p.gate-state", !gate.required && gate.state === "violated" ? words.note : words.states[gate.state])),
+		// A condition that holds speaks through its readings; the reason would say it twice.
+		!details.length && (!isOpen || !gate.readings.length) && h("p", !isOpen && own ? own : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
+		h("dl.readings", gate.readings.map(reading)),
+		details.length > 0 && h("ul.reasons", details.map(([title, ...sub]) => h("li", h("b", said(title)), h("span", sub)))),
+		!isOpen && gate.how_to_clear && h("p", h("b", words.how), " ", words.how_to[gate.id] ?? said(prose(gate.how_to_clear))),
+		vouchForm(gate));
+}
+
+/** What stands behind a gate that no reading tells: who holds updates back, what goes on. */
+function detailsOf(gate) {
+	if (gate.state === "satisfied" || !state.safety) return [];
+	if (gate.id === "update_lock") return state.safety.locks.map((lock) => [`${lock.owner}: ${lock.reason}`, capital(t.gates.until(moment(lock.expires_at)))]);
+	if (gate.id === "no_active_controls") return state.safety.activities.map((entry) => [capital(entry.description)]);
+	return [];
+}
+
+function reading(entry) {
+	const words = t.gates;
+	const isHeard = entry.value !== null && entry.value !== undefined;
+	const seconds = entry.age_seconds == null ? null : Math.max(0, entry.age_seconds + waited());
+	const name = (entry.source ?? "").replace("http://", "");
+	const source = entry.attested ? words.word(name.replace(/^attestation by /, "")) : entry.veto_only ? words.veto(name) : name;
+	return h("div", { key: `${entry.signal} ${entry.source ?? ""}`, "data-stale": !isHeard ? "missing" : entry.stale && "old" },
+		h("dt", signalName(entry.signal)),
+		h("dd", h("b", isHeard ? signalValue(entry.signal, entry.value) : words.missing), " ", source && h("span", source)),
+		h("dd.age", [isHeard && entry.stale && words.old, seconds !== null && age(seconds)].filter(Boolean).join(", ")),
+		can("technician") && entry.evidence && h("dd", " ", h("code", entry.evidence)));
+}
+
+// ---- A person's word
+
+/** Of each gate's form what a person has to know: `{isBusy, error}`. */
+const forms = new Map();
+
+const partName = (signal) => plain(signal.slice(signal.indexOf(".") + 1));
+
+export function signalName(signal) {
+	if (t.signals[signal] && signal !== "secured") return t.signals[signal];
+	return signal.startsWith("secured.") ? t.signals.secured(capital(partName(signal)))
+		: capital(signal.startsWith("interlock.") ? partName(signal) : plain(signal));
+}
+
+/** `12.8 V`, `set`, `OK`. */
+export function signalValue(signal, value) {
+	const unit = { vehicle_speed: " km/h", supply_voltage: " V" }[signal];
+	return unit && !Number.isNaN(Number(value)) ? `${value}${unit}` : t.values[value] ?? value;
+}
+
+export function vouchForm(gate) {
+	// A gate that does not block needs nobody's word.
+	if (!gate.required || !gate.attestable?.length || !can("owner")) return false;
+	const words = t.vouch;
+	const own = forms.get(gate.id) ?? {};
+	const role = can("technician") ? "technician" : "owner";
+	const id = `vouch-${gate.id}`;
+	return h("details.vouch", { key: "vouch", id },
+		h("summary", gate.state === "satisfied" ? words.again : words.open),
+		state.session.pins[role] ? h("form.stack", { onsubmit: (event) => give(event, gate), oninput: () => say(gate.id, {}) },
+			h("fieldset", h("legend", words.looked), gate.attestable.map(({ signal, value }) => {
+				// A box to tick, or a number to enter where the person reads one.
+				const isTick = value !== undefined && value !== null;
+				return h("label.tick", { key: signal }, h("span", `${signalName(signal)}: ${isTick ? signalValue(signal, String(value)) : "V"}`),
+					h("input", isTick ? { type: "checkbox", name: signal, value: String(value) }
+						: { type: "number", name: signal, step: "any", min: 0, max: 100, inputmode: "decimal", autocomplete: "off" }));
+			})),
+			h("p.sub", words.means),
+			field(pinField(role), id, own.error),
+			own.error && h("p.error", { role: "alert", id: `${id}-error` }, own.error),
+			button(words.go, null, "strong", { disabled: own.isBusy || state.link === "lost" }))
+			: h("p", prose(words.noPin)));
+}
+
+/** Brings a person to the form of a gate. */
+export function openVouch(id) {
+	const node = byId(`vouch-${id}`);
+	if (!node?.offsetParent) {
+		location.hash = "#coach";
+		return void setTimeout(() => byId(`vouch-${id}`)?.offsetParent && openVouch(id), 50);
+	}
+	node.open = true;
+	node.scrollIntoView({ block: "nearest" });
+	node.querySelector("input, summary").focus();
+}
+
+function say(id, what) {
+	forms.set(id, what);
+	changed();
+}
+
+async function give(event, gate) {
+	event.preventDefault();
+	const form = event.target;
+	const chosen = [...form.querySelectorAll("fieldset input")].filter((input) => (input.type === "checkbox" ? input.checked : input.value));
+	if (!chosen.length) {
+		say(gate.id, { error: t.vouch.nothing });
+		return form.querySelector("input").focus();
+	}
+	say(gate.id, { isBusy: true });
+	const error = await refusalOf(async () => {
+		for (const input of chosen) {
+			const value = input.type === "checkbox" ? gate.attestable.find((entry) => entry.signal === input.name)?.value : input.valueAsNumber;
+			await post("/api/safety/attestations", { signal: input.name, value, pin: form.elements.pin.value });
+			input.checked = false;
+		}
+	});
+	say(gate.id, { error: error && told(error) });
+	if (error) form.elements.pin.select();
+	else {
+		form.reset();
+		byId(`vouch-${gate.id}`).open = false;
+		byId("announce").textContent = t.vouch.taken;
+		byId(`gate-${gate.id}`).focus();
+	}
+	changed(["safety"]);
+}

@@ -1,0 +1,293 @@
+// The first view while nothing runs: what is offered and the button that says yes to it, or why there is nothing.
+import { Refusal, nonce, post, refusalOf } from "./api.js";
+import { openVouch, summary } from "./coach.js";
+import { ask, consentFields, pinField, told } from "./dialog.js";
+import { button, byId, h, icon, mark, prose } from "./dom.js";
+import { blockers, can, changed, isActive, stage, state, takeRun } from "./model.js";
+import { failureCard, undoPart } from "./run.js";
+import { bytes, capital, moment, most, needed, range, said, t } from "./texts.js";
+
+const countdownSeconds = 10;
+
+/** The start that is under way: `{until, hash, inputs, key, pin, isPosting}`. */
+let start = null;
+/** Why the last try did not start: `{title, reasons}`. */
+let refusal = null;
+let approved = null;
+
+export const isStarting = () => start !== null;
+export const forgetRefusal = () => { refusal = null; };
+
+addEventListener("keydown", (event) => {
+	if (event.key === "Escape" && start && !start.isPosting) stopCountdown(false);
+});
+
+async function begin() {
+	if (start || blockers().length) return;
+	const inputs = answers();
+	if (!inputs) return;
+	refusal = null;
+	const { hash } = state.plan;
+	const given = state.session.asks_pin ? await askPin() : {};
+	if (!given || start) return;
+	start = { until: performance.now() + countdownSeconds * 1000, hash, inputs, key: nonce(), pin: given.pin };
+	start.timer = setInterval(tick, 200);
+	changed();
+	byId("countdown-cancel")?.focus();
+}
+
+const askPin = (error) => ask({ title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next, error });
+
+function tick() {
+	if (start.isPosting) return;
+	// Another plan, a condition, the connection: the person has to look again.
+	if (state.plan?.hash !== start.hash || blockers().length) return stopCountdown(true);
+	if (performance.now() >= start.until) return void send();
+	changed();
+}
+
+function stopCountdown(byItself) {
+	clearInterval(start.timer);
+	start = null;
+	refusal = byItself ? { title: t.outcomes.refused, reasons: [{ title: t.available.stopped }] } : null;
+	changed();
+	if (!byItself) byId("consent")?.focus();
+}
+
+async function send() {
+	const own = start;
+	own.isPosting = true;
+	clearInterval(own.timer);
+	changed();
+	for (let attempt = 0; ; attempt += 1) {
+		try {
+			takeRun(await post("/api/database/update", { consent: true, inputs: own.inputs, pin: own.pin },
+				{ "If-Match": `"${own.hash}"`, "Idempotency-Key": own.key }));
+			break;
+		} catch (error) {
+			if (!(error instanceof Refusal)) throw error;
+			if (isActive(state.status.run)) break;
+			// The same key makes asking again harmless, so a lost answer never starts two runs.
+			if (!error.problem && attempt < 2) {
+				await new Promise((resolve) => setTimeout(resolve, 1000 * (attempt + 1)));
+				continue;
+			}
+			const given = error.problem?.code === "CHK-PIN" && await askPin(told(error));
+			if (!given) {
+				refusal = refused(error);
+				break;
+			}
+			Object.assign(own, { pin: given.pin, key: nonce() });
+		}
+	}
+	start = null;
+	changed(["status", "plan"]);
+}
+
+function refused({ problem }) {
+	if (!problem) return { title: t.outcomes.refused, reasons: [{ title: t.noAnswer }] };
+	const reasons = problem.blockers?.length ? problem.blockers : [{ detail: problem.detail ?? problem.title, clear: problem.how_to_clear }];
+	return { title: t.outcomes.refused, reasons: reasons.map(({ detail, clear }) => ({ said: detail, saidClear: clear })) };
+}
+
+const attempt = (work) => async () => {
+	const error = await refusalOf(work);
+	refusal = error && refused(error);
+	changed(["status"]);
+};
+
+const rehearse = attempt(async () => {
+	const inputs = answers();
+	if (inputs) takeRun(await post("/api/database/rehearse", { inputs }));
+});
+
+/** Consents to something about this very plan, with the PIN where one is asked for. */
+const agree = (path, title, body, fields = consentFields()) => attempt(async () => {
+	const plan_hash = state.plan?.hash;
+	const submit = async ({ pin } = {}) => {
+		await post(path, { ...body, plan_hash, pin });
+		if (!body.action) approved = plan_hash;
+	};
+	await (fields.length ? ask({ title, fields, ok: title, submit }) : submit());
+});
+
+function next(hour) {
+	const at = new Date();
+	at.setHours(hour, 0, 0, 0);
+	if (at <= new Date()) at.setDate(at.getDate() + 1);
+	return at.toISOString();
+}
+
+function consentLabel() {
+	const { plan, status } = state;
+	const seconds = plan?.expected_seconds;
+	const label = t.available.consent(plan?.to_version ?? status.target_version);
+	return seconds == null ? label : `${label}, ${t.about} ${most(seconds * 1.5)}`;
+}
+
+export const facts = (rows) => h("dl.facts", rows.filter(Boolean).map(([label, value, sub]) =>
+	h("div", { key: label }, h("dt", label), h("dd", value), sub && h("dd.sub", sub))));
+export const part = (title, ...children) => h("section.part", h("h2", title), children);
+
+export function homeView() {
+	const now = isStarting() && !isActive(state.status?.run) ? "available" : stage();
+	return { connecting, available, current, problem }[now]?.();
+}
+
+const connecting = () => [mark("scene"), h("h1.title", { tabindex: -1 }, t.link.connecting), h("p.lead", state.link === "lost" && t.link.lead)];
+
+function available() {
+	const { status, plan } = state;
+	const words = t.available;
+	const from = plan?.from_version ?? status.current_version ?? "0";
+	const to = plan?.to_version ?? status.target_version ?? "";
+	const seconds = plan?.expected_seconds ?? null;
+	return [
+		h("h1", { tabindex: -1 }, h("span.eyebrow", words.title), " ",
+			h("span.versions", { "data-long": from.length + to.length > 6 && "true" }, h("span.from", from), h("span.sr", ` ${t.to} `),
+				h("span.road", { "aria-hidden": "true" }, icon("arrow")), h("span.to", to))),
+		scheduled(),
+		plan && facts([
+			[words.time, capital(seconds === null ? t.unknown : range(seconds)),
+				plan.worst_case_seconds == null ? words.limit(plan.timeout_seconds) : words.worst(most(plan.worst_case_seconds + seconds / 2))],
+			[words.disk, words.needed(needed(plan.needed_bytes)), words.free(bytes(plan.available_bytes))],
+			power(),
+			[words.snapshot, words.first, words.where(bytes(plan.database_bytes))],
+		]),
+		questions(plan?.inputs ?? []),
+		action(),
+		summary(),
+		rehearsal(seconds),
+		later(),
+		part(words.what, stops(plan?.migrations ?? status.pending_migrations,
+			h("li", { "data-here": "true", key: "here" }, h("b", from), h("p", words.here)))),
+		part(words.meanwhile, h("dl.pairs", words.pairs.map(([name, text]) => h("div", h("dt", name), h("dd", text))))),
+	];
+}
+
+export const stops = (migrations, first) => h("ol.stops", first, migrations.map(stop));
+
+const stop = ({ version, purpose, description, name, incompatible_changes: breaks }) => h("li", { key: version },
+	h("b", version),
+	h("p", t.available.purposes[purpose] && h("strong.tag", t.available.purposes[purpose], ": "), said(description || name)),
+	breaks?.length > 0 && h("small", { title: breaks.join(" ") }, t.available.incompatible));
+
+function power() {
+	const gate = state.status.gates.find((entry) => entry.id === "power");
+	const volts = gate?.readings.find((reading) => reading.signal === "supply_voltage")?.value;
+	const needs = /need (\S+ V)/.exec(gate?.reason)?.[1];
+	return gate && [t.available.power, volts ? `${volts} V` : t.gates.states[gate.state], needs ? t.available.needed(needs) : volts && t.gates.states[gate.state]];
+}
+
+const questions = (inputs) => inputs.length > 0 && h("section.part", { key: "questions" }, h("h2", t.available.asks),
+	h("form.fields", { id: "questions", onsubmit: (event) => event.preventDefault() }, inputs.map(question)));
+
+function question({ name, question: words, kind, choices, default_value: own, minimum: min, maximum: max }) {
+	const props = { name, required: true, disabled: Boolean(start), value: own === undefined ? undefined : String(own) };
+	return h("label.field", { key: name }, h("b", said(words)), choices.length
+		// Nothing is chosen for a person where the author has not done so.
+		? h("select", props, own === undefined && h("option", { value: "" }, t.available.choose), choices.map((choice) => h("option", String(choice))))
+		: h("input", { ...props, type: kind === "TEXT" ? "text" : "number", autocomplete: "off", min, max, step: kind === "REAL" && "any" }));
+}
+
+/** The answers by name, or null when one is missing or does not do; the browser then says which. */
+function answers() {
+	const form = byId("questions");
+	if (!form) return {};
+	return form.reportValidity() ? Object.fromEntries(new FormData(form)) : null;
+}
+
+function action() {
+	const found = start ? [] : blockers();
+	const { approvals } = state.session;
+	return h("div.action", { key: "action" },
+		refusal && notice("bad", "violated", refusal.title, refusal.reasons, "alert"),
+		start ? countdown() : found.length ? blocked(found)
+			: h("div", { key: "go" }, button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)),
+		approvals > 1 && !start && !found.length && h("div.card.row-wrap", { key: "approval" },
+			h("p", approved === state.plan.hash ? t.approval.done : t.approval.lead),
+			approved !== state.plan.hash && button(t.approval.go, agree("/api/database/approvals", t.approval.go, {}))));
+}
+
+function countdown() {
+	if (start.isPosting) return h("div.countdown", { key: "posting" }, h("b", t.available.starting));
+	const left = Math.max(1, Math.ceil((start.until - performance.now()) / 1000));
+	return h("div.countdown", { key: "countdown" },
+		h("p", { id: "count" }, t.available.countdown, " ", h("b", `${left} s`)),
+		button(t.cancel, () => stopCountdown(false), "strong", { id: "countdown-cancel", "aria-describedby": "count" }),
+		h("i.drain", { "aria-hidden": "true" }));
+}
+
+function blocked(found) {
+	const gates = found.filter((entry) => entry.gate);
+	const waits = found.every((entry) => entry.waits);
+	const isUnknown = gates.length === found.length && gates.every((entry) => entry.gate.state === "unknown");
+	return notice(waits ? "wait" : "bad", waits ? "wait" : isUnknown ? "unknown" : "violated",
+		gates.length === found.length ? t.blocked.conditions(gates.length) : t.blocked.title, found);
+}
+
+/** A box with reasons: `title` and `clear` in this language, `said` and `saidClear` in the daemon's. */
+export function notice(tone, picture, title, reasons, role) {
+	return h("div.notice", { "data-tone": tone, role, key: role ?? tone }, icon(picture),
+		h("div", h("h2", title), h("ul.reasons", reasons.map((reason) => h("li",
+			h("b", reason.title ?? said(reason.said)),
+			h("span", reason.clear ?? said(prose(reason.saidClear))),
+			reason.gate?.attestable.length > 0 && can("owner") && button(t.vouch.go, () => openVouch(reason.gate.id)),
+			reason.pairs && h("a.button.quiet", { href: "#more" }, t.blocked.pair))))));
+}
+
+function rehearsal(seconds) {
+	const { plan, link } = state;
+	return seconds === null && plan && !start && link !== "lost" && can("owner") && plan.available_bytes >= plan.needed_bytes
+		&& h("div.card.row-wrap", { key: "rehearse" }, h("p", t.available.offer), button(t.available.measure, rehearse));
+}
+
+// ---- Not now. A daemon without a schedule has no such key.
+
+const choice = (label, action, at, fields) => button(label, agree("/api/database/schedule", label, { action, at }, fields));
+
+function later() {
+	const { schedule } = state.status;
+	if (schedule === undefined || schedule?.action || !can("owner") || start || !state.plan) return false;
+	const words = t.schedule;
+	return h("div.buttons", { key: "later" }, choice(words.tonight, "window", next(2)),
+		choice(words.remind, "remind", new Date(Date.now() + 864e5).toISOString(), []), choice(words.skip, "skip"));
+}
+
+function scheduled() {
+	const { schedule } = state.status;
+	if (!schedule) return false;
+	const words = t.schedule;
+	const lapsed = schedule.lapsed_reason;
+	const at = moment(schedule.at);
+	const text = lapsed ? said(lapsed) : { window: words.window(at), remind: words.reminded(at), skip: words.skipped(schedule.version) }[schedule.action];
+	return [notice(lapsed ? "bad" : "wait", "wait", lapsed ? words.lapsed : text, lapsed ? [{ title: text }] : []),
+		can("owner") && choice(lapsed ? t.result.understood : words.clear, "clear", undefined, [])];
+}
+
+function current() {
+	const { current_version: version, latest_backup: newest, integrity_check: check } = state.status;
+	const words = t.current;
+	return [
+		h("div.rest", h("div", h("h1.headline", { tabindex: -1 }, words.title), h("p.lead", words.lead(version))), mark("scene")),
+		facts([
+			newest ? [words.snapshot, capital(moment(newest.created_at)), bytes(newest.size_bytes)] : [words.snapshot, words.none],
+			check ? [words.check, capital(moment(check.finished_at))] : [words.check, words.none],
+		]),
+		undoPart(),
+		summary(),
+	];
+}
+
+function problem() {
+	const { mode, adopted, problem: own, current_version: version } = state.status;
+	const words = t.problem;
+	const [title, lead, tone] = mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"]
+		: adopted ? [words.title, words.lead, "warn"] : [words.isNew, words.newLead, "calm"];
+	return [
+		h("div.verdict", { "data-tone": tone }, icon("advice"), h("div", h("h1.title", { tabindex: -1 }, title), h("p.lead", lead))),
+		own && failureCard(own),
+		version && facts([[t.result.database, version]]),
+		summary(),
+	];
+}

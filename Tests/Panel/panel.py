@@ -1,0 +1,709 @@
+#!/usr/bin/env python3
+"""Uses the panel as people do: a real browser against the real chock and a sample coach.
+
+    panel.py CHOCK [--shots FOLDER] [SCENE...]
+
+Installs Chromium (Debian) and Playwright (PyPI, in a virtual environment in a temporary folder). Pictures of every
+view, size, theme and language are kept in FOLDER, or in one whose name is printed, for somebody to look at.
+"""
+
+import http.server
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parent.parent
+ASSETS = TOP / "Sources/ControlServer/Assets"
+MOST_BYTES = 120_000
+PHONE, CAB, TABLET, DESK = (360, 740), (1024, 600), (768, 1024), (1440, 900)
+SIZES = {"phone": PHONE, "cab": CAB, "tablet": TABLET, "desk": DESK}
+PIN, TECHNICIANS_PIN = "135790", "246802"
+# So long that a person, or a test, can do something in the middle of it.
+SLOW = """-- Description: Count for a while
+-- @migrate
+CREATE TABLE slow AS WITH RECURSIVE count(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM count LIMIT 2000000)
+SELECT sum(x) FROM count;
+"""
+failures = 0
+checks = 0
+
+
+def check(what, is_good, detail=""):
+    global failures, checks
+    checks += 1
+    if not is_good:
+        failures += 1
+        print(f"  FAILED: {what}")
+        for line in str(detail).splitlines()[:20]:
+            print(f"    {line}")
+
+
+def until(what, condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    check(what, found)
+    return found
+
+
+class Coach:
+    """A sample coach with a daemon and a simulator of its own."""
+
+    made = None
+
+    def __init__(self, name, local="owner", slow=False, config="", version=3):
+        self.folder = ROOT / name
+        self.folder.mkdir()
+        self.migrations = self.folder / "migrations"
+        shutil.copytree(TOP / "migrations", self.migrations)
+        if slow:
+            (self.migrations / "0020_slow.sql").write_text(SLOW)
+        if Coach.made is None:
+            Coach.made = ROOT / "made.db"
+            self.run([TOP / "Tests/SampleCoach/make-sample-coach.sh", Coach.made, "3", "3"])
+        self.database = self.folder / "coach.db"
+        shutil.copy(Coach.made, self.database)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.state = self.folder / "simulator.json"
+        (self.folder / "chock.toml").write_text(
+            f'environment = "production"\n[database]\npath = "{self.database}"\n'
+            f'[migrations]\ndirectory = "{self.migrations}"\n[state]\ndirectory = "{self.folder}/state"\n'
+            f'[coach]\nparked_for_seconds = 0\n[access]\nlocal = "{local}"\n'
+            f'[server]\nlisten = "127.0.0.1:{self.port}"\nsocket = "{self.folder}/chock.sock"\n{config}')
+        self.environment = {**os.environ, "CHOCK_CONFIG": str(self.folder / "chock.toml")}
+        if version:
+            self.chock("adopt", "--at", str(version))
+        self.simulator = self.daemon = None
+
+    def run(self, command, **options):
+        return subprocess.run(
+            [str(word) for word in command], check=True, capture_output=True, text=True,
+            env=getattr(self, "environment", None), **options).stdout
+
+    def chock(self, *arguments, **options):
+        return self.run([CHOCK, *arguments], **options)
+
+    def __enter__(self):
+        self.serve()
+        self.simulator = subprocess.Popen(
+            [sys.executable, str(TOP / "Tests/SampleCoach/simulator.py"), "--socket", str(self.folder / "chock.sock"),
+             "--state", str(self.state)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        until("the coach is parked", lambda: self.get("safety").get("is_safe"))
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.simulator, self.daemon):
+            process.terminate()
+            process.wait()
+
+    def serve(self):
+        with open(self.folder / "serve.log", "a") as log:
+            self.daemon = subprocess.Popen([CHOCK, "serve"], env=self.environment, stdout=log, stderr=log)
+        until("the daemon answers", lambda: self.get("database/status"))
+
+    def kill(self):
+        self.daemon.send_signal(signal.SIGKILL)
+        self.daemon.wait()
+
+    def get(self, path):
+        """A document of the daemon; an empty one while it does not answer."""
+        try:
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(self.folder / "chock.sock"))
+                peer.sendall(f"GET /api/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: peer.recv(65536), b""))
+            return json.loads(answer.partition(b"\r\n\r\n")[2])
+        except (OSError, ValueError):
+            return {}
+
+    def switch(self, name, position):
+        self.run([sys.executable, TOP / "Tests/SampleCoach/simulator.py", name, position, "--state", self.state])
+
+    def phase(self):
+        return (self.get("database/status").get("run") or {}).get("phase")
+
+
+class Cable(threading.Thread):
+    """Carries bytes between a browser and the daemon, until it is cut."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.to, self.is_cut, self.ends = port, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            here, _ = self.listener.accept()
+            if self.is_cut:
+                here.close()
+                continue
+            try:
+                there = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                here.close()
+                continue
+            self.ends += [here, there]
+            for source, target in ((here, there), (there, here)):
+                threading.Thread(target=self.carry, args=(source, target), daemon=True).start()
+
+    def carry(self, source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        self.is_cut = True
+        for end in self.ends:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.ends = []
+
+    def mend(self):
+        self.is_cut = False
+
+
+class Person:
+    """Somebody with a browser of their own."""
+
+    def __init__(self, url, size=PHONE, locale="en-GB", theme=None, scheme="light"):
+        self.url, self.errors = url, []
+        self.context = BROWSER.new_context(
+            viewport={"width": size[0], "height": size[1]}, locale=locale, color_scheme=scheme,
+            reduced_motion="reduce", accept_downloads=True)
+        if theme:
+            self.context.add_init_script(f"localStorage.setItem('chock.theme', '{theme}')")
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.page.on("console", self.heard)
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
+        self.page.goto(url)
+
+    def heard(self, message):
+        # What the browser itself notes of an answer or a connection is no fault of the page.
+        if message.type in ("error", "warning") and not re.search(
+                r"Failed to load resource|WebSocket connection to|net::ERR", message.text):
+            self.errors.append(message.text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:
+            self.page.screenshot(path=str(SHOTS / "failed.png"))
+        check("the console has no errors", not self.errors, "\n".join(self.errors))
+        self.context.close()
+
+    def press(self, name, exact=False):
+        self.page.get_by_role("button", name=name, exact=exact).click()
+
+    def go(self, view):
+        self.page.goto(f"{self.url}/#{view}")
+
+    def sees(self, text, seconds=30):
+        """Waits for a text that is shown."""
+        try:
+            self.page.get_by_text(text).locator("visible=true").first.wait_for(timeout=seconds * 1000)
+            check(f"“{text}” is shown", True)
+            return True
+        except Exception as error:
+            check(f"“{text}” is shown", False, f"{self.page.inner_text('main')}\n{error}")
+            return False
+
+    def heading(self, text, seconds=60):
+        """Waits for the heading of the view."""
+        try:
+            self.page.wait_for_function(
+                "text => document.querySelector('main h1')?.textContent.includes(text)", arg=text, timeout=seconds * 1000)
+            check(f"the heading is “{text}”", True)
+        except Exception:
+            check(f"the heading is “{text}”", False, self.page.inner_text("main"))
+
+    def has(self, selector):
+        return self.page.locator(selector).locator("visible=true").count() > 0
+
+    def consent(self):
+        self.page.wait_for_selector("#consent")
+        self.page.click("#consent")
+
+    def shot(self, name, whole=True):
+        self.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=whole)
+
+    def judge(self, name):
+        """The rules of accessibility, and those of the house that they do not know."""
+        found = [violation for violation in AXE.run(self.page).response["violations"]]
+        check(f"axe finds nothing in {name}", not found, "\n".join(
+            f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0].get('failureSummary', '')[:300]}" for v in found))
+        wide, small = self.page.evaluate("""() => [
+          document.documentElement.scrollWidth > innerWidth
+            ? [...document.querySelectorAll("main *, header *, footer *")].filter((n) => n.getBoundingClientRect().right > innerWidth + 1)
+                .slice(0, 3).map((n) => n.outerHTML.slice(0, 120)) : [],
+          [...document.querySelectorAll("a, button, select, summary, input:not([type=checkbox])")]
+            .filter((n) => n.offsetParent && n.id !== "skip" && n.getBoundingClientRect().height < 47.5)
+            .map((n) => n.outerHTML.slice(0, 120))]""")
+        check(f"nothing is wider than the screen in {name}", not wide, wide)
+        check(f"everything to press is 48 px high in {name}", not small, small)
+
+
+# The scenes.
+
+def update():
+    """The whole update by clicks on a phone, measured before, stopped once, reloaded, and seen on a second tablet."""
+    with Coach("update", slow=True) as coach, Person(coach.url) as owner:
+        page = owner.page
+        owner.heading("Update available")
+        owner.sees("All clear: 12 conditions")
+        owner.press("Check how long it takes")
+        owner.sees("Rehearsal")
+        owner.heading("Update available")
+        owner.sees("at worst")
+        check("the button says how long", "about" in page.inner_text("#consent"), page.inner_text("#consent"))
+        owner.consent()
+        owner.sees("Starting in")
+        check("the focus is on Cancel", page.evaluate("document.activeElement.id") == "countdown-cancel")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#consent")
+        check("the focus is back", page.evaluate("document.activeElement.id") == "consent")
+        page.locator("select[name=weight_unit]").select_option("lb")
+        owner.consent()
+        owner.heading("Update to version 20")
+        owner.sees("Do not move slides, jacks or awnings")
+        owner.sees("Keep 12 V power on")
+        until("it is applied", lambda: coach.phase() == "apply")
+        page.reload()
+        owner.heading("Update to version 20")
+        check("the bar has a label and words", page.evaluate(
+            "(b => b.labels.length > 0 && b.getAttribute('aria-valuetext').length > 4)(document.getElementById('bar'))"))
+        with Person(coach.url, TABLET) as other:
+            other.heading("Update to version 20")
+            values = []
+            while other.has("#bar"):
+                values.append(other.page.evaluate("document.getElementById('bar')?.getAttribute('value')"))
+                time.sleep(0.2)
+            numbers = [int(value) for value in values if value]
+            check("a percentage never goes back", numbers == sorted(numbers) and numbers, values)
+            check("what is said politely was said", other.page.inner_text("#announce") != "")
+            other.heading("Updated to version 20")
+            owner.heading("Updated to version 20")
+            owner.page.wait_for_function("document.activeElement.tagName === 'H1'")
+            owner.sees("You can undo it at least until")
+            owner.press("Done")
+            owner.heading("Up to date")
+            other.heading("Up to date")
+        check("the answer has arrived", any(
+            run.get("inputs") == {"weight_unit": "lb"} for run in coach.get("database/history")["runs"]))
+        owner.press("Undo this update")
+        owner.sees("Go back to version 3?")
+        owner.sees("What was recorded since")
+        owner.page.locator("dialog").get_by_role("button", name="Go back").click()
+        owner.heading("Restored to version 3")
+        owner.press("Done")
+        owner.heading("Update available")
+
+
+def brake():
+    """The brake is released: before, during the countdown, and while the update is applied."""
+    with Coach("brake", slow=True) as coach, Person(coach.url) as owner:
+        owner.page.wait_for_selector("#consent")
+        coach.switch("brake", "off")
+        owner.sees("The parking brake is released.")
+        check("there is no button to press", not owner.has("#consent"))
+        owner.go("coach")
+        owner.sees("1 of 12 in the way")
+        owner.go("update")
+        coach.switch("brake", "on")
+        owner.consent()
+        owner.sees("Starting in")
+        coach.switch("brake", "off")
+        owner.sees("Something changed during the countdown.")
+        coach.switch("brake", "on")
+        owner.consent()
+        until("it is applied", lambda: coach.phase() == "apply", 60)
+        coach.switch("brake", "off")
+        owner.heading("Restored to version 3. Nothing was lost.")
+        check("a failure is an alert", owner.has("[role=alert]"))
+        owner.sees("CHK-")
+        with owner.page.expect_download() as download:
+            owner.press("Download diagnostics")
+        document = json.loads(Path(download.value.path()).read_text())
+        check("the diagnostics hold the state", document["database/status"]["current_version"] == "3", document.keys())
+        coach.switch("brake", "on")
+        owner.press("Understood")
+        owner.heading("Update available")
+
+
+def cancel():
+    """Cancel before the commit leaves everything as it was."""
+    with Coach("cancel", slow=True) as coach, Person(coach.url, CAB) as owner:
+        owner.consent()
+        until("it is applied", lambda: coach.phase() == "apply", 60)
+        check("Cancel is in sight on a low screen", owner.page.evaluate(
+            "document.getElementById('cancel').getBoundingClientRect().bottom <= innerHeight"))
+        owner.press("Cancel")
+        owner.heading("Cancelled. Still at version 3.")
+        owner.press("Done")
+        owner.heading("Update available")
+
+
+def refused():
+    """What the daemon refuses is told, and nothing has started: a gate that closed, a plan that changed."""
+    with Coach("refused") as coach, Person(coach.url) as owner:
+        page = owner.page
+
+        def brake_off(route):
+            coach.switch("brake", "off")
+            until("the daemon knows of the brake", lambda: not coach.get("safety").get("is_safe", True))
+            route.continue_()
+
+        page.route("**/api/database/update", brake_off)
+        owner.consent()
+        page.get_by_role("alert").get_by_text("The parking brake is released.").wait_for()
+        check("the refusal is an alert", owner.has("[role=alert]"))
+        page.unroute("**/api/database/update")
+        coach.switch("brake", "on")
+
+        def another_file(route):
+            (coach.migrations / "0020_more.sql").write_text("-- Description: One more\n-- @migrate\nCREATE TABLE more (x);\n")
+            route.continue_()
+
+        page.route("**/api/database/update", another_file)
+        with page.expect_response("**/api/database/update") as answer:
+            owner.consent()
+        check("another plan is 412", answer.value.status == 412, answer.value.status)
+        page.get_by_role("alert").get_by_text("The plan is not the one that was confirmed").wait_for()
+        page.unroute("**/api/database/update")
+        owner.sees("One more")
+        owner.consent()
+        owner.heading("Updated to version 20")
+
+
+def connection():
+    """The connection is lost and comes back; WebSocket fails and polling goes on; the daemon is killed."""
+    with Coach("connection", slow=True) as coach:
+        cable = Cable(coach.port)
+        with Person(cable.url) as owner:
+            owner.page.wait_for_selector("#consent")
+            owner.page.wait_for_selector("[data-link=live]")
+            cable.cut()
+            owner.page.wait_for_selector("[data-link=lost]")
+            owner.sees("Connection lost. You see what was known")
+            check("nothing can be started", not owner.has("#consent"))
+            cable.mend()
+            owner.page.wait_for_selector("[data-link=live]")
+            owner.page.wait_for_selector("#consent")
+        with Person(coach.url) as owner:
+            owner.page.route_web_socket(re.compile("/ws"), lambda ws: ws.close())
+            owner.page.reload()
+            owner.page.wait_for_selector("[data-link=polling]")
+            owner.consent()
+            owner.heading("Update to version 20")
+            until("it is applied", lambda: coach.phase() == "apply", 60)
+            coach.kill()
+            owner.page.wait_for_selector("[data-link=lost]")
+            coach.serve()
+            owner.heading("version 3")
+            check("the database is the old one", coach.get("database/status")["current_version"] == "3")
+            owner.press("Understood")
+            owner.heading("Update available")
+
+
+def snapshots():
+    """Snapshots are taken, checked and kept; an owner goes back to the one from before the newest update."""
+    with Coach("snapshots") as coach, Person(coach.url, TABLET) as owner:
+        owner.go("snapshots")
+        owner.sees("No snapshot has been taken yet.")
+        owner.press("Take a snapshot")
+        owner.page.wait_for_selector(".row")
+        until("it has ended", lambda: not coach.get("database/status")["migration_in_progress"])
+        owner.press(re.compile("^Check"))
+        until("it is checked", lambda: [run["kind"] for run in coach.get("database/history")["runs"]].count("verify") == 1)
+        owner.press(re.compile("^Keep for good"))
+        owner.sees("Kept for good")
+        check("an owner does not go back to it", not owner.page.get_by_role("button", name="Go back to it").count())
+        owner.go("update")
+        owner.consent()
+        owner.heading("Updated to version 19")
+        owner.go("snapshots")
+        owner.press(re.compile("^Go back to it"))
+        owner.page.locator("dialog").get_by_role("button", name="Go back").click()
+        owner.heading("Restored to version 3")
+        owner.sees("What was there before is kept in")
+        owner.go("history")
+        owner.sees("Restore")
+
+
+def pairing():
+    """A phone is paired, consents with its PIN, and a technician works on it; wrong PINs lock, over a restart too."""
+    with Coach("pairing", local="viewer") as coach, Person(coach.url) as owner:
+        page = owner.page
+        owner.sees("This device may only look.")
+        check("a viewer has no button", not owner.has("#consent"))
+        page.get_by_role("link", name="Pair this device").click()
+        page.get_by_label("Code").fill("00000000")
+        owner.press("Pair")
+        page.get_by_role("alert").wait_for()
+        page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--json"))["code"])
+        owner.press("Pair")
+        page.get_by_label("Choose a PIN").fill(PIN)
+        owner.shot("pairing-phone")
+        owner.judge("pairing")
+        owner.press("Pair")
+        owner.sees("Paired devices")
+        owner.sees("Owner")
+        owner.go("update")
+        owner.consent()
+        page.get_by_label("PIN").fill("999999")
+        owner.judge("the question for the PIN")
+        owner.shot("pin-phone", whole=False)
+        owner.press("Go on")
+        owner.sees("Starting in")
+        # The daemon says no, and the PIN is asked for again.
+        page.locator("dialog [role=alert]").wait_for()
+        page.get_by_label("PIN").fill(PIN)
+        owner.press("Go on")
+        owner.heading("Updated to version 19")
+        owner.press("Done")
+
+        coach.chock("pin", "set", "--role", "technician", input=TECHNICIANS_PIN + "\n")
+        owner.go("more")
+        page.reload()
+        owner.press("Sign in as a technician")
+        page.get_by_label("Technician's PIN").fill(TECHNICIANS_PIN)
+        owner.press("Go on")
+        owner.sees("For a technician")
+        owner.judge("a technician's view")
+        owner.press("Hold updates back for 8 h")
+        page.get_by_label("Reason").fill("The chassis is looked at")
+        page.locator("dialog").get_by_role("button", name="Hold updates back").click()
+        owner.sees("The chassis is looked at")
+        owner.shot("technician-phone")
+        owner.press("Break the lock")
+        owner.sees("Nobody holds updates back.")
+        page.get_by_label("Back to version").fill("18")
+        owner.press("Look at it")
+        owner.press("Count what would go")
+        owner.go("more")
+        page.get_by_role("button", name="Roll back to version 18").click()
+        page.locator("dialog").get_by_label("PIN").fill(TECHNICIANS_PIN)
+        page.locator("dialog").get_by_role("button", name="Roll back").click()
+        owner.heading("Restored to version 18")
+        owner.press("Done")
+        owner.go("more")
+        owner.press("Sign out")
+        owner.press("Sign in as a technician")
+        said = ""
+        for _ in range(6):
+            page.get_by_label("Technician's PIN").fill("111111")
+            with page.expect_response("**/api/session") as answer:
+                owner.press("Go on")
+            said = answer.value.json()["detail"]
+            page.wait_for_selector("dialog [role=alert]")
+        coach.kill()
+        coach.serve()
+        page.get_by_label("Technician's PIN").fill(TECHNICIANS_PIN)
+        with page.expect_response("**/api/session") as answer:
+            owner.press("Go on")
+        check("five wrong ones lock it, over a restart too", answer.value.status == 403, f"{said}\n{answer.value.text()}")
+        owner.press("Cancel")
+
+
+def embedding():
+    """Another panel shows how it stands, where the owner has named it, and nothing anywhere else."""
+    pages = ROOT / "pages"
+    pages.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(pages))
+
+        def log_message(self, *_):
+            pass
+
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) for _ in range(2)]
+    named, other = [f"http://127.0.0.1:{server.server_port}" for server in servers]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Coach("embedding", config=f'embed_origins = ["{named}"]\n') as coach:
+        example = (TOP / "docs/chock-update.html").read_text()
+        (pages / "index.html").write_text(example.replace("http://127.0.0.1:8765", coach.url))
+        for url, text in ((named, "Update available: 3 → 19"), (other, "chock does not answer")):
+            with Person(url) as person:
+                person.sees(text)
+                # What CORS forbids is an error on the console, and the browser's own.
+                person.errors = [error for error in person.errors if "CORS policy" not in error]
+                if url == named:
+                    person.judge("another panel")
+                    with person.context.expect_page() as opened:
+                        person.page.get_by_role("link", name=text).click()
+                    opened.value.wait_for_selector("#consent")
+    for server in servers:
+        server.shutdown()
+
+
+def views():
+    """Every view in each theme and language: looked at by axe, and kept as pictures in four sizes."""
+    with Coach("views", slow=True) as coach, Coach("unadopted", version=None) as new:
+        with Person(coach.url) as owner:
+            owner.consent()
+            owner.heading("Updated to version 20")
+            owner.press("Undo this update")
+            owner.shot("question-phone", whole=False)
+            owner.judge("the question before going back")
+            owner.page.locator("dialog").get_by_role("button", name="Go back").click()
+            owner.heading("Restored to version 3")
+            owner.press("Done")
+            owner.heading("Update available")
+        look_at_all(coach.url, "home", ["update", "coach", "history", "snapshots", "more"])
+        look_at_all(new.url, "new", ["update"])
+        coach.switch("brake", "off")
+        until("the daemon knows of the brake", lambda: not coach.get("safety").get("is_safe", True))
+        look_at_all(coach.url, "blocked", ["update", "coach"])
+        coach.switch("brake", "on")
+        with Person(coach.url) as owner:
+            owner.consent()
+            owner.heading("Update to version 20")
+            until("it is applied", lambda: coach.phase() == "apply", 60)
+            look_at_all(coach.url, "running", ["update"], axe=False)
+            for theme in ("light", "dark", "night"):
+                owner.page.select_option("#theme", theme)
+                if owner.has("#bar"):
+                    owner.judge(f"running, {theme}")
+            owner.heading("Updated to version 20")
+        look_at_all(coach.url, "result", ["update"])
+        # 400 % of a desk's screen.
+        with Person(coach.url, (320, 256)) as owner:
+            for view in ("update", "coach", "snapshots", "more"):
+                owner.go(view)
+                owner.page.wait_for_selector("h1")
+                owner.judge(f"{view} at 400 %")
+        with Person(coach.url, scheme="dark") as owner:
+            check("the browser's theme is taken", owner.page.get_attribute("html", "data-theme") == "dark")
+            owner.page.select_option("#theme", "night")
+            owner.page.select_option("#language", "de")
+            owner.heading("Jetzt auf Version 20")
+            owner.page.reload(wait_until="commit")
+            owner.page.wait_for_function("document.documentElement.dataset.theme === 'night'")
+            owner.heading("Jetzt auf Version 20")
+            check("the language is said", owner.page.get_attribute("html", "lang") == "de")
+
+
+def look_at_all(url, name, shown, axe=True):
+    for locale in ("en-GB", "de-DE"):
+        for theme in ("light", "dark", "night"):
+            with Person(url, locale=locale, theme=theme) as person:
+                for view in shown:
+                    person.go(view)
+                    person.page.wait_for_selector("[data-link=live]")
+                    person.page.wait_for_function(
+                        "!document.querySelector('main').innerText.includes('…') && document.querySelector('main h1')")
+                    if view == "update" and name == "home":
+                        person.page.wait_for_selector("#consent")
+                    for size, (width, height) in SIZES.items():
+                        # Dark and Night are the same pictures in other colours.
+                        if theme != "light" and size in ("tablet", "desk"):
+                            continue
+                        person.page.set_viewport_size({"width": width, "height": height})
+                        person.shot(f"{name}-{view}-{size}-{theme}-{locale[:2]}")
+                        if axe and (size == "phone" or (size == "cab" and theme == "light")):
+                            person.judge(f"{name} {view} {size} {theme} {locale[:2]}")
+
+
+def size():
+    """All files of the panel together."""
+    total = sum(file.stat().st_size for file in ASSETS.iterdir())
+    check(f"the panel has under {MOST_BYTES} bytes", total < MOST_BYTES, total)
+    print(f"  {total} bytes")
+
+
+SCENES = {scene.__name__: scene for scene in
+          (size, update, pairing, brake, cancel, refused, connection, snapshots, embedding, views)}
+
+
+# What it takes.
+
+def missing():
+    """Why there is no browser, after trying to install it; None when there is one."""
+    if not shutil.which("chromium"):
+        if os.getuid() != 0 or not shutil.which("apt-get"):
+            return "chromium missing, and only root can install it"
+        print("Installing chromium ...", flush=True)
+        for command in (["update", "-q"], ["install", "-y", "-q", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", *command], capture_output=True)
+    return None if shutil.which("chromium") else "there is no chromium for this machine"
+
+
+def main():
+    global ROOT, SHOTS, BROWSER, AXE
+    scenes = sys.argv[2:]
+    if "--shots" in scenes:
+        place = scenes.index("--shots")
+        SHOTS = Path(scenes[place + 1]).resolve()
+        del scenes[place:place + 2]
+    else:
+        SHOTS = Path(tempfile.mkdtemp(prefix="chock-panel-shots-"))
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    why = missing()
+    if why:
+        print(f"skipped: the panel in a browser ({why})")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="chock-panel-") as folder:
+        ROOT = Path(folder)
+        if not importlib.util.find_spec("playwright"):
+            install(ROOT / "venv")
+        from axe_playwright_python.sync_playwright import Axe
+        from playwright.sync_api import sync_playwright
+        AXE = Axe()
+        began = time.monotonic()
+        with sync_playwright() as playwright:
+            # A container's root has no sandbox of its own to give.
+            BROWSER = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.getuid() == 0 else [])
+            for name in scenes or SCENES:
+                start = time.monotonic()
+                print(name, flush=True)
+                try:
+                    SCENES[name]()
+                except Exception as error:
+                    check(f"{name} was played", False, f"{error!r}"[:1500])
+                print(f"  {time.monotonic() - start:.0f} s", flush=True)
+            BROWSER.close()
+    print(f"{checks} checks in a browser in {time.monotonic() - began:.0f} s, {failures} failed. Pictures: {SHOTS}")
+    return 1 if failures else 0
+
+
+def install(venv):
+    print("Installing the browser's remote control ...", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run(
+        [str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--requirement",
+         str(HERE / "requirements.txt")], check=True)
+    sys.path.insert(0, str(next((venv / "lib").glob("python*/site-packages"))))
+
+
+if __name__ == "__main__":
+    CHOCK = str(Path(sys.argv[1]).resolve())
+    sys.exit(main())
