@@ -19,11 +19,10 @@ extension Evaluation {
   }
 
   var interlockSignals: [String] {
-    let reported = readings.all.map(\.signal).filter { signal in
-      signal.hasPrefix(Signal.interlockPrefix) || isSecuredRequired(signal)
+    let known = readings.signals.filter {
+      $0.hasPrefix(Signal.interlockPrefix) || isSecuredRequired($0)
     }
-    let named = (policy.interlocks ?? []).map { Signal.interlockPrefix + $0 }
-    return Set(reported + named).sorted()
+    return known.union((policy.interlocks ?? []).map { Signal.interlockPrefix + $0 }).sorted()
   }
 
   func interlocks() -> Judgement {
@@ -121,11 +120,11 @@ extension Evaluation {
     {
       return unknown(Signal.activeControls, "state of controls")
     }
-    let heard = readings.all.filter { !$0.isAttested && !$0.vetoOnly && !isOfTheBoard($0) }
-    if reliable(Signal.activeControls) != nil || heard.contains(where: { $0.isFresh(at: now) }) {
+    let isHeard = readings.contains { tellsOfTheCoach($0) && $0.isFresh(at: now) }
+    if reliable(Signal.activeControls) != nil || isHeard {
       return .satisfied("Nothing is being moved or switched.")
     }
-    guard let last = heard.map(\.heardAt).max() else {
+    guard let last = readings.all.filter(tellsOfTheCoach).map(\.heardAt).max() else {
       return .unknown("The controller has not reported yet.", Self.checkController)
     }
     return .unknown(
@@ -133,9 +132,11 @@ extension Evaluation {
   }
 
   /// The board's own sensors tell nothing of what the coach does.
-  private func isOfTheBoard(_ reading: Reading) -> Bool {
-    [Signal.connections, Signal.undervoltage, Signal.shorePower, Signal.ignition].contains(
-      reading.signal)
+  private func tellsOfTheCoach(_ reading: Reading) -> Bool {
+    let ofTheBoard = [
+      Signal.connections, Signal.undervoltage, Signal.shorePower, Signal.ignition,
+    ]
+    return !reading.isAttested && !reading.vetoOnly && !ofTheBoard.contains(reading.signal)
   }
 
   func noActiveConnections() -> Judgement {

@@ -49,7 +49,10 @@ struct Evaluation {
     case .parked:
       (
         "Parked", parked(),
-        [Signal.vehicleSpeed, Signal.parkingBrake, Signal.transmissionGear, Signal.inTow]
+        [
+          Signal.vehicleSpeed, Signal.parkingBrake, Signal.transmissionGear, Signal.selectedGear,
+          Signal.inTow,
+        ]
       )
     case .engineOff: ("Engine off", engineOff(), [Signal.engineRunning])
     case .ignition: ("Ignition off", ignition(), [Signal.ignition])
@@ -79,6 +82,8 @@ struct Evaluation {
     /// All that is fresh agrees; the reading is the one that is furthest from allowing an update.
     /// `vetoOnly`: none of the sources may be the reason to allow one.
     case fresh(Reading, vetoOnly: Bool)
+    /// The first is fresh; the second spoke against an update until its source went silent.
+    case contradicted(Reading, by: Reading)
     /// Two fresh readings that cannot both be true.
     case conflict(Reading, Reading)
   }
@@ -98,12 +103,18 @@ struct Evaluation {
       }
       if Signal.isWorse(reading.value, than: worst.value, on: signal) { worst = reading }
     }
+    if let silent = readings.contradiction(to: worst, at: now) {
+      return .contradicted(worst, by: silent)
+    }
     return .fresh(worst, vetoOnly: fresh.allSatisfy(\.vetoOnly))
   }
 
   /// The value, if all that is fresh agrees on one.
   func value(_ signal: String) -> ReadingValue? {
-    if case .fresh(let reading, _) = heard(signal) { reading.value } else { nil }
+    switch heard(signal) {
+    case .fresh(let reading, _), .contradicted(let reading, _): reading.value
+    case .nothing, .stale, .conflict: nil
+    }
   }
 
   /// The value, if a source says so that may be the reason to allow an update.
@@ -146,6 +157,10 @@ struct Evaluation {
       return .unknown(
         "The \(name) is reported by \(reading.source) alone (\(reading.value)), whose word is not enough.",
         attest)
+    case .contradicted(let reading, let silent):
+      return .unknown(
+        "The \(name) is \(reading.value) by \(reading.source), but \(silent.value) was the last word of \(silent.source).",
+        attest)
     case .stale(let reading), .conflict(let reading, _):
       let age = ageText(reading.heardAt.duration(to: now))
       return .unknown(
@@ -156,8 +171,8 @@ struct Evaluation {
   /// Those of the signals for which a person's word would be taken now.
   func attestable(_ signals: [String]) -> [Attestable] {
     signals.compactMap { signal in
-      // Nobody has to vouch for towing in a coach that never reports it.
-      if signal == Signal.inTow, !isKnown(signal) { return nil }
+      // Nobody has to vouch for what a coach never reports and need not.
+      if [Signal.inTow, Signal.selectedGear].contains(signal), !isKnown(signal) { return nil }
       let value = Signal.vouchedValue(of: signal)
       let objection = readings.objection(
         to: value ?? .number(policy.minimumVolts), signal, policy: policy, now: now)
@@ -173,7 +188,8 @@ struct Evaluation {
     guard all.isEmpty else { return all.map { ReadingView($0, now: now) } }
     // Optional signals are shown once they were heard.
     let optional = [
-      Signal.inTow, Signal.emergencyStop, Signal.activeControls, Signal.shorePower,
+      Signal.inTow, Signal.selectedGear, Signal.emergencyStop, Signal.activeControls,
+      Signal.shorePower,
       Signal.undervoltage, Signal.clock,
     ]
     return optional.contains(signal) && !isKnown(signal) ? [] : [ReadingView(signal)]

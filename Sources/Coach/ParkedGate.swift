@@ -20,7 +20,8 @@ extension Evaluation {
 
   private static let parkedSignals = [
     (Signal.vehicleSpeed, "vehicle speed"), (Signal.parkingBrake, "parking brake"),
-    (Signal.transmissionGear, "transmission gear"), (Signal.inTow, "towing state"),
+    (Signal.transmissionGear, "transmission gear"), (Signal.selectedGear, "selected gear"),
+    (Signal.inTow, "towing state"),
   ]
 
   private func unparked() -> Judgement? {
@@ -42,14 +43,24 @@ extension Evaluation {
     {
       return .violated("The transmission is in \(gear).", "Shift to park or neutral.")
     }
+    if let gear = value(Signal.selectedGear),
+      Signal.speaksAgainstParked(gear, Signal.selectedGear)
+    {
+      return .violated("The gear \(gear) is selected.", "Select park or neutral.")
+    }
     return nil
   }
 
   private func unknownParked() -> Judgement? {
     if reliable(Signal.vehicleSpeed) == nil { return unknown(Signal.vehicleSpeed, "vehicle speed") }
-    // A contradiction does not become harmless by growing old.
-    if case .stale(let brake) = heard(Signal.parkingBrake), brake.value == .text("released") {
-      return unknown(Signal.parkingBrake, "parking brake")
+    // What spoke against it does not become harmless by growing old.
+    for (signal, name) in Self.parkedSignals {
+      switch heard(signal) {
+      case .contradicted: return unknown(signal, name)
+      case .stale(let last) where Signal.outlastsSilence(last.value, signal):
+        return unknown(signal, name)
+      default: continue
+      }
     }
     // Not every coach reports towing; one that does must keep doing so.
     if isKnown(Signal.inTow), value(Signal.inTow) == nil {

@@ -96,25 +96,31 @@ public struct Profile: Sendable {
           guard let number = instance.raw(in: frame), number <= 250 else { return nil }
           name = signal.name.filled(with: number)
         }
-        let value = raw > field.highestValue ? nil : signal.values.value(of: Double(raw))
         return Report(
-          signal.content(value, of: name), source: source, evidence: evidence,
+          signal.content(raw: raw, in: field, of: name), source: source, evidence: evidence,
           vetoOnly: row.vetoOnly)
       }
     }
   }
 
-  /// What the JSON document at an HTTP path says; nothing when it is no JSON, which is the source's to tell.
-  /// A pointer that leads nowhere or to null says that there is no value.
+  /// So many keys may stand where a pointer has its `*`.
+  public static let keyLimit = 256
+
+  /// What the JSON document at an HTTP path says. A pointer that leads nowhere or to null says that there is
+  /// no value. Of two keys that make the same name, what speaks against an update comes last, and counts.
   ///
   /// - Parameter source: Who says so, as it is.
-  public func reports(ofJSON body: [UInt8], at path: String, from source: String) -> [Report] {
-    guard let tree = JSONTree(body) else { return [] }
-    return rows.flatMap { row -> [Report] in
+  /// - Returns: nil when it is no JSON, or has more than ``keyLimit`` keys in a place.
+  public func reports(ofJSON body: [UInt8], at path: String, from source: String) -> [Report]? {
+    guard let tree = JSONTree(body) else { return nil }
+    var reports: [Report] = []
+    for row in rows {
       guard case .json(path, let pointer) = row.place, case .signal(let signal) = row.content else {
-        return []
+        continue
       }
-      return pointer.matches(in: tree).map { key, found in
+      let matches = pointer.matches(in: tree)
+      guard matches.count <= Self.keyLimit else { return nil }
+      reports += matches.map { key, found in
         let value: ReadingValue? =
           switch found {
           case .flag(let flag): signal.values.value(of: flag ? "true" : "false")
@@ -128,6 +134,22 @@ public struct Profile: Sendable {
           source: source, evidence: plain("\(path)#\(place): \(found?.summary ?? "nothing")"),
           vetoOnly: row.vetoOnly)
       }
+    }
+    return [Weight.allows, .tellsNothing, .objects].flatMap { weight in
+      reports.filter { Weight($0.content) == weight }
+    }
+  }
+
+  private enum Weight {
+    case allows, tellsNothing, objects
+
+    init(_ content: Report.Content) {
+      guard case .value(let value, let signal, _) = content else {
+        self = .tellsNothing
+        return
+      }
+      self =
+        Signal.vouchedValue(of: signal).map { $0 == value } ?? true ? .allows : .objects
     }
   }
 

@@ -25,6 +25,14 @@ public struct Activity: Sendable, Hashable {
   public let expiresAt: ContinuousClock.Instant
 }
 
+/// The last word of a source that spoke against an update: it outlasts the source's silence, and a restart.
+public struct LastWord: Codable, Sendable, Hashable {
+  public let signal: String
+  public let value: ReadingValue
+  public let source: String
+  public let vetoOnly: Bool
+}
+
 /// What the coach has told so far: the last word of each source on each signal, and the operations that
 /// go on.
 ///
@@ -36,14 +44,19 @@ public struct Readings: Sendable {
   private var activities: [String: Activity] = [:]
   /// Signals that a configured source has to report.
   private var expected: [String: String] = [:]
+  /// Signals of which a device only ever said that it cannot tell.
+  private var faulty: [String: String] = [:]
   /// When a device last said that the coach is not parked.
   private(set) var unparkedAt: ContinuousClock.Instant?
   /// When there were more sources than are kept; nil when there never were.
   private(set) var overflowedAt: ContinuousClock.Instant?
+  /// Grows when ``lastWords`` change.
+  public private(set) var lastWordsVersion = 0
 
   /// Bounds what a faulty client can make chock remember.
   private static let interlockLimit = 64
   private static let activityLimit = 64
+  private static let faultyLimit = 256
   /// A bus can name 254 sources and 256 instances of a device.
   private static let readingLimit = 4096
 
@@ -53,20 +66,28 @@ public struct Readings: Sendable {
 
   /// Every reading, by signal and source.
   public var all: [Reading] {
-    bySignal.values.flatMap(\.values).sorted { ($0.signal, $0.source) < ($1.signal, $1.source) }
+    bySignal.keys.sorted().flatMap(readings)
   }
 
   /// What every source last said of a signal, by source.
   public func readings(of signal: String) -> [Reading] {
-    (bySignal[signal] ?? [:]).values.sorted { $0.source < $1.source }
+    let all = bySignal[signal] ?? [:]
+    return all.count < 2 ? Array(all.values) : all.values.sorted { $0.source < $1.source }
   }
+
+  func contains(where isIt: (Reading) -> Bool) -> Bool {
+    bySignal.values.contains { $0.values.contains(where: isIt) }
+  }
+
+  /// Every signal that is known to be there, in no order.
+  var signals: Set<String> { Set(bySignal.keys).union(expected.keys).union(faulty.keys) }
 
   /// Says that a source is there which reports these signals: until it does, they are unknown.
   public mutating func expect(_ signals: [String], from source: String) {
     for signal in signals { expected[signal] = source }
   }
 
-  func source(expectedFor signal: String) -> String? { expected[signal] }
+  func source(expectedFor signal: String) -> String? { expected[signal] ?? faulty[signal] }
 
   /// Takes what a source of chock's own says.
   ///
@@ -80,6 +101,13 @@ public struct Readings: Sendable {
         vetoOnly: report.vetoOnly, now: now)
     case .noValue(let signal):
       bySignal[signal]?[report.source]?.expiresAt = now
+      return []
+    case .error(let signal):
+      guard Signal.domain(of: signal) != nil else { return [] }
+      bySignal[signal]?[report.source]?.expiresAt = now
+      if bySignal[signal]?[report.source] == nil, faulty.count < Self.faultyLimit {
+        faulty[signal] = report.source
+      }
       return []
     case .activity(let id, let description, let ttl):
       activities[id] = Activity(id: id, description: description, expiresAt: now + ttl)
@@ -160,14 +188,16 @@ public struct Readings: Sendable {
     }
     let devices = readings(of: signal).filter { !$0.isAttested }
     if let device = devices.first(where: {
-      $0.isFresh(at: now) && (!$0.vetoOnly || !Signal.agree($0.value, value, on: signal))
+      $0.isFresh(at: now)
+        && (!Signal.agree($0.value, value, on: signal)
+          || (!$0.vetoOnly && contradiction(to: $0, at: now) == nil))
     }) {
       return CoachError(
         "\(device.source) itself reports \(signal) (\(device.value)).", field: "signal",
         howToClear: "An attestation is for signals that no device reports.")
     }
     guard signal == Signal.vehicleSpeed, !Signal.isMoving(value),
-      let moving = Self.newest(of: devices.filter({ Signal.isMoving($0.value) }))
+      let moving = Self.newest(of: devices.filter(Self.isMoving))
     else { return nil }
     // A source whose word is not enough cannot take it back either.
     let standing = Self.newest(of: devices.filter { !$0.vetoOnly && !Signal.isMoving($0.value) })
@@ -175,6 +205,79 @@ public struct Readings: Sendable {
     return CoachError(
       "The last that \(moving.source) said is that the coach moves.", field: "signal",
       howToClear: "Switch the ignition on, until it reports that the coach stands.")
+  }
+
+  /// Who spoke against an update, where this fresh reading does not, and has been silent since. A person's
+  /// word that was given later covers it.
+  func contradiction(to reading: Reading, at now: ContinuousClock.Instant) -> Reading? {
+    let all = readings(of: reading.signal)
+    let attestedAt = all.lazy.filter { $0.isAttested && $0.isFresh(at: now) }.map(\.heardAt).max()
+    return Self.newest(
+      of: all.filter { silent in
+        !silent.isFresh(at: now) && !silent.isAttested && !silent.vetoOnly
+          && Signal.outlastsSilence(silent.value, silent.signal)
+          && !Signal.agree(silent.value, reading.value, on: silent.signal)
+          && (attestedAt.map { $0 < silent.heardAt } ?? true)
+      })
+  }
+
+  // MARK: What outlasts silence
+
+  /// The last words that speak against an update. Those of sources that may only veto count while they
+  /// are heard: they may be alarms, which nobody takes back. That the coach moves, nobody forgets.
+  public var lastWords: [LastWord] {
+    all.filter(Self.isLastWord).map {
+      LastWord(signal: $0.signal, value: $0.value, source: $0.source, vetoOnly: $0.vetoOnly)
+    }
+  }
+
+  private static func isLastWord(_ reading: Reading) -> Bool {
+    !reading.isAttested && Signal.outlastsSilence(reading.value, reading.signal)
+      && (!reading.vetoOnly || isMoving(reading))
+  }
+
+  private static func isMoving(_ reading: Reading) -> Bool {
+    reading.signal == Signal.vehicleSpeed && Signal.isMoving(reading.value)
+  }
+
+  /// Takes over the last words of before a restart, as readings that have expired.
+  public mutating func takeOver(_ words: [LastWord], now: ContinuousClock.Instant) {
+    for word in words where Signal.domain(of: word.signal)?.contains(word.value) == true {
+      guard bySignal[word.signal]?[word.source] == nil, makeRoom(at: now) else { continue }
+      insert(
+        Reading(
+          signal: word.signal, value: word.value, source: word.source, evidence: nil, heardAt: now,
+          expiresAt: now, since: now, isAttested: false, vetoOnly: word.vetoOnly))
+    }
+  }
+
+  /// Forgets what silent devices said of a signal, such as one that is no longer in the coach.
+  ///
+  /// - Returns: what is forgotten.
+  /// - Throws: when nothing is known of it, a device still reports it, or the last word is that the coach
+  ///   moves.
+  public mutating func forget(
+    _ signal: String, now: ContinuousClock.Instant
+  ) throws(CoachError) -> [Reading] {
+    let said = readings(of: signal).filter { !$0.isAttested }
+    guard !said.isEmpty || faulty[signal] != nil else {
+      throw CoachError(
+        "No device has reported \(signal).", field: "signal",
+        howToClear: "`chock coach watch` shows what was reported.")
+    }
+    if let device = said.first(where: { $0.isFresh(at: now) }) {
+      throw CoachError(
+        "\(device.source) reports \(signal) (\(device.value)).", field: "signal",
+        howToClear: "Only what is silent can be forgotten.")
+    }
+    if let moving = said.first(where: Self.isMoving) {
+      throw CoachError(
+        "The last that \(moving.source) said is that the coach moves.", field: "signal",
+        howToClear: "A device or the controller has to report that it stands.")
+    }
+    faulty[signal] = nil
+    for reading in said { remove(reading) }
+    return said
   }
 
   private static func newest(of readings: [Reading]) -> Reading? {
@@ -241,7 +344,8 @@ public struct Readings: Sendable {
         expiresAt: now + ttl, since: goesOn == true ? before?.since ?? now : now,
         isAttested: false, vetoOnly: vetoOnly))
     let isUnparked = Signal.speaksAgainstParked(value, signal)
-    if isUnparked { unparkedAt = now }
+    // Of two sources that were heard together, the earlier may come later.
+    if isUnparked { unparkedAt = unparkedAt.map { max($0, now) } ?? now }
     return endAttestations(at: now) {
       ($0.signal == signal && !Signal.agree($0.value, value, on: signal))
         // Whoever attested that the coach is parked was wrong, or is not any more.
@@ -275,10 +379,14 @@ public struct Readings: Sendable {
     let former = bySignal[reading.signal, default: [:]].updateValue(
       reading, forKey: reading.source)
     if former == nil { count += 1 }
+    if (former.map(Self.isLastWord) ?? false) != Self.isLastWord(reading) { lastWordsVersion += 1 }
   }
 
   private mutating func remove(_ reading: Reading) {
-    if bySignal[reading.signal]?.removeValue(forKey: reading.source) != nil { count -= 1 }
+    if bySignal[reading.signal]?.removeValue(forKey: reading.source) != nil {
+      count -= 1
+      if Self.isLastWord(reading) { lastWordsVersion += 1 }
+    }
     if bySignal[reading.signal]?.isEmpty == true { bySignal[reading.signal] = nil }
   }
 

@@ -3,11 +3,20 @@ public struct Report: Sendable, Hashable {
   public enum Content: Sendable, Hashable {
     /// A value that may be relied on for `lasting`, unless the source says something else before.
     case value(ReadingValue, of: String, lasting: Duration)
-    /// The source says that it cannot tell (RV-C's "error" and "not available"): what it said of the
-    /// signal before counts no more.
+    /// The source has nothing to say of it (RV-C's "not available"): what it said before counts no more.
     case noValue(of: String)
+    /// The source should know and cannot tell (RV-C's "error"): the signal is there, and unknown.
+    case error(of: String)
     /// Something is being moved or switched, for at least so long.
     case activity(id: String, description: String, lasting: Duration)
+
+    /// The signal that it is about; nil for an activity.
+    public var signal: String? {
+      switch self {
+      case .value(_, let signal, _), .noValue(let signal), .error(let signal): signal
+      case .activity: nil
+      }
+    }
   }
 
   public var content: Content

@@ -19,8 +19,9 @@ public struct SafetyPolicy: Codable, Sendable, Equatable {
 
   /// Signals that are silent while the ignition is off, and what a board may have no sensor for.
   public static let attestable: Set<String> = [
-    Signal.parkingBrake, Signal.vehicleSpeed, Signal.transmissionGear, Signal.engineRunning,
-    Signal.ignition, Signal.inTow, Signal.supplyVoltage, Signal.shorePower, Signal.connections,
+    Signal.parkingBrake, Signal.vehicleSpeed, Signal.transmissionGear, Signal.selectedGear,
+    Signal.engineRunning, Signal.ignition, Signal.inTow, Signal.supplyVoltage, Signal.shorePower,
+    Signal.connections,
     Signal.activeControls, Signal.clock, Signal.interlockPrefix, Signal.securedPrefix,
   ]
 

@@ -3,6 +3,7 @@ enum Signal {
   static let parkingBrake = "parking_brake"
   static let vehicleSpeed = "vehicle_speed"
   static let transmissionGear = "transmission_gear"
+  static let selectedGear = "selected_gear"
   static let engineRunning = "engine_running"
   static let ignition = "ignition"
   static let inTow = "in_tow"
@@ -18,6 +19,8 @@ enum Signal {
   static let interlockPrefix = "interlock."
   /// Followed by the name of what is secured for the road.
   static let securedPrefix = "secured."
+  /// Followed by the name of what can be out, such as a slide.
+  static let positionPrefix = "position."
 
   enum Domain {
     case words([String])
@@ -57,6 +60,7 @@ enum Signal {
     // "moving": it moves, and how fast is not measured (RV-C's F000h).
     (vehicleSpeed, .number(0...300, unit: "km/h", words: ["moving"])),
     (transmissionGear, .words(["park", "neutral", "reverse", "drive"])),
+    (selectedGear, .words(["park", "neutral", "reverse", "drive"])),
     (engineRunning, .flag),
     (ignition, .words(["on", "off"])),
     ("accessory", .words(["on", "off"])),
@@ -74,14 +78,20 @@ enum Signal {
     (clock, .words(["right"])),
   ]
 
-  static let names = domains.map(\.signal) + [interlockPrefix + "NAME", securedPrefix + "NAME"]
+  /// The kinds of signals of which a coach has several, each with a name of its own.
+  private static let namedDomains: [(prefix: String, domain: Domain)] = [
+    (interlockPrefix, .words(["satisfied", "violated"])),
+    (securedPrefix, .words(["secured", "not_secured"])),
+    // How far it is out; shown, and no reason for anything.
+    (positionPrefix, .number(0...100, unit: "%")),
+  ]
+
+  static let names = domains.map(\.signal) + namedDomains.map { $0.prefix + "NAME" }
 
   /// What the signal may say; nil when there is no such signal.
   static func domain(of signal: String) -> Domain? {
-    for (prefix, words) in [
-      (interlockPrefix, ["satisfied", "violated"]), (securedPrefix, ["secured", "not_secured"]),
-    ] where signal.hasPrefix(prefix) {
-      return isName(signal.dropFirst(prefix.count)) ? .words(words) : nil
+    for (prefix, domain) in namedDomains where signal.hasPrefix(prefix) {
+      return isName(signal.dropFirst(prefix.count)) ? domain : nil
     }
     return domains.first { $0.signal == signal }?.domain
   }
@@ -109,10 +119,18 @@ enum Signal {
     switch signal {
     case vehicleSpeed: isMoving(value)
     case parkingBrake: value == .text("released")
-    case transmissionGear: value == .text("drive") || value == .text("reverse")
+    case transmissionGear, selectedGear: value == .text("drive") || value == .text("reverse")
     case inTow: value == .flag(true)
     default: false
     }
+  }
+
+  /// Whether a value speaks against an update for longer than its source is heard: what moved, or was out,
+  /// when its source went silent need not have come to rest. The engine and the ignition are not among
+  /// them: they are what silences a chassis bus.
+  static func outlastsSilence(_ value: ReadingValue, _ signal: String) -> Bool {
+    speaksAgainstParked(value, signal)
+      || [.text("violated"), .text("not_secured"), .text("active")].contains(value)
   }
 
   /// What a person may vouch for so that it opens a gate; nil where they read a number themselves.
@@ -120,7 +138,7 @@ enum Signal {
     switch signal {
     case parkingBrake: .text("engaged")
     case vehicleSpeed, connections: .number(0)
-    case transmissionGear: .text("park")
+    case transmissionGear, selectedGear: .text("park")
     case engineRunning, inTow: .flag(false)
     case ignition: .text("off")
     case shorePower: .text("on")
@@ -141,11 +159,11 @@ enum Signal {
     switch signal {
     case vehicleSpeed: isMoving(one) == isMoving(other)
     // Heavy transmissions without a P report one or the other when parked.
-    case transmissionGear:
+    case transmissionGear, selectedGear:
       one == other || [one, other].allSatisfy { [.text("park"), .text("neutral")].contains($0) }
     // Each counts or measures its own.
     case supplyVoltage, connections: true
-    default: one == other
+    default: signal.hasPrefix(positionPrefix) || one == other
     }
   }
 
@@ -156,7 +174,7 @@ enum Signal {
       signal == supplyVoltage ? one < other : one > other
     case (.text(let one), _):
       (signal == vehicleSpeed && one == "moving")
-        || (signal == transmissionGear && one == "neutral")
+        || ([transmissionGear, selectedGear].contains(signal) && one == "neutral")
     default: false
     }
   }

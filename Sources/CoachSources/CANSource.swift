@@ -5,7 +5,7 @@ import Dispatch
 final class CANSource: Sendable {
   private let interface: String
   private let profile: Profile
-  private let outlet: Outlet
+  private let lane: Lane
   private let dgns: Set<UInt32>
 
   /// A full bus wakes the thread 50 times a second, not 1,800 times; a single frame is handed over at once.
@@ -13,18 +13,18 @@ final class CANSource: Sendable {
   /// Frames that came further apart than that are different messages, because a message has one time.
   private static let span = Duration.milliseconds(100)
 
-  init(_ configuration: SourceConfiguration.CAN, _ outlet: Outlet) {
+  init(_ configuration: SourceConfiguration.CAN, _ lane: Lane) {
     interface = configuration.interface
     profile = configuration.profile
     dgns = Set(configuration.profile.dgns)
-    self.outlet = outlet
+    self.lane = lane
   }
 
   /// Listens until the task is cancelled.
   func run() async {
     guard let stop = StopLine() else {
       let words = "\(interface) is not listened to: there are no file descriptors left."
-      _ = outlet.offer(.state(SourceState(source: interface, isWell: false, words: words)))
+      _ = lane.offer(.state(SourceState(source: interface, isWell: false, words: words)))
       return
     }
     await withTaskCancellationHandler {
@@ -125,8 +125,8 @@ final class CANSource: Sendable {
   }
 
   private func send(_ message: SourceMessage, or stop: StopLine) -> Bool {
-    while !outlet.offer(message) {
-      if stop.wait(until: .now + Outlet.pause) == .stopped { return false }
+    while !lane.offer(message) {
+      if stop.wait(until: .now + Lane.pause) == .stopped { return false }
     }
     return true
   }

@@ -1,7 +1,7 @@
 public import Coach
 import Synchronization
 
-/// What the sources hand over, in the order in which they said it.
+/// What a source hands over, in the order in which it said it.
 public enum SourceMessage: Sendable {
   /// What was heard at `heardAt`. Leases count from then, however long the message has waited.
   case reports([Report], heardAt: ContinuousClock.Instant)
@@ -34,35 +34,36 @@ public final class CoachSources: Sendable {
   private let configuration: SourceConfiguration
   private let running = Mutex<Task<Void, Never>?>(nil)
 
-  /// A consumer that is behind by so many messages holds the sources up. Nothing is lost but what the
-  /// kernel cannot keep for a bus.
-  private static let backlog = 256
-
   public init(_ configuration: SourceConfiguration) {
     self.configuration = configuration
   }
 
-  /// Starts all sources. The stream ends after ``stop()``, once all of them have ended; a stream that is let
-  /// go of stops them too.
-  public func start() -> AsyncStream<SourceMessage> {
-    let (stream, continuation) = AsyncStream.makeStream(
-      of: SourceMessage.self, bufferingPolicy: .bufferingOldest(Self.backlog))
-    let outlet = Outlet(continuation: continuation)
+  /// Starts all sources. The stream hands over all that has come since the last time, so that a consumer
+  /// that was held up catches up at once. It ends after ``stop()``, once all sources have ended; a stream
+  /// that is let go of stops them too.
+  public func start() -> some AsyncSequence<[SourceMessage], Never> & Sendable {
+    let (bell, continuation) = AsyncStream.makeStream(
+      of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let lanes = Lanes(bell: continuation)
     let configuration = configuration
     let task = Task {
       await withTaskGroup(of: Void.self) { group in
         for bus in configuration.can {
-          group.addTask { await CANSource(bus, outlet).run() }
+          let lane = lanes.add()
+          group.addTask { await CANSource(bus, lane).run() }
         }
         for server in configuration.http {
-          group.addTask { await HTTPSource(server).run(every: server.interval, outlet) }
+          let lane = lanes.add()
+          group.addTask { await HTTPSource(server).run(every: server.interval, lane) }
         }
         for files in configuration.files {
-          group.addTask { await FileSource(files).run(every: files.interval, outlet) }
+          let lane = lanes.add()
+          group.addTask { await FileSource(files).run(every: files.interval, lane) }
         }
         if let port = configuration.controllerPort {
           let counter = ConnectionCounter(port: port)
-          group.addTask { await counter.run(every: ConnectionCounter.interval, outlet) }
+          let lane = lanes.add()
+          group.addTask { await counter.run(every: ConnectionCounter.interval, lane) }
         }
       }
       continuation.finish()
@@ -72,7 +73,7 @@ public final class CoachSources: Sendable {
       $0?.cancel()
       $0 = task
     }
-    return stream
+    return bell.map { lanes.drain() }
   }
 
   /// Ends all sources and closes what they have open.
@@ -84,16 +85,54 @@ public final class CoachSources: Sendable {
   }
 }
 
-/// Where the sources put their messages.
-struct Outlet: Sendable {
-  let continuation: AsyncStream<SourceMessage>.Continuation
+/// Each source has a lane of its own: one that talks without end does not hold up what another has to say.
+final class Lanes: Sendable {
+  private let waiting = Mutex<[[SourceMessage]]>([])
+  private let bell: AsyncStream<Void>.Continuation
+  /// A source whose messages are not taken away is held up. Nothing is lost but what the kernel cannot
+  /// keep for a bus.
+  private static let backlog = 256
+
+  init(bell: AsyncStream<Void>.Continuation) {
+    self.bell = bell
+  }
+
+  func add() -> Lane {
+    let index = waiting.withLock { lanes in
+      lanes.append([])
+      return lanes.count - 1
+    }
+    return Lane(lanes: self, index: index)
+  }
+
+  /// Takes everything that waits, lane by lane.
+  func drain() -> [SourceMessage] {
+    waiting.withLock { lanes in
+      defer { for index in lanes.indices { lanes[index] = [] } }
+      return lanes.flatMap(\.self)
+    }
+  }
+
+  fileprivate func offer(_ message: SourceMessage, in index: Int) -> Bool {
+    let isTaken = waiting.withLock { lanes in
+      guard lanes[index].count < Self.backlog else { return false }
+      lanes[index].append(message)
+      return true
+    }
+    if isTaken { bell.yield() }
+    return isTaken
+  }
+}
+
+/// Where a source puts its messages.
+struct Lane: Sendable {
+  fileprivate let lanes: Lanes
+  fileprivate let index: Int
   /// Before what the consumer has no room for is offered again.
   static let pause = Duration.milliseconds(20)
 
   /// - Returns: false when there is no room for it now.
-  func offer(_ message: SourceMessage) -> Bool {
-    if case .dropped = continuation.yield(message) { false } else { true }
-  }
+  func offer(_ message: SourceMessage) -> Bool { lanes.offer(message, in: index) }
 
   /// Waits until there is room for it.
   ///

@@ -72,7 +72,8 @@ struct FrameSieve {
 extension Report.Content {
   fileprivate var subject: FrameSieve.Topic.Subject {
     switch self {
-    case .value(_, of: let signal, lasting: _), .noValue(of: let signal): .signal(signal)
+    case .value(_, of: let signal, lasting: _), .noValue(of: let signal), .error(of: let signal):
+      .signal(signal)
     case .activity(let id, description: _, lasting: _): .activity(id)
     }
   }
@@ -80,7 +81,7 @@ extension Report.Content {
   fileprivate var lasting: Duration {
     switch self {
     case .value(_, of: _, let lasting), .activity(_, description: _, let lasting): lasting
-    case .noValue: .seconds(3600)
+    case .noValue, .error: .seconds(3600)
     }
   }
 }

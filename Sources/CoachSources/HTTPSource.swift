@@ -1,5 +1,4 @@
 import Coach
-import FoundationEssentials
 
 /// An HTTP server that says with JSON how the coach is, such as the controller itself.
 struct HTTPSource: PollingSource {
@@ -23,10 +22,14 @@ struct HTTPSource: PollingSource {
         let body = try await HTTPRequest(
           host: address.host, port: address.port, path: path, token: token
         ).body(within: configuration.timeLimit)
-        guard (try? JSONDecoder().decode(AnyJSON.self, from: Data(body))) != nil else {
-          throw HTTPFailure("The answer of \(url)\(path) is not JSON.")
+        guard
+          let said = configuration.profile.reports(ofJSON: body, at: path, from: url)
+        else {
+          throw HTTPFailure(
+            "The answer of \(url)\(path) is not JSON, or has more than \(Profile.keyLimit) members in a place."
+          )
         }
-        reports += configuration.profile.reports(ofJSON: body, at: path, from: url)
+        reports += said
       }
       if configuration.vetoOnly {
         for index in reports.indices { reports[index].vetoOnly = true }
@@ -40,11 +43,6 @@ struct HTTPSource: PollingSource {
         state: SourceState(
           source: url, isWell: false, words: error.words, howToClear: error.howToClear))
     }
-  }
-
-  /// Takes every JSON text, and nothing out of it.
-  private struct AnyJSON: Decodable {
-    init(from decoder: any Decoder) {}
   }
 }
 

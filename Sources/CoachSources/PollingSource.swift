@@ -13,7 +13,7 @@ struct Poll {
 
 extension PollingSource {
   /// Asks every `interval`, until the task is cancelled. What takes longer than that is not hurried after.
-  consuming func run(every interval: Duration, _ outlet: Outlet) async {
+  consuming func run(every interval: Duration, _ lane: Lane) async {
     var state: SourceState?
     while !Task.isCancelled {
       // What it says may be as old as the question.
@@ -23,9 +23,9 @@ extension PollingSource {
       guard !Task.isCancelled else { return }
       do {
         if !poll.reports.isEmpty {
-          try await outlet.send(.reports(poll.reports, heardAt: began))
+          try await lane.send(.reports(poll.reports, heardAt: began))
         }
-        if poll.state != state { try await outlet.send(.state(poll.state)) }
+        if poll.state != state { try await lane.send(.state(poll.state)) }
         state = poll.state
         try await Task.sleep(until: began + interval)
       } catch {
@@ -49,20 +49,10 @@ struct Spoken {
   mutating func complete(
     _ reports: [Report], source: String, vetoOnly: Bool = false
   ) -> [Report] {
-    let now = Set(reports.compactMap(\.signal))
+    let now = Set(reports.compactMap(\.content.signal))
     let missing = always.union(last).subtracting(now).sorted()
     last = now
     return reports
       + missing.map { Report(.noValue(of: $0), source: source, vetoOnly: vetoOnly) }
-  }
-}
-
-extension Report {
-  /// The signal that it is about; nil for an activity.
-  var signal: String? {
-    switch content {
-    case .value(_, of: let signal, lasting: _), .noValue(of: let signal): signal
-    case .activity: nil
-    }
   }
 }

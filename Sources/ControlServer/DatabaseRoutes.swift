@@ -35,9 +35,27 @@ struct DatabaseRoutes: Sendable {
           howToClear: "Leave `force` and `skip_backup` out.",
           pointer: body.force == true ? "/force" : "/skip_backup")
       }
+      let later = try body.later()
       return try await begin(
         try GoalFields(body).goal(), body.inputs ?? [:],
-        consent: body.consent ?? body.confirm ?? false, pin: body.pin, request, context)
+        consent: body.consent ?? body.confirm ?? false, pin: body.pin, later: later, request,
+        context)
+    }
+    routes.on(.post, "\(base)/schedule", for: .role(.owner)) { request, context in
+      let body = try await request.strictBody(ScheduleBody.self, limit: bodyLimit)
+      guard body.action != .window else {
+        throw Failure(
+          .usage, "A window is a consent to a plan.",
+          howToClear: "Send it with \"when\": \"window\" to /api/database/update.",
+          pointer: "/action")
+      }
+      return try .json(
+        await updater.postpone(
+          body.action, hours: body.hours, requestedBy: try context.person().actor))
+    }
+    routes.on(.delete, "\(base)/schedule", for: .role(.owner)) { _, _ in
+      try await updater.clearSchedule()
+      return .noContent
     }
     routes.on(.post, "\(base)/rollback", for: .role(.technician)) { request, context in
       let body = try await request.strictBody(RollbackBody.self, limit: bodyLimit)
@@ -167,13 +185,42 @@ struct DatabaseRoutes: Sendable {
     var force: Bool?
     var skipBackup: Bool?
     var pin: String?
+    var when: When?
+    var at: String?
+
+    enum When: String, Decodable { case now, window }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, force, inputs, pin
+      case consent, confirm, force, inputs, pin, when, at
       case targetVersion = "target_version"
       case outOfOrder = "out_of_order"
       case skipBackup = "skip_backup"
     }
+
+    /// - Throws: `.usage` for a time without a window.
+    func later() throws(Failure) -> Later? {
+      guard when == .window else {
+        guard at == nil else {
+          throw Failure(
+            .usage, "`at` is the beginning of a window.",
+            howToClear: "Add \"when\": \"window\", or leave `at` out.", pointer: "/at")
+        }
+        return nil
+      }
+      return Later(at: at)
+    }
+  }
+
+  /// An update in a window: which begins then, or with the maintenance window.
+  private struct Later {
+    var at: String?
+  }
+
+  private struct ScheduleBody: StrictBody {
+    var action: Schedule.Action
+    var hours: Double?
+
+    enum CodingKeys: CodingKey, CaseIterable { case action, hours }
   }
 
   private struct RollbackBody: StrictBody {
@@ -273,7 +320,7 @@ struct DatabaseRoutes: Sendable {
 
   private func begin(
     _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, pin: String?,
-    _ request: Request, _ context: ControlContext
+    later: Later? = nil, _ request: Request, _ context: ControlContext
   ) async throws -> Response {
     let match = request.headers[.ifMatch]
     if match == nil {
@@ -286,13 +333,20 @@ struct DatabaseRoutes: Sendable {
     }
     let person = try context.person()
     let planHash = try match.map(hash)
+    if let later {
+      try await updater.access.confirm(person, pin: pin)
+      let actor = try await approved(goal, planHash, by: person)
+      let schedule = try await updater.scheduleUpdate(
+        UpdateRequest(
+          planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
+          isTechnician: person.isTechnician), at: later.at)
+      updater.access.forgetApprovals(of: planHash)
+      return try .json(schedule)
+    }
     let asked = Asked(
       path: request.uri.path, planHash: planHash, goal: goal, inputs: inputs, consent: consent)
     return try await start(request, asked, person, pin: pin) { key throws(Failure) in
-      var actor = person.actor
-      if approvals > 1, await updater.needsApproval(of: goal) {
-        actor += ", approved by " + (try updater.access.approver(of: planHash, beside: person))
-      }
+      let actor = try await approved(goal, planHash, by: person)
       let run = try await updater.startUpdate(
         UpdateRequest(
           planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
@@ -300,6 +354,15 @@ struct DatabaseRoutes: Sendable {
       updater.access.forgetApprovals(of: planHash)
       return run
     }
+  }
+
+  /// Who is to be named for it: where two have to agree, both.
+  private func approved(
+    _ goal: Goal, _ planHash: String?, by person: Requester
+  ) async throws(Failure) -> String {
+    guard approvals > 1, await updater.needsApproval(of: goal) else { return person.actor }
+    let other = try updater.access.approver(of: planHash, beside: person)
+    return "\(person.actor), approved by \(other)"
   }
 
   private struct RestoreBody: StrictBody {

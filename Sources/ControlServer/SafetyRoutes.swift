@@ -25,6 +25,10 @@ struct SafetyRoutes: Sendable {
         source: try body.source ?? context.person().name)
       return .noContent
     }
+    routes.on(.delete, "/api/safety/readings/:id", for: .role(.technician)) { _, context in
+      try await updater.forget(try context.id("id"), person: try context.person().name)
+      return .noContent
+    }
     routes.on(.put, "/api/safety/activities/:id", for: .role(.controller)) { request, context in
       let body = try await request.strictBody(ActivityBody.self, limit: bodyLimit)
       try await updater.putActivity(

@@ -13,6 +13,8 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case endAttestation = "end_attestation"
     /// A technician has broken a lock of somebody else.
     case breakLock = "break_lock"
+    /// What silent devices said of a signal is forgotten.
+    case forget
     /// A code was made with which a browser can be paired.
     case makeCode = "make_code"
     case pair

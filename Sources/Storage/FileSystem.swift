@@ -154,12 +154,19 @@ public enum FileSystem {
 
   /// Reads a small file (at most `limit` bytes); nil when it does not exist.
   public static func read(_ path: String, limit: Int = 16 << 20) throws(Failure) -> [UInt8]? {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
+    // A pipe would keep the reader waiting.
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard file >= 0 else {
       if errno == ENOENT { return nil }
       throw failure("open", path)
     }
     defer { close(file) }
+    var facts = stat()
+    guard fstat(file, &facts) == 0 else { throw failure("fstat", path) }
+    guard facts.st_mode & S_IFMT == S_IFREG else {
+      throw Failure(
+        .inputOutput, "\(path) is not a file.", file: path, howToClear: "Name a regular file.")
+    }
     var content: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65536)
     while true {

@@ -275,6 +275,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var integrityCheckAgeSeconds: Double?
   /// The programs that have the database open, as far as we may see them.
   public var openers: [Opener]
+  /// What a person has decided to do later about the pending update.
+  public var schedule: Schedule?
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -284,7 +286,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     pendingMigrations: [PendingMigration], isSafeToMigrate: Bool, gates: [GateDocument],
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
-    integrityCheck: IntegrityCheck?, openers: [Opener]
+    integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -307,6 +309,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.integrityCheck = integrityCheck
     integrityCheckAgeSeconds = integrityCheck?.ageSeconds()
     self.openers = openers
+    self.schedule = schedule
   }
 }
 

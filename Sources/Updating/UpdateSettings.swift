@@ -31,6 +31,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   public var safety: SafetyPolicy
   /// For how long a run that has changed nothing yet waits for a gate that has closed, in seconds.
   public var waitForGatesSeconds: Int
+  /// When a scheduled update may start, where no other time is named.
+  public var maintenanceWindow: DailyWindow
   public var verdicts: Verdicts
   /// Check in a run also what the indexes hold.
   public var integrityCheckInRun: Bool
@@ -61,6 +63,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     integrityCheckDays = 7
     integrityCheckIdleMinutes = 10
     waitForGatesSeconds = 120
+    maintenanceWindow = .standard
     safety = SafetyPolicy(
       requiredGates: Self.gates(of: environment),
       parkedForSeconds: environment == .production ? 60 : 0)

@@ -3,9 +3,43 @@ import Storage
 
 // What can be asked of the supervisor: nothing of it changes anything.
 extension Updater {
-  public func status() -> StatusDocument {
+  public func status() async -> StatusDocument {
+    if let nextLook { return status(await nextLook.value) }
+    let task = Task { [before = look] in
+      _ = await before?.value
+      // Who asks from now on wants to know what has happened since.
+      look = nextLook
+      nextLook = nil
+      return await takeLook()
+    }
+    nextLook = task
+    return status(await task.value)
+  }
+
+  /// Off this actor: nobody who asks may keep it from watching the coach.
+  @concurrent
+  private nonisolated func takeLook() async -> Look { Look(settings, store, history) }
+
+  /// What the files say at one time, for a status.
+  struct Look: Sendable {
+    var state: DatabaseState
+    let latestBackup: SnapshotDocument?
+    let integrityCheck: IntegrityCheck?
+    let openers: [Opener]
+
+    init(_ settings: UpdateSettings, _ store: SnapshotStore, _ history: StateStore) {
+      state = DatabaseState(settings)
+      latestBackup = (try? store.list())?.first {
+        (try? $0.checkBelongs(to: settings.databasePath)) != nil
+      }
+      integrityCheck = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
+      openers = Openers.programs(of: settings.databasePath, withLocks: false)
+    }
+  }
+
+  func status(_ look: Look) -> StatusDocument {
     leaveRecoveryMode()
-    let state = state()
+    let state = remember(look.state)
     judge()
     let safety = safetyDocument()
     var elsewhere: (run: RunDocument, isActive: Bool)?
@@ -17,7 +51,7 @@ extension Updater {
       interrupted = error
     }
     let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
-    let check = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
+    let check = look.integrityCheck
     let problem = recoveryMode ?? interrupted ?? state.problem ?? check?.failure(settings)
     return StatusDocument(
       chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
@@ -31,12 +65,10 @@ extension Updater {
       },
       isSafeToMigrate: safety.isSafe && problem == nil,
       gates: safety.gates, safetyIssues: safety.blockingReasons,
-      latestBackup: (try? store.list())?.first {
-        (try? $0.checkBelongs(to: settings.databasePath)) != nil
-      }, migrationInProgress: active != nil,
+      latestBackup: look.latestBackup, migrationInProgress: active != nil,
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
-      openers: Openers.programs(of: settings.databasePath, withLocks: false))
+      openers: look.openers, schedule: schedule)
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -46,10 +78,10 @@ extension Updater {
   }
 
   /// What the files say; while somebody keeps the database locked, what they said before.
-  func state() -> DatabaseState {
-    let state = DatabaseState(settings)
+  func remember(_ state: DatabaseState) -> DatabaseState {
     if state.problem?.code == .databaseLocked, let lastState { return lastState }
     lastState = state
+    reviewSchedule(state.plan)
     return state
   }
 

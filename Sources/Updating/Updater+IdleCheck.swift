@@ -37,8 +37,7 @@ extension Updater {
     // Another run schedules the next one at its end.
     guard current == nil else { return }
     if end.result?.outcome == .finished { logger.info("The database passed its full check.") }
-    let status = status()
-    events.publish(.state) { $0.status = status }
+    publishState()
     // One that could not be done is tried again, but not at once.
     if end.result?.outcome == .finished || end.result?.error?.code == .databaseCorrupt {
       scheduleIdleCheck()

@@ -15,16 +15,21 @@ extension Updater {
     try change { readings throws(CoachError) in
       try readings.put(signal: signal, value: value, ttl: ttl, source: source, now: .now)
     }
-    autoMigrate()
+    startWhatIsDue()
   }
 
-  /// What the sources of chock's own say: buses, sensors, the controller's interface.
+  /// What the sources of chock's own say: buses, sensors, the controller's interface. It counts from the next
+  /// ``judgeWhatWasHeard()`` on.
   ///
   /// - Parameter heardAt: when they said so; leases count from then.
-  public func take(_ reports: [Report], heardAt: ContinuousClock.Instant = .now) {
+  public func take(_ reports: [Report], heardAt: ContinuousClock.Instant) {
     note(ended: reports.flatMap { readings.take($0, now: heardAt) })
+  }
+
+  /// Evaluates the gates after ``take(_:heardAt:)`` and ``note(_:)``.
+  public func judgeWhatWasHeard() {
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   /// Says that a source is there which reports these signals: until it does, they are unknown.
@@ -42,7 +47,6 @@ extension Updater {
     if before?.isWell != source.isWell {
       logger.notice("\(source.source): \(source.words)")
     }
-    judge()
     publishGatesSoon()
   }
 
@@ -68,7 +72,7 @@ extension Updater {
     readings = after
     logger.notice("\(person) attests \(signal) = \(value).")
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   /// A control operation that goes on, such as a slide that moves.
@@ -77,6 +81,29 @@ extension Updater {
       try readings.putActivity(id: id, description: description, ttl: ttl, now: .now)
       return []
     }
+  }
+
+  /// Forgets what silent devices said of a signal; in the audit before it counts.
+  ///
+  /// - Throws: `.usage` when nothing is known of it, a device still reports it, or the last word is that the
+  ///   coach moves.
+  public func forget(_ signal: String, person: String) async throws(Failure) {
+    var after = readings
+    let forgotten: [Reading]
+    do throws(CoachError) {
+      forgotten = try after.forget(signal, now: .now)
+    } catch {
+      throw Failure(error)
+    }
+    try history.append(
+      AuditEntry(
+        .forget, of: settings.databasePath,
+        accepted: forgotten.map { "\(signal)=\($0.value) (\($0.source))" }.joined(separator: ", "),
+        reason: "The devices are silent.", actor: person))
+    readings = after
+    logger.notice("\(person) has what silent devices said of \(signal) forgotten.")
+    judge()
+    await write(readings.lastWords, version: readings.lastWordsVersion)
   }
 
   public func endActivity(id: String) {
@@ -113,7 +140,7 @@ extension Updater {
     }
     try locks.remove(lock)
     judge()
-    autoMigrate()
+    startWhatIsDue()
   }
 
   private func change(
@@ -160,6 +187,7 @@ extension Updater {
       publishGatesSoon()
     }
     watch()
+    keepLastWords()
     expiry?.cancel()
     let lockEnd = locks.secondsToNextEnd.map { now + .seconds(max(0.1, $0)) }
     let next = [readings.nextChange(after: now, settings.safety), lockEnd].compactMap { $0 }.min()
@@ -168,9 +196,39 @@ extension Updater {
         try? await Task.sleep(until: instant)
         if !Task.isCancelled {
           judge()
-          autoMigrate()
+          startWhatIsDue()
         }
       }
+    }
+  }
+
+  /// Writes down what speaks against an update, so that a restart does not forget it: at once, and then at
+  /// most every ten seconds, for the card's sake. The watch does not wait for it.
+  private func keepLastWords() {
+    guard isServed, savedLastWords != readings.lastWordsVersion, saving == nil else { return }
+    saving = Task {
+      await write(readings.lastWords, version: readings.lastWordsVersion)
+      try? await Task.sleep(for: .seconds(10))
+      saving = nil
+      if !Task.isCancelled { keepLastWords() }
+    }
+  }
+
+  /// The last time, before chock ends.
+  func saveLastWords() async {
+    let last = saving
+    last?.cancel()
+    await last?.value
+    guard isServed, savedLastWords != readings.lastWordsVersion else { return }
+    await write(readings.lastWords, version: readings.lastWordsVersion)
+  }
+
+  private func write(_ words: [LastWord], version: Int) async {
+    savedLastWords = version
+    do throws(Failure) {
+      try await lastWordsFile.write(words)
+    } catch {
+      logger.error("What the coach last said could not be written down: \(error.message)")
     }
   }
 

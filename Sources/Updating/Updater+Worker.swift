@@ -46,14 +46,18 @@ extension Updater {
     if isServed {
       judge()
       if order.kind.isWatched { publishGates() }
-      let status = status()
-      events.publish(.state) { $0.status = status }
+      publishState()
     }
     events.publish(.result) {
       $0.run = document.id
       $0.result = document
       $0.message = document.error?.message
     }
+  }
+
+  func publishState() {
+    let status = status(Look(settings, store, history))
+    events.publish(.state) { $0.status = status }
   }
 
   /// Which results stay on the panel until somebody has seen them.

@@ -76,6 +76,10 @@ public actor Updater {
   /// The worker waits for a verdict that lets it go on.
   var isAsked = false
   var expiry: Task<Void, Never>?
+  let lastWordsFile: LastWordsFile
+  var savedLastWords = 0
+  /// Runs until the next time that last words may be written.
+  var saving: Task<Void, Never>?
   var gateEvent: Task<Void, Never>?
 
   var worker: WorkerProcess?
@@ -88,7 +92,14 @@ public actor Updater {
   /// True when a person started chock in recovery mode.
   var isRecoveryWanted = false
   private var isAutoMigrationDue = false
+  var scheduled: ScheduleFile.Document?
+  var scheduleWatch: Task<Void, Never>?
+  /// What has kept the scheduled update from starting so far.
+  var inTheWay: String?
   var lastState: DatabaseState?
+  /// What a status is being made of, and what those wait for who have asked since.
+  var look: Task<Look, Never>?
+  var nextLook: Task<Look, Never>?
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
@@ -110,6 +121,13 @@ public actor Updater {
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
+    lastWordsFile = LastWordsFile(stateDirectory: settings.stateDirectory)
+    do throws(Failure) {
+      readings.takeOver(try lastWordsFile.read(), now: .now)
+      savedLastWords = readings.lastWordsVersion
+    } catch {
+      logger.error("What the coach last said is not known: \(error.message)")
+    }
     verdict = evaluate(
       readings, SafetyFacts(disk: nil, clock: ClockFacts(now: 0, lastSeen: nil)),
       settings.safety, now: .now)
@@ -137,17 +155,24 @@ public actor Updater {
     let written =
       recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
-    let state = state()
+    let state = remember(DatabaseState(settings))
     judge()
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
     }
+    loadSchedule()
+    reviewSchedule(state.plan)
     guard let plan = state.plan, !plan.steps.isEmpty else { return }
+    if schedule == nil { offer() }
+    isAutoMigrationDue = settings.autoMigrate && settings.environment != .production
+    startWhatIsDue()
+  }
+
+  func offer() {
+    guard let plan = lastState?.plan, !plan.steps.isEmpty else { return }
     events.publish(.updateAvailable) {
       $0.message = "Update available: \(plan.from) -> \(plan.to)"
     }
-    isAutoMigrationDue = settings.autoMigrate && settings.environment != .production
-    autoMigrate()
   }
 
   /// Ends what an interrupted run left behind; also `chock recover`.
@@ -176,6 +201,8 @@ public actor Updater {
   public func shutDown() async {
     expiry?.cancel()
     gateEvent?.cancel()
+    scheduleWatch?.cancel()
+    await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
     worker.stop(
@@ -184,7 +211,13 @@ public actor Updater {
     _ = await ended(current.id)
   }
 
-  func autoMigrate() {
+  /// Starts what nobody has to ask for any more.
+  func startWhatIsDue() {
+    autoMigrate()
+    keepSchedule()
+  }
+
+  private func autoMigrate() {
     guard isAutoMigrationDue, current == nil, recoveryMode == nil else { return }
     judge(forTechnician: true)
     guard verdict.isSafe else { return }
@@ -253,6 +286,26 @@ public actor Updater {
   public func startUpdate(_ request: UpdateRequest) throws(Failure) -> RunDocument {
     if let run = try started(with: request.key) { return run }
     try checkIdle()
+    let plan = try checkedPlan(request)
+    // With nothing pending the worker says so at once; the coach need not be parked for that.
+    if !plan.steps.isEmpty {
+      judge(forTechnician: request.isTechnician)
+      guard verdict.isSafe else { throw Failure.gates(verdict) }
+    }
+    return try start(
+      order(
+        plan.direction == .rollback ? .rollback : .update, requestedBy: request.requestedBy
+      ) {
+        $0.goal = request.goal
+        $0.inputs = request.inputs
+        $0.consentedPlan = request.consent ? request.planHash : nil
+      }, with: request.key)
+  }
+
+  /// The plan that a request is about, once this person may have it done.
+  ///
+  /// - Throws: `.consentMissing`, `.planChanged`, `.notAllowed`, `.input`, or why there is no plan.
+  func checkedPlan(_ request: UpdateRequest) throws(Failure) -> Plan {
     let state = DatabaseState(
       settings, goal: request.goal, busyTimeout: DatabaseState.patience)
     guard let plan = state.plan else {
@@ -263,27 +316,17 @@ public actor Updater {
       guard request.consent else { throw Failure.consentMissing }
       guard request.planHash == plan.hash else { throw Failure.planChanged }
     }
-    // With nothing pending the worker says so at once; the coach need not be parked for that.
-    if !plan.steps.isEmpty {
-      if !request.isTechnician,
-        let step = plan.steps.first(where: { isRollback || $0.needsTechnician })
-      {
-        throw Failure(
-          .notAllowed, "\(step.fileName) needs a technician.", file: step.path,
-          howToClear:
-            "Let a technician start it: `chock \(isRollback ? "rollback" : "update")` on the device."
-        )
-      }
-      _ = try plan.values(request.inputs)
-      judge(forTechnician: request.isTechnician)
-      guard verdict.isSafe else { throw Failure.gates(verdict) }
+    if !request.isTechnician,
+      let step = plan.steps.first(where: { isRollback || $0.needsTechnician })
+    {
+      throw Failure(
+        .notAllowed, "\(step.fileName) needs a technician.", file: step.path,
+        howToClear:
+          "Let a technician start it: `chock \(isRollback ? "rollback" : "update")` on the device."
+      )
     }
-    return try start(
-      order(isRollback ? .rollback : .update, requestedBy: request.requestedBy) {
-        $0.goal = request.goal
-        $0.inputs = request.inputs
-        $0.consentedPlan = request.consent ? request.planHash : nil
-      }, with: request.key)
+    if !plan.steps.isEmpty { _ = try plan.values(request.inputs) }
+    return plan
   }
 
   /// The run that a request with this key has started.

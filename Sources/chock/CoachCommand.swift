@@ -10,7 +10,7 @@ struct CoachCommand: AsyncParsableCommand {
     abstract: "What the coach says, and what people say of it.",
     subcommands: [
       WatchCommand.self, RecordCommand.self, ReplayCommand.self, ProfileCommand.self,
-      AttestCommand.self, LockCommand.self, UnlockCommand.self,
+      AttestCommand.self, ForgetCommand.self, LockCommand.self, UnlockCommand.self,
     ])
 }
 
@@ -132,6 +132,34 @@ enum Attestation {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     return (String(parts[0]), ReadingValue(parsing: String(parts.last ?? "")))
   }
+}
+
+struct ForgetCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "forget",
+    abstract: "Forgets what silent devices said of a signal; in the audit.",
+    discussion: """
+      For a device that is no longer in the coach, or a signal that was reported once under a wrong name: \
+      until then it stays unknown, also over a restart where its last word speaks against an update. What a \
+      device still reports cannot be forgotten, and neither can that the coach moves.
+      """)
+
+  @OptionGroup var globals: Globals
+  @Argument(help: "Its name, as `chock coach watch` shows it.") var signal: String
+
+  func run() async throws {
+    try await globals.session { session throws(Failure) in
+      try await session.lookingEngine().forget(signal)
+      try session.output.result(
+        ForgetAnswer(signal: signal), ["What was said of \(signal) is forgotten."])
+      return 0
+    }
+  }
+}
+
+private struct ForgetAnswer: Encodable {
+  var schema = "chock.FORGET/1"
+  var signal: String
 }
 
 struct LockCommand: AsyncParsableCommand {

@@ -27,6 +27,7 @@ struct Config {
     case migrationTimeoutSeconds = "update.migration_timeout_seconds"
     case rehearse = "update.rehearse"
     case waitForGates = "update.wait_for_gates_seconds"
+    case maintenanceWindow = "update.maintenance_window"
     case backupRetentionDays = "snapshots.backup_retention_days"
     case keepAtLeast = "snapshots.keep_at_least"
     case maxTotalBytes = "snapshots.max_total_bytes"
@@ -104,7 +105,8 @@ struct Config {
     guard settings.databasePath.hasPrefix(state) else { return }
     let name = settings.databasePath.dropFirst(state.count)
     let own = [
-      "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "access.json", "lock",
+      "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
+      "last-words.json", "access.json", "schedule.json",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
@@ -137,6 +139,13 @@ struct Config {
     try reader.flag(.rehearse, into: &settings.rehearse)
     try reader.number(.migrationTimeoutSeconds, 1...86_400, into: &settings.migrationTimeoutSeconds)
     try reader.number(.waitForGates, 0...86_400, into: &settings.waitForGatesSeconds)
+    if let (text, place) = try reader.text(.maintenanceWindow) {
+      guard let window = DailyWindow(text) else {
+        throw place.saying(
+          "\(text) is no window.", "Such as \"02:00-05:00\", in the device's time.")
+      }
+      settings.maintenanceWindow = window
+    }
     try reader.number(.backupRetentionDays, 0...36_500, into: &settings.backupRetentionDays)
     try reader.number(.keepAtLeast, 1...10_000, into: &settings.keepAtLeast)
     var maxTotalBytes = Int(settings.maxTotalBytes)

@@ -14,6 +14,7 @@ protocol Engine: Sendable {
   func deleteSnapshot(_ id: String) async throws(Failure)
   func safety() async throws(Failure) -> SafetyDocument
   func attest(_ signal: String, _ value: ReadingValue, seconds: Double) async throws(Failure)
+  func forget(_ signal: String) async throws(Failure)
   func putLock(_ id: String, owner: String, reason: String, seconds: Double) async throws(Failure)
   /// - Parameter owner: nil breaks it.
   func releaseLock(_ id: String, owner: String?) async throws(Failure)
@@ -76,6 +77,10 @@ struct LocalEngine: Engine {
     _ id: String, owner: String, reason: String, seconds: Double
   ) async throws(Failure) {
     try await updater.putLock(id: id, owner: owner, reason: reason, ttlSeconds: seconds)
+  }
+
+  func forget(_ signal: String) async throws(Failure) {
+    try await updater.forget(signal, person: Session.user)
   }
 
   func releaseLock(_ id: String, owner: String?) async throws(Failure) {
@@ -210,6 +215,10 @@ struct DaemonEngine: Engine {
     _ = try await answer(
       "PUT", "/api/safety/locks/\(Self.escaped(id))",
       body: ["owner": .text(owner), "reason": .text(reason), "ttl_seconds": .number(seconds)])
+  }
+
+  func forget(_ signal: String) async throws(Failure) {
+    _ = try await answer("DELETE", "/api/safety/readings/\(Self.escaped(signal))")
   }
 
   func releaseLock(_ id: String, owner: String?) async throws(Failure) {

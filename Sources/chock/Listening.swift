@@ -88,17 +88,20 @@ extension Updater {
     for server in sources.http { expect(server.profile.signals, from: server.address.url) }
   }
 
-  /// Takes what the sources say, in its order, until they end.
+  /// Takes what the sources say until they end; all that waits is judged together.
   func listen(to sources: CoachSources) async {
-    for await message in sources.start() {
-      switch message {
-      case .reports(let reports, let heardAt): take(reports, heardAt: heardAt)
-      case .state(let state):
-        note(
-          SourceDocument(
-            source: state.source, isWell: state.isWell, words: state.words,
-            howToClear: state.howToClear))
+    for await messages in sources.start() {
+      for message in messages {
+        switch message {
+        case .reports(let reports, let heardAt): take(reports, heardAt: heardAt)
+        case .state(let state):
+          note(
+            SourceDocument(
+              source: state.source, isWell: state.isWell, words: state.words,
+              howToClear: state.howToClear))
+        }
       }
+      judgeWhatWasHeard()
     }
   }
 }

@@ -64,9 +64,10 @@ struct LockHook: Service {
     guard let unit else { return }
     let verb = update == nil ? "stop" : "start"
     do {
+      // A manager that does not answer must not keep chock from telling of the next change.
       let result = try await Subprocess.run(
-        .name("systemctl"), arguments: [verb, "--no-block", unit], output: .discarded,
-        error: .string(limit: 4096))
+        .name("timeout"), arguments: ["10", "systemctl", verb, "--no-block", unit],
+        output: .discarded, error: .string(limit: 4096))
       if !result.terminationStatus.isSuccess {
         logger.warning("systemctl \(verb) \(unit): \(result.standardError)")
       }

@@ -127,6 +127,7 @@ struct AuditCommand: AsyncParsableCommand {
       case .attest: "attested \(entry.accepted)"
       case .endAttestation: "\(entry.accepted) ended"
       case .breakLock: "broke the lock \(entry.accepted)"
+      case .forget: "had \(entry.accepted) forgotten"
       case .makeCode: "made a pairing code (\(entry.accepted))"
       case .pair: "was paired"
       case .signIn: "signed in as \(entry.accepted)"

@@ -140,6 +140,7 @@ struct Replay {
     switch report.content {
     case .value(let value, let signal, _): (line.signal, line.value) = (signal, value.description)
     case .noValue(let signal): (line.signal, line.value) = (signal, "not available")
+    case .error(let signal): (line.signal, line.value) = (signal, "error")
     case .activity(let id, let description, _): (line.signal, line.value) = (id, description)
     }
     let key = "\(line.signal ?? "") \(report.source)"

@@ -17,6 +17,7 @@ struct CoachCommandTests {
         0.000    vehicle_speed = 50  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
         0.000    engine_running = true  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
         0.000    transmission_gear = drive  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
+        0.000    selected_gear = drive  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
         0.000    ignition = on  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
         0.000    accessory = not available  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
         0.000    transmission_lock = not available  (vcan0/9C, 19FFF49C#C02B0032FCFD7E7E)
@@ -34,11 +35,13 @@ struct CoachCommandTests {
         0.400    vehicle_speed = 0  (vcan0/9C, 19FFF49C#E0150000FCFD7E7E)
         0.500    parking_brake = engaged  (vcan0/9C, 19FFF49C#E0150000FDFDFBFB)
         0.500    transmission_gear = park  (vcan0/9C, 19FFF49C#E0150000FDFDFBFB)
+        0.500    selected_gear = park  (vcan0/9C, 19FFF49C#E0150000FDFDFBFB)
         0.500  ✓ parked: The coach stands still with the parking brake set.
         0.600    engine_running = false  (vcan0/9C, 19FFF49C#00000000FDFDFBFB)
         0.600  ✓ engine_off: The engine is off.
         0.700    interlock.slide_1 = satisfied  (vcan0/40, 19FFE840#010000FCFFFFFFFF)
         0.700    secured.slide_1 = secured  (vcan0/40, 19FFE840#010000FCFFFFFFFF)
+        0.700    position.slide_1 = 0  (vcan0/40, 19FFE840#010000FCFFFFFFFF)
         0.700  ✓ interlocks: All interlocks are satisfied.
         0.800    supply_voltage = 13  (vcan0/44, 19FFFD44#01780401FFFFFFFF)
         0.800  ✓ power: The battery has 13 V.
@@ -53,6 +56,7 @@ struct CoachCommandTests {
   private static let drivingOff = """
         0.100    parking_brake = released  (vcan0/9C, 19FFF49C#E0150000FCFD7E7E)
         0.100    transmission_gear = drive  (vcan0/9C, 19FFF49C#E0150000FCFD7E7E)
+        0.100    selected_gear = drive  (vcan0/9C, 19FFF49C#E0150000FCFD7E7E)
         0.100  ✗ parked: The parking brake is released.
         0.200    vehicle_speed = 1  (vcan0/9C, 19FFF49C#80250001FCFD7E7E)
         0.300    vehicle_speed = 4  (vcan0/9C, 19FFF49C#80250004FCFD7E7E)
@@ -97,7 +101,7 @@ struct CoachCommandTests {
     let lines = try answer.output.split(separator: "\n").map {
       try JSON.decode(Line.self, from: Array($0.utf8))
     }
-    #expect(lines.count == 26)
+    #expect(lines.count == 28)
     #expect(
       lines.first
         == Line(
@@ -275,6 +279,12 @@ struct CoachCommandTests {
     let wrong = try await coach.run("coach", "profile", "check", file)
     #expect(wrong.code == 65 && wrong.error.contains("\(file):\(line + 1)"), "\(wrong)")
     #expect(try await coach.run("coach", "profile", "check", "rv-c").code == 66)
+    // Nobody writes into it, and nobody waits for that.
+    let pipe = coach.folder("pipe.toml")
+    try #require(mkfifo(pipe, 0o600) == 0)
+    let refused = try await coach.run("coach", "profile", "check", pipe)
+    #expect(refused.code == 74 && refused.error.contains("is not a file"), "\(refused)")
+    #expect(try await coach.run("coach", "replay", pipe).code == 74)
     #expect(try await coach.run("coach", "profile", "show", "rv-c").code == 66)
   }
 }

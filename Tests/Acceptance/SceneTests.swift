@@ -1,4 +1,5 @@
 import Coach
+import Glibc
 import Migrations
 import Storage
 import TestSupport
@@ -88,6 +89,63 @@ struct SceneTests {
       $0.gate("parked").state == .satisfied && $0.sources.first?.isWell == true
     }
     #expect(await bus.daemon.stop() == .exited(0))
+  }
+
+  @Test("Of two buses one that dies hides what moves on it, however well the other is heard")
+  func twoBuses() async throws {
+    let folder = try TemporaryFolder()
+    let chassis = try Bridge(folder("chassis"))
+    var house: Bridge? = try Bridge(folder("house"))
+    let name = try #require(house?.interface)
+    let coach = try Sample.coach(
+      config: """
+        environment = "development"
+        [[coach.can]]
+        interface = "\(chassis.interface)"
+        profile = "j1939"
+        [[coach.can]]
+        interface = "\(name)"
+        profile = "no-chassis-bus"
+        """)
+    let daemon = try await coach.serve()
+    try await chassis.accept()
+    try await house?.accept()
+    let stands = CANFrame(id: 0x18FE_F100, data: [0xF7, 0, 0, 255, 255, 255, 255, 255])
+    func gate() throws -> (state: GateState, reason: String) {
+      chassis.send(stands)
+      house?.send(CANFrame(id: 0x19FF_E840, data: [1, 0, 0, 0xFC, 255, 255, 255, 255]))
+      return try daemon.safety().gate("no_active_controls")
+    }
+    try await waitUntil("both are heard") { try gate().state == .satisfied }
+    house = nil
+    try await waitUntil("one is not") { try gate().state == .unknown }
+    #expect(try gate().reason.contains(name))
+    #expect(try daemon.safety().value("vehicle_speed") == "0")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A coach that was moving when chock was killed is not vouched to stand after its restart")
+  func restart() async throws {
+    let bus = try await ListeningCoach()
+    try await bus.until("it moves", after: [.chassis(brake: false, speed: 40)]) {
+      $0.gate("parked").state == .violated
+    }
+    try await waitUntil("it is written down") {
+      TestCoach.text("\(bus.coach.state)/last-words.json").contains("vehicle_speed")
+    }
+    bus.daemon.process.signal(SIGKILL)
+    _ = await bus.daemon.process.ended()
+    let daemon = try await bus.coach.serve()
+    try await bus.bridge.accept()
+    let refused = try await bus.coach.run("coach", "attest", "vehicle_speed=0")
+    #expect(refused.code != 0 && refused.error.contains("is that the coach moves"), "\(refused)")
+    #expect(try await bus.coach.run("coach", "attest", "parking_brake=engaged").code == 0)
+    try await waitUntil("the device itself says that it stands") {
+      bus.bridge.send(Self.parked)
+      return try daemon.safety().gate("parked").state == .satisfied
+    }
+    #expect(await daemon.stop() == .exited(0))
+    #expect(!TestCoach.text("\(bus.coach.state)/last-words.json").contains("vehicle_speed"))
   }
 
   @Test("Of a node that talks without end every change counts, and at the end the last word")

@@ -155,7 +155,7 @@ struct PeopleTests {
     daemon = try await coach.serve()
     #expect(try attest("135791").text.contains("too often"))
     // It never stands where somebody could read it.
-    #expect(!TestCoach.text("\(coach.state)/owner-pin.json").contains("135791"))
+    #expect(!TestCoach.text("\(coach.state)/access.json").contains("135791"))
     #expect(try await coach.run(["pin", "set"], input: "2468\n").code == 0)
     #expect(try attest("2468").status == 204)
     #expect(
@@ -190,6 +190,32 @@ struct PeopleTests {
     #expect(try await coach.run("coach", "unlock", "supper").code == 66)
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "An interlock that was reported once under a wrong name is forgotten by a technician",
+    .timeLimit(.minutes(15)))
+  func forget() async throws {
+    let coach = try Sample.coach(
+      config: Self.config.replacing("[\"parked\"]", with: "[\"interlocks\"]"))
+    let daemon = try await coach.serve()
+    func code() async throws -> Int32? {
+      try await coach.run("coach", "forget", "interlock.slied").code
+    }
+    try daemon.put("interlock.slied", "\"violated\"")
+    #expect(try await code() == 64)
+    try daemon.put("interlock.slied", "\"violated\"", ttl: 0.01)
+    try daemon.put("interlock.slide", "\"satisfied\"")
+    try await waitUntil("it is silent") {
+      try daemon.safety().gate("interlocks").state == .unknown
+    }
+    let path = "/api/safety/readings/interlock.slied"
+    #expect(try daemon.askOverTCP("DELETE", path, nil).status == 403)
+    #expect(try await code() == 0)
+    #expect(try daemon.safety().gate("interlocks").state == .satisfied)
+    #expect(try await coach.run("audit", "--json").output.contains("\"forget\""))
+    #expect(try await code() == 64)
     #expect(await daemon.stop() == .exited(0))
   }
 

@@ -177,13 +177,35 @@ struct CANSourceTests {
     do {
       let stream = sources(bridge.interface).start()
       try await bridge.accept()
-      for await message in stream {
+      for await messages in stream {
         // Nobody holds the sources themselves by now.
-        guard case .state = message else { break }
+        if messages.contains(where: { if case .reports = $0 { true } else { false } }) { break }
         bridge.send(.chassis(brake: true))
       }
     }
     try await waitUntil("the bus is closed") { bridge.isClosedAtTheOtherEnd }
+  }
+
+  @Test("A source that talks without end holds up nobody but itself, and loses nothing")
+  func lanes() async {
+    let (bell, continuation) = AsyncStream.makeStream(
+      of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let lanes = Lanes(bell: continuation)
+    let (loud, quiet) = (lanes.add(), lanes.add())
+    func state(_ words: String) -> SourceMessage {
+      .state(SourceState(source: "can0", isWell: true, words: words))
+    }
+    var taken = 0
+    while loud.offer(state("\(taken)")) { taken += 1 }
+    #expect(taken > 0)
+    #expect(quiet.offer(state("brake")))
+    var bells = bell.makeAsyncIterator()
+    await bells.next()
+    let words = lanes.drain().map { if case .state(let state) = $0 { state.words } else { "" } }
+    #expect(words == (0..<taken).map { "\($0)" } + ["brake"])
+    #expect(loud.offer(state("again")))
+    await bells.next()
+    #expect(lanes.drain().count == 1)
   }
 
   @Test("A frame that waited in the queue is as old as it is")

@@ -6,9 +6,9 @@ import Synchronization
 final class Collector: Sendable {
   private let content = Mutex<(messages: [SourceMessage], hasEnded: Bool)>(([], false))
 
-  init(_ stream: AsyncStream<SourceMessage>) {
+  init(_ stream: some AsyncSequence<[SourceMessage], Never> & Sendable) {
     Task {
-      for await message in stream { content.withLock { $0.messages.append(message) } }
+      for await messages in stream { content.withLock { $0.messages += messages } }
       content.withLock { $0.hasEnded = true }
     }
   }
@@ -31,7 +31,7 @@ final class Collector: Sendable {
     reports.compactMap {
       switch $0.content {
       case .value(let value, of: signal, lasting: _): .some(value)
-      case .noValue(of: signal): .some(nil)
+      case .noValue(of: signal), .error(of: signal): .some(nil)
       default: nil
       }
     }

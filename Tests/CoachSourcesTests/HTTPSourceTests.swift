@@ -65,14 +65,18 @@ struct HTTPSourceTests {
     server = nil
     let poll = await source.poll()
     #expect(!poll.state.isWell && poll.state.words.contains("Connection refused"), "\(poll.state)")
-    let said = Set(before.reports.compactMap(\.signal))
+    let said = Set(before.reports.compactMap(\.content.signal))
     #expect(said.contains("interlock.awning_safety"))
-    #expect(Set(poll.reports.compactMap(\.signal)).isSuperset(of: said))
+    #expect(Set(poll.reports.compactMap(\.content.signal)).isSuperset(of: said))
     for report in poll.reports {
       if case .noValue = report.content {} else { Issue.record("\(report)") }
       #expect(report.vetoOnly)
     }
   }
+
+  private static let manyInterlocks =
+    "{\"interlocks\": {"
+    + (0...256).map { "\"slide\($0)\": {\"engaged\": false}" }.joined(separator: ", ") + "}}"
 
   @Test(
     "An answer that is none is told, and says nothing of the coach",
@@ -85,6 +89,7 @@ struct HTTPSourceTests {
       (.text("<html></html>"), "is not JSON"),
       (.text(""), "is not JSON"),
       (.text("{\"emergency_stop_active\": fal"), "is not JSON"),
+      (.text(manyInterlocks), "more than 256 members"),
       (.text(String(repeating: " ", count: 1 << 20) + "{}"), "is longer than 1 MB"),
       (.bytes(""), "has closed the connection before the end"),
       (.bytes("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}"), "no answer that can be read"),
@@ -103,7 +108,7 @@ struct HTTPSourceTests {
     var source = try source(server)
     let poll = await source.poll()
     #expect(!poll.state.isWell && poll.state.words.contains(words), "\(poll.state)")
-    #expect(Set(poll.reports.compactMap(\.signal)) == Set(profile.signals))
+    #expect(Set(poll.reports.compactMap(\.content.signal)) == Set(profile.signals))
     for report in poll.reports {
       if case .noValue = report.content {} else { Issue.record("\(report)") }
     }

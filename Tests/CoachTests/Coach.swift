@@ -41,6 +41,18 @@ struct TestCoach {
     return readings.take(Report(content, source: source, vetoOnly: vetoOnly), now: now)
   }
 
+  /// A device that should know and cannot tell.
+  mutating func fail(_ signal: String, by source: String = "can0/9C") {
+    _ = readings.take(Report(.error(of: signal), source: source), now: now)
+  }
+
+  /// The readings of a daemon that has started again.
+  mutating func restart() {
+    let words = readings.lastWords
+    readings = Readings()
+    readings.takeOver(words, now: now)
+  }
+
   mutating func attest(_ signal: String, _ value: ReadingValue, for seconds: Int = 900) throws {
     try readings.attest(
       signal: signal, value: value, ttl: .seconds(seconds), by: "ann", policy: policy, now: now)

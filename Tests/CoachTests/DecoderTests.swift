@@ -13,7 +13,8 @@ struct DecoderTests {
         "11FFF494#000000001505FBFB",
         [
           "accessory=on", "engine_lock=locked", "engine_running=false", "ignition=on",
-          "parking_brake=engaged", "transmission_gear=park", "transmission_lock=locked",
+          "parking_brake=engaged", "selected_gear=park", "transmission_gear=park",
+          "transmission_lock=locked",
           "vehicle_speed=0",
         ]
       ),
@@ -22,7 +23,8 @@ struct DecoderTests {
         "19FFF49C#4038805800057F7F",
         [
           "accessory=on", "engine_lock=unlocked", "engine_running=true", "ignition=on",
-          "parking_brake=released", "transmission_gear=drive", "transmission_lock=unlocked",
+          "parking_brake=released", "selected_gear=drive", "transmission_gear=drive",
+          "transmission_lock=unlocked",
           "vehicle_speed=88.5",
         ]
       ),
@@ -31,7 +33,8 @@ struct DecoderTests {
         "19FFF4FC#00F000F000017C7C",
         [
           "accessory=off", "engine_lock=unlocked", "engine_running=true", "ignition=on",
-          "parking_brake=released", "transmission_gear=reverse", "transmission_lock=unlocked",
+          "parking_brake=released", "selected_gear=reverse", "transmission_gear=reverse",
+          "transmission_lock=unlocked",
           "vehicle_speed=moving",
         ]
       ),
@@ -40,7 +43,8 @@ struct DecoderTests {
         "19FFF49C#0000010001007D7D",
         [
           "accessory=off", "engine_lock=unlocked", "engine_running=false", "ignition=off",
-          "parking_brake=engaged", "transmission_gear=neutral", "transmission_lock=unlocked",
+          "parking_brake=engaged", "selected_gear=neutral", "transmission_gear=neutral",
+          "transmission_lock=unlocked",
           "vehicle_speed=0.00390625",
         ]
       ),
@@ -52,14 +56,14 @@ struct DecoderTests {
   @Test("What the chassis cannot tell is no value")
   func sentinels() throws {
     let rvc = try Profile.named("rvc")
-    let nothing = [
-      "accessory=?", "engine_lock=?", "engine_running=?", "ignition=?", "parking_brake=?",
-      "transmission_gear=?", "transmission_lock=?", "vehicle_speed=?",
+    let signals = [
+      "accessory", "engine_lock", "engine_running", "ignition", "parking_brake", "selected_gear",
+      "transmission_gear", "transmission_lock", "vehicle_speed",
     ]
-    // "Not available", "error", "reserved": 11b, 10b; 255, 254, 253; 65535, 65534, 65533.
-    #expect(try rvc.said(of: "19FFF49C#FFFFFFFFFFFFFFFF") == nothing)
-    #expect(try rvc.said(of: "19FFF49C#FEFFFEFF2A0AFEFE") == nothing)
-    #expect(try rvc.said(of: "19FFF49C#FDFFFDFF3F0FFDFD") == nothing)
+    // "Not available": 11b, 255, 65535. "Error" and "reserved": 10b; 254, 253; 65534, 65533.
+    #expect(try rvc.said(of: "19FFF49C#FFFFFFFFFFFFFFFF") == signals.map { "\($0)=?" })
+    #expect(try rvc.said(of: "19FFF49C#FEFFFEFF2A0AFEFE") == signals.map { "\($0)=error" })
+    #expect(try rvc.said(of: "19FFF49C#FDFFFDFF2A0AFDFD") == signals.map { "\($0)=error" })
     // 65532 and 252 are values, of which only the speed means something.
     #expect(try rvc.said(of: "19FFF49C#FCFFFCFF3F0FFCFC").contains("vehicle_speed=255.984375"))
     #expect(try rvc.said(of: "19FFF49C#FCFFFCFF3F0FFCFC").contains("transmission_gear=?"))
@@ -147,7 +151,8 @@ struct DecoderTests {
   func otherChassis(frame: String, said: [String]) throws {
     #expect(try Profile.named("rvc").said(of: frame) == said)
     #expect(try Profile.named("rvc-multiplexed").said(of: frame) == said)
-    #expect(try Profile.named("no-chassis-bus").said(of: frame) == [])
+    let alarms = said.filter { _ in frame.hasPrefix("19FE9F") }
+    #expect(try Profile.named("no-chassis-bus").said(of: frame) == alarms)
   }
 
   @Test("Alarms and steps, whose bytes are assumed, never allow an update")
@@ -166,16 +171,43 @@ struct DecoderTests {
     "Every row of the interlocks is read, with its instance",
     arguments: [
       // SLIDE_STATUS: slide 1 still and secured; 2 extending, not secured; 3 retracting, not told.
-      ("19FFE8A0#010000FCFFFFFFFF", ["interlock.slide_1=satisfied", "secured.slide_1=secured"]),
-      ("19FFE8A0#020164FDFFFFFFFF", ["interlock.slide_2=violated", "secured.slide_2=not_secured"]),
-      ("19FFE8A0#0302C8FFFFFFFFFF", ["interlock.slide_3=violated", "secured.slide_3=?"]),
-      ("19FFE8A0#03FFFFFFFFFFFFFF", ["interlock.slide_3=?", "secured.slide_3=?"]),
+      (
+        "19FFE8A0#010000FCFFFFFFFF",
+        ["interlock.slide_1=satisfied", "position.slide_1=0", "secured.slide_1=secured"]
+      ),
+      (
+        "19FFE8A0#020164FDFFFFFFFF",
+        ["interlock.slide_2=violated", "position.slide_2=50", "secured.slide_2=not_secured"]
+      ),
+      (
+        "19FFE8A0#0302C8FFFFFFFFFF",
+        ["interlock.slide_3=violated", "position.slide_3=100", "secured.slide_3=?"]
+      ),
+      (
+        "19FFE8A0#03FFFFFFFFFFFFFF",
+        ["interlock.slide_3=?", "position.slide_3=?", "secured.slide_3=?"]
+      ),
       // A motion that the specification does not have.
-      ("19FFE8A0#0303FFFFFFFFFFFF", ["interlock.slide_3=?", "secured.slide_3=?"]),
+      (
+        "19FFE8A0#0303FFFFFFFFFFFF",
+        ["interlock.slide_3=?", "position.slide_3=?", "secured.slide_3=?"]
+      ),
       // AWNING_STATUS
-      ("19FEF3A0#010000FC", ["interlock.awning_1=satisfied", "secured.awning_1=secured"]),
-      ("19FEF3A0#0201C8FD", ["interlock.awning_2=violated", "secured.awning_2=not_secured"]),
-      ("19FEF3A0#FA0264FD", ["interlock.awning_250=violated", "secured.awning_250=not_secured"]),
+      (
+        "19FEF3A0#010000FC",
+        ["interlock.awning_1=satisfied", "position.awning_1=0", "secured.awning_1=secured"]
+      ),
+      (
+        "19FEF3A0#0201C8FD",
+        ["interlock.awning_2=violated", "position.awning_2=100", "secured.awning_2=not_secured"]
+      ),
+      (
+        "19FEF3A0#FA0264FD",
+        [
+          "interlock.awning_250=violated", "position.awning_250=50",
+          "secured.awning_250=not_secured",
+        ]
+      ),
       // LEVELING_CONTROL_STATUS: inactive and still; active, the second jack in motion; jacks 3 and 4
       // not there.
       (
@@ -306,7 +338,7 @@ struct DecoderTests {
       ("18FEF100#F70000FFFFFFFFFF", ["parking_brake=engaged", "vehicle_speed=0"]),
       ("18FEF100#F30064FFFFFFFFFF", ["parking_brake=released", "vehicle_speed=100"]),
       // Error (10b, FExxh) and not available (11b, FFxxh); FAFFh is the last that is a speed.
-      ("18FEF100#FB00FEFFFFFFFFFF", ["parking_brake=?", "vehicle_speed=?"]),
+      ("18FEF100#FB00FEFFFFFFFFFF", ["parking_brake=error", "vehicle_speed=?"]),
       ("18FEF100#FFFFFFFFFFFFFFFF", ["parking_brake=?", "vehicle_speed=?"]),
       ("18FEF100#FFFFFAFFFFFFFFFF", ["parking_brake=?", "vehicle_speed=250.99609375"]),
       ("18FEF100#FF00FBFFFFFFFFFF", ["parking_brake=?", "vehicle_speed=?"]),
@@ -315,12 +347,12 @@ struct DecoderTests {
       ("0CF00400#FFFFFFE015FFFFFF", ["engine_running=true"]),
       ("0CF00400#FFFFFFFFFFFFFFFF", ["engine_running=?"]),
       ("0CF00400#FFFFFF00FEFFFFFF", ["engine_running=?"]),
-      // ETC2: the current gear (b3), whatever is selected (b0).
-      ("18F00503#7EFFFFFBFFFFFFFF", ["transmission_gear=park"]),
-      ("18F00503#FBFFFF7DFFFFFFFF", ["transmission_gear=neutral"]),
-      ("18F00503#FBFFFF7EFFFFFFFF", ["transmission_gear=drive"]),
-      ("18F00503#FBFFFF7CFFFFFFFF", ["transmission_gear=reverse"]),
-      ("18F00503#FBFFFFFFFFFFFFFF", ["transmission_gear=?"]),
+      // ETC2: the current gear (b3) and the selected one (b0).
+      ("18F00503#7EFFFFFBFFFFFFFF", ["selected_gear=drive", "transmission_gear=park"]),
+      ("18F00503#FBFFFF7DFFFFFFFF", ["selected_gear=park", "transmission_gear=neutral"]),
+      ("18F00503#FBFFFF7EFFFFFFFF", ["selected_gear=park", "transmission_gear=drive"]),
+      ("18F00503#FBFFFF7CFFFFFFFF", ["selected_gear=park", "transmission_gear=reverse"]),
+      ("18F00503#FBFFFFFFFFFFFFFF", ["selected_gear=park", "transmission_gear=?"]),
       // The same groups on the other data page, and RV-C's.
       ("19FEF100#F70000FFFFFFFFFF", []), ("19FFF49C#0000000001050000", []),
     ])

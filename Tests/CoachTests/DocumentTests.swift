@@ -27,8 +27,8 @@ struct DocumentTests {
   static let entities = "/api/v2/entities/safety-status"
 
   func said(_ json: String, at path: String = status) throws -> [String] {
-    try Profile.named("coachiq").reports(ofJSON: Array(json.utf8), at: path, from: "controller")
-      .map(\.said).sorted()
+    try Profile.named("coachiq").reports(ofJSON: Array(json.utf8), at: path, from: "controller")?
+      .map(\.said).sorted() ?? []
   }
 
   @Test("CoachIQ's safety status is read, and may only speak against an update")
@@ -42,7 +42,8 @@ struct DocumentTests {
         "parking_brake=engaged", "secured.slides=secured", "transmission_gear=park",
         "vehicle_speed=0",
       ])
-    let reports = profile.reports(ofJSON: Array(Self.parked.utf8), at: Self.status, from: "here")
+    let reports = try #require(
+      profile.reports(ofJSON: Array(Self.parked.utf8), at: Self.status, from: "here"))
     #expect(reports.allSatisfy { $0.vetoOnly && $0.source == "here" && $0.lasting == .seconds(6) })
     #expect(
       reports.map(\.evidence).contains(
@@ -103,8 +104,36 @@ struct DocumentTests {
     #expect(try said(deep) == [])
     #expect(try said(deep + String(repeating: "]", count: 100_000)) == [])
     let profile = try Profile.named("coachiq")
-    #expect(profile.reports(ofJSON: [0xFF, 0xFE, 0], at: Self.status, from: "x") == [])
+    #expect(profile.reports(ofJSON: [0xFF, 0xFE, 0], at: Self.status, from: "x") == nil)
     #expect(profile.reports(ofJSON: Array(Self.parked.utf8), at: "/", from: "x") == [])
+  }
+
+  @Test("Of keys that make the same name the one that speaks against an update counts")
+  func folded() throws {
+    let profile = try Profile.named("coachiq")
+    for names in [["slide 1", "slide.1", "slide_1"], ["slide_1", "slide.1", "slide 1"]] {
+      let members = zip(names, ["true", "false", "null"]).map {
+        "\"\($0)\": {\"engaged\": \($1)}"
+      }
+      let json = "{\"interlocks\": {\(members.joined(separator: ", "))}}"
+      let reports = try #require(
+        profile.reports(ofJSON: Array(json.utf8), at: Self.status, from: "x"))
+      #expect(
+        reports.map(\.said).last { $0.hasPrefix("interlock.slide_1") }
+          == "interlock.slide_1=violated")
+    }
+  }
+
+  @Test("A document with keys without end says nothing, and is no answer")
+  func manyKeys() throws {
+    func reports(_ count: Int) throws -> [Report]? {
+      let members = (0..<count).map { "\"slide\($0)\": {\"engaged\": false}" }
+      let json = "{\"interlocks\": {\(members.joined(separator: ", "))}}"
+      return try Profile.named("coachiq").reports(
+        ofJSON: Array(json.utf8), at: Self.status, from: "x")
+    }
+    #expect(try reports(Profile.keyLimit) != nil)
+    #expect(try reports(Profile.keyLimit + 1) == nil)
   }
 
   @Test("The signals of which a silent source must be told are those with fixed names")
@@ -134,7 +163,7 @@ struct DocumentTests {
           scale = 1
           expires_after_seconds = 5
           """, file: "ours.toml")
-      return profile.reports(ofJSON: json, at: "/", from: "x").first?.said
+      return profile.reports(ofJSON: json, at: "/", from: "x")?.first?.said
     }
     let cases = [
       ("/foo/0", 10), ("/foo/1", 11), ("/", 0), ("/a~1b", 1), ("/c%d", 2), (#"/i\j"#, 5),
@@ -169,7 +198,7 @@ struct DocumentTests {
         expires_after_seconds = 5
         """, file: "ours.toml")
     func said(_ json: String) -> [String] {
-      profile.reports(ofJSON: Array(json.utf8), at: "/power", from: "x").map(\.said)
+      profile.reports(ofJSON: Array(json.utf8), at: "/power", from: "x")?.map(\.said).sorted() ?? []
     }
     #expect(
       said(#"{"shore": "connected", "millivolts": 13000}"#)
@@ -187,7 +216,7 @@ struct DocumentTests {
     let long =
       "{\"emergency_stop_active\": \"a\\r\\nb\\u001B\(String(repeating: "ü", count: 5000))\"}"
     let reports = profile.reports(ofJSON: Array(long.utf8), at: Self.status, from: "x")
-    let evidence = try #require(reports.first?.evidence)
+    let evidence = try #require(reports?.first?.evidence)
     #expect(evidence.count <= 161 && evidence.hasSuffix("…"))
     #expect(!evidence.unicodeScalars.contains { $0.properties.generalCategory == .control })
   }

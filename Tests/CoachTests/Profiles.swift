@@ -7,6 +7,7 @@ extension Report {
     switch content {
     case .value(let value, let signal, _): "\(signal)=\(value)"
     case .noValue(let signal): "\(signal)=?"
+    case .error(let signal): "\(signal)=error"
     case .activity(_, let description, _): description
     }
   }
@@ -14,7 +15,7 @@ extension Report {
   var lasting: Duration? {
     switch content {
     case .value(_, _, let lasting), .activity(_, _, let lasting): lasting
-    case .noValue: nil
+    case .noValue, .error: nil
     }
   }
 }

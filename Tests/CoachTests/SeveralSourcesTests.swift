@@ -202,7 +202,7 @@ import Testing
   func otherSource() throws {
     var coach = try coach()
     drive(&coach, for: 70)
-    coach.hear("parking_brake", .text("released"), for: 2, by: "can1/21")
+    coach.hear("parking_brake", .text("released"), for: 2, by: "can1/21", vetoOnly: true)
     drive(&coach, for: 3)
     #expect(try coach.gate(.parked).state == .violated)
     #expect(try coach.gate(.parked).reason.contains("for 3 s of 60 s"))

@@ -46,6 +46,9 @@ struct FrameField: Hashable {
     }
   }
 
+  /// RV-C's "not available": all bits are set. What lies between the highest value and that is an error.
+  func isNotAvailable(_ raw: UInt64) -> Bool { width > 1 && raw == highest }
+
   /// The raw value; nil when the frame is too short to have it.
   func raw(in frame: CANFrame) -> UInt64? {
     frame.length < minimumLength ? nil : frame.data >> UInt64(shift) & highest

@@ -68,6 +68,13 @@ struct SignalContent {
   func content(_ value: ReadingValue?, of name: String) -> Report.Content {
     value.map { .value($0, of: name, lasting: lasting) } ?? .noValue(of: name)
   }
+
+  /// - Parameter raw: of ``field``.
+  func content(raw: UInt64, in field: FrameField, of name: String) -> Report.Content {
+    raw > field.highestValue && !field.isNotAvailable(raw)
+      ? .error(of: name)
+      : content(raw > field.highestValue ? nil : values.value(of: Double(raw)), of: name)
+  }
 }
 
 /// A command to move or switch something: while it is recent, a control is active.

@@ -33,7 +33,7 @@ private func fuzzFrame(_ bytes: UnsafeRawBufferPointer) {
 private func fuzzDocument(_ bytes: UnsafeRawBufferPointer) {
   for profile in profiles {
     for path in profile.paths {
-      for report in profile.reports(ofJSON: Array(bytes), at: path, from: "controller") {
+      for report in profile.reports(ofJSON: Array(bytes), at: path, from: "controller") ?? [] {
         precondition(report.vetoOnly && report.evidence?.count ?? 0 <= 161)
       }
     }

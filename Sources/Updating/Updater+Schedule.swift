@@ -1,0 +1,213 @@
+import Coach
+import FoundationEssentials
+import Logging
+public import Migrations
+import Storage
+
+// What people want done later: a window for the update, a reminder, a version to skip.
+extension Updater {
+  /// How far ahead a window or a reminder may lie, in hours.
+  private static let horizon = 30.0 * 24
+
+  /// What was decided about the pending update; also one that has lapsed, until somebody clears it.
+  public var schedule: Schedule? { scheduled?.schedule }
+
+  /// Takes a person's consent for later: the update starts at the first moment within the window at which
+  /// the coach is safe, once.
+  ///
+  /// - Parameter at: `HH:MM` of the device's own time, or a time as RFC 3339; nil: the maintenance window's
+  ///   next beginning. The window is as long as the maintenance window.
+  /// - Throws: `.usage`, `.consentMissing`, `.planChanged`, `.notAllowed`, `.input`, or why there is no plan.
+  public func scheduleUpdate(_ request: UpdateRequest, at text: String?) throws(Failure) -> Schedule
+  {
+    guard let planHash = request.planHash, request.consent else { throw Failure.consentMissing }
+    let plan = try checkedPlan(request)
+    guard !plan.steps.isEmpty else {
+      throw Failure(.notFound, "There is nothing to update.", howToClear: "Look at the plan again.")
+    }
+    let now = UpdateLocks.now
+    let window = settings.maintenanceWindow
+    let start = try Self.time(text, or: window.start, now: now)
+    let schedule = Schedule(
+      action: .window, version: plan.to.description, at: Timestamp.text(secondsSince1970: start),
+      until: Timestamp.text(secondsSince1970: start + Double(window.length) * 60),
+      requestedBy: request.requestedBy, createdAt: Timestamp.now())
+    try keep(
+      ScheduleFile.Document(
+        schedule: schedule, planHash: planHash, goal: request.goal, inputs: request.inputs,
+        isTechnician: request.isTechnician))
+    return schedule
+  }
+
+  /// Says nothing of the pending update for a while (`hours`), or for good.
+  ///
+  /// - Throws: `.usage` for a time that does not fit, `.notFound` when nothing is pending.
+  public func postpone(
+    _ action: Schedule.Action, hours: Double?, requestedBy: String
+  ) throws(Failure) -> Schedule {
+    let state = remember(DatabaseState(settings, busyTimeout: DatabaseState.patience))
+    guard let plan = state.plan, !plan.steps.isEmpty else {
+      throw state.problem
+        ?? Failure(.notFound, "There is nothing to update.", howToClear: "Look at the plan again.")
+    }
+    var at: String?
+    if action == .remind {
+      let hours = hours ?? 24
+      guard hours > 0, hours <= Self.horizon else {
+        throw Failure(.usage, "The field `hours` must be above 0 and at most \(Int(Self.horizon)).")
+      }
+      at = Timestamp.text(secondsSince1970: UpdateLocks.now + hours * 3600)
+    } else if hours != nil {
+      throw Failure(.usage, "The field `hours` is for a reminder.")
+    }
+    let schedule = Schedule(
+      action: action, version: plan.to.description, at: at, requestedBy: requestedBy,
+      createdAt: Timestamp.now())
+    try keep(ScheduleFile.Document(schedule: schedule))
+    return schedule
+  }
+
+  /// Withdraws a consent for later, or takes note of one that has lapsed.
+  public func clearSchedule() throws(Failure) {
+    try keep(nil)
+  }
+
+  private static func time(
+    _ text: String?, or minutes: Int, now: Double
+  ) throws(Failure) -> Double {
+    guard let text else { return DailyWindow.next(minutes, after: now) }
+    if let minutes = DailyWindow.minutes(text) { return DailyWindow.next(minutes, after: now) }
+    guard let time = Timestamp.date(text)?.timeIntervalSince1970 else {
+      throw Failure(
+        .usage, "The field `at` is no time: \(text.prefix(40))",
+        howToClear: "Send \"02:00\" (the device's own time) or \"2027-05-01T02:00:00Z\".")
+    }
+    guard time > now, time <= now + horizon * 3600 else {
+      throw Failure(
+        .usage, "The field `at` is in the past, or more than \(Int(horizon / 24)) days ahead.",
+        howToClear: "Check the device's clock, and send a time to come.")
+    }
+    return time
+  }
+
+  // MARK: Keeping it
+
+  /// Reads what was scheduled before the restart.
+  func loadSchedule() {
+    do throws(Failure) {
+      scheduled = try ScheduleFile(stateDirectory: settings.stateDirectory).read()
+      watchSchedule()
+    } catch {
+      logger.error("\(error.message)")
+    }
+  }
+
+  private func keep(_ document: ScheduleFile.Document?) throws(Failure) {
+    try FileSystem.makeFolder(settings.stateDirectory)
+    try ScheduleFile(stateDirectory: settings.stateDirectory).write(document)
+    scheduled = document
+    inTheWay = nil
+    watchSchedule()
+    publishState()
+  }
+
+  /// Looks at the clock now and then: it may be set at any time.
+  private func watchSchedule() {
+    scheduleWatch?.cancel()
+    scheduleWatch = nil
+    guard isServed, let schedule, schedule.lapsedReason == nil, let at = seconds(schedule.at)
+    else { return }
+    // A clock that is set back must not make a consent last longer than it was given for.
+    let end = (seconds(schedule.until) ?? at) - UpdateLocks.now
+    let deadline = ContinuousClock.now + .seconds(max(0, end) + 60)
+    scheduleWatch = Task {
+      while !Task.isCancelled {
+        let left = max(1, min(30, at - UpdateLocks.now))
+        try? await Task.sleep(for: .seconds(UpdateLocks.now < at ? left : 30))
+        guard !Task.isCancelled else { return }
+        if ContinuousClock.now > deadline, let until = seconds(schedule.until),
+          UpdateLocks.now < until
+        {
+          return lapse("The device's clock was set back.")
+        }
+        startWhatIsDue()
+      }
+    }
+  }
+
+  private func seconds(_ text: String?) -> Double? {
+    text.flatMap(Timestamp.date)?.timeIntervalSince1970
+  }
+
+  /// What can be said of a schedule in view of what the files say now.
+  func reviewSchedule(_ plan: Plan?) {
+    guard let schedule, current == nil, let plan else { return }
+    // What it was about is done, or there is something newer to decide about.
+    let isOther = plan.to.description != schedule.version
+    if plan.steps.isEmpty || (schedule.action != .window && isOther) {
+      try? keep(nil)
+    } else if let document = scheduled, document.goal == .newest, schedule.action == .window,
+      schedule.lapsedReason == nil, document.planHash != plan.hash
+    {
+      lapse(Failure.planChanged.message)
+    }
+  }
+
+  /// Starts the update of a window that has come, or reminds.
+  func keepSchedule() {
+    guard var document = scheduled, document.schedule.lapsedReason == nil,
+      let at = seconds(document.schedule.at), UpdateLocks.now >= at
+    else { return }
+    guard document.schedule.action == .window, let until = seconds(document.schedule.until) else {
+      if document.schedule.action == .remind {
+        try? keep(nil)
+        offer()
+      }
+      return
+    }
+    guard UpdateLocks.now < until else {
+      return lapse(
+        inTheWay
+          ?? "chock did not run in the window, or the device's clock was wrong.")
+    }
+    guard current == nil, recoveryMode == nil else {
+      inTheWay = recoveryMode?.message ?? "Another run was active."
+      return
+    }
+    judge(forTechnician: document.isTechnician)
+    guard verdict.isSafe else {
+      inTheWay = verdict.blockers.map(\.reason).joined(separator: " ")
+      return
+    }
+    let request = UpdateRequest(
+      planHash: document.planHash, consent: true, goal: document.goal, inputs: document.inputs,
+      requestedBy: "\(document.schedule.requestedBy), scheduled",
+      isTechnician: document.isTechnician)
+    do throws(Failure) {
+      // Used once, whatever happens now: what is written first is what a power cut leaves behind.
+      document.schedule.lapsedReason = "chock was interrupted while it started the update."
+      try ScheduleFile(stateDirectory: settings.stateDirectory).write(document)
+      _ = try startUpdate(request)
+      try keep(nil)
+    } catch  where error.code == .gateClosed {
+      document.schedule.lapsedReason = nil
+      try? keep(document)
+      inTheWay = error.message
+    } catch {
+      lapse(error.message)
+    }
+  }
+
+  private func lapse(_ reason: String) {
+    guard var document = scheduled else { return }
+    document.schedule.lapsedReason = reason
+    logger.warning("The scheduled update did not start: \(reason)")
+    do throws(Failure) {
+      try keep(document)
+    } catch {
+      logger.error("That could not be written down: \(error.message)")
+      scheduled = document
+    }
+    events.publish(.log) { $0.message = "The scheduled update did not start: \(reason)" }
+  }
+}
