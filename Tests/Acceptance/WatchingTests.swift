@@ -158,7 +158,7 @@ struct PeopleTests {
     daemon = try await coach.serve()
     #expect(try attest("135791").text.contains("too often"))
     // It never stands where somebody could read it.
-    #expect(!TestCoach.text("\(coach.state)/owner-pin.json").contains("135791"))
+    #expect(!TestCoach.text("\(coach.state)/access.json").contains("135791"))
     #expect(try await coach.run(["pin", "set"], input: "2468\n").code == 0)
     #expect(try attest("2468").status == 204)
     #expect(
