@@ -401,6 +401,30 @@ def refused():
         owner.heading("Updated to version 20")
 
 
+def later():
+    """What a person puts off is kept over a kill, and can be taken back."""
+    with Coach("later") as coach, Person(coach.url) as owner:
+        def action():
+            return (coach.get("database/status").get("schedule") or {}).get("action")
+
+        owner.press("Tonight 02:00")
+        owner.sees("Planned for")
+        coach.kill()
+        coach.serve()
+        check("the consent for tonight is kept", action() == "window", action())
+        owner.sees("Planned for")
+        owner.shot("later")
+        owner.press("Take this back")
+        owner.press("Remind me tomorrow")
+        owner.sees("You will be reminded")
+        owner.press("Take this back")
+        owner.press("Skip this version")
+        owner.sees("You skip version 19.")
+        check("the version is skipped", action() == "skip", action())
+        owner.press("Take this back")
+        until("nothing is put off", lambda: action() is None)
+
+
 def connection():
     """The connection is lost and comes back; WebSocket fails and polling goes on; the daemon is killed."""
     with Coach("connection", slow=True) as coach:
@@ -640,7 +664,7 @@ def size():
 
 
 SCENES = {scene.__name__: scene for scene in
-          (size, update, pairing, brake, cancel, refused, connection, snapshots, embedding, views)}
+          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, embedding, views)}
 
 
 # What it takes.

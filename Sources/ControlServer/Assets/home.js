@@ -1,5 +1,5 @@
 // The first view while nothing runs: what is offered and the button that says yes to it, or why there is nothing.
-import { Refusal, nonce, post, refusalOf } from "./api.js";
+import { Refusal, nonce, post, refusalOf, remove } from "./api.js";
 import { openVouch, summary } from "./coach.js";
 import { ask, consentFields, pinField, told } from "./dialog.js";
 import { button, byId, h, icon, mark, prose } from "./dom.js";
@@ -101,22 +101,24 @@ const rehearse = attempt(async () => {
 	if (inputs) takeRun(await post("/api/database/rehearse", { inputs }));
 });
 
-/** Consents to something about this very plan, with the PIN where one is asked for. */
-const agree = (path, title, body, fields = consentFields()) => attempt(async () => {
-	const plan_hash = state.plan?.hash;
-	const submit = async ({ pin } = {}) => {
-		await post(path, { ...body, plan_hash, pin });
-		if (!body.action) approved = plan_hash;
-	};
+/** Agrees to something about this very plan, with the PIN where one is asked for. */
+const agree = (title, send) => attempt(async () => {
+	const hash = state.plan?.hash;
+	const fields = consentFields();
+	const submit = ({ pin } = {}) => send(hash, pin);
 	await (fields.length ? ask({ title, fields, ok: title, submit }) : submit());
 });
 
-function next(hour) {
-	const at = new Date();
-	at.setHours(hour, 0, 0, 0);
-	if (at <= new Date()) at.setDate(at.getDate() + 1);
-	return at.toISOString();
-}
+const approve = async (plan_hash, pin) => {
+	await post("/api/database/approvals", { plan_hash, pin });
+	approved = plan_hash;
+};
+
+/** The consent for tonight: by the clock of the device, which may be in another time zone. */
+const consentToTonight = async (hash, pin) => {
+	const inputs = answers();
+	if (inputs) await post("/api/database/update", { consent: true, inputs, pin, when: "window", at: "02:00" }, { "If-Match": `"${hash}"` });
+};
 
 function consentLabel() {
 	const { plan, status } = state;
@@ -206,7 +208,7 @@ function action() {
 			: h("div", { key: "go" }, button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)),
 		approvals > 1 && !start && !found.length && h("div.card.row-wrap", { key: "approval" },
 			h("p", approved === state.plan.hash ? t.approval.done : t.approval.lead),
-			approved !== state.plan.hash && button(t.approval.go, agree("/api/database/approvals", t.approval.go, {}))));
+			approved !== state.plan.hash && button(t.approval.go, agree(t.approval.go, approve))));
 }
 
 function countdown() {
@@ -242,16 +244,15 @@ function rehearsal(seconds) {
 		&& h("div.card.row-wrap", { key: "rehearse" }, h("p", t.available.offer), button(t.available.measure, rehearse));
 }
 
-// ---- Not now. A daemon without a schedule has no such key.
+// ---- Not now.
 
-const choice = (label, action, at, fields) => button(label, agree("/api/database/schedule", label, { action, at }, fields));
+const postpone = (action) => attempt(() => post("/api/database/schedule", { action }));
 
 function later() {
-	const { schedule } = state.status;
-	if (schedule === undefined || schedule?.action || !can("owner") || start || !state.plan) return false;
+	if (state.status.schedule || !can("owner") || start || !state.plan) return false;
 	const words = t.schedule;
-	return h("div.buttons", { key: "later" }, choice(words.tonight, "window", next(2)),
-		choice(words.remind, "remind", new Date(Date.now() + 864e5).toISOString(), []), choice(words.skip, "skip"));
+	return h("div.buttons", { key: "later" }, button(words.tonight, agree(words.tonight, consentToTonight)),
+		button(words.remind, postpone("remind")), button(words.skip, postpone("skip")));
 }
 
 function scheduled() {
@@ -262,7 +263,7 @@ function scheduled() {
 	const at = moment(schedule.at);
 	const text = lapsed ? said(lapsed) : { window: words.window(at), remind: words.reminded(at), skip: words.skipped(schedule.version) }[schedule.action];
 	return [notice(lapsed ? "bad" : "wait", "wait", lapsed ? words.lapsed : text, lapsed ? [{ title: text }] : []),
-		can("owner") && choice(lapsed ? t.result.understood : words.clear, "clear", undefined, [])];
+		can("owner") && button(lapsed ? t.result.understood : words.clear, attempt(() => remove("/api/database/schedule")))];
 }
 
 function current() {
