@@ -309,6 +309,7 @@ struct FaultTrial {
       !$0.hasPrefix("migrations/")
         && ![
           "chock.toml", "coach.db", "coach.db-wal", "coach.db-shm", "state/lock", "state/state.db",
+          "state/last-words.json",
           Shim.counter,
         ].contains($0)
     }
