@@ -32,7 +32,7 @@ PIN, TECHNICIANS_PIN = "135790", "246802"
 # So long that a person, or a test, can do something in the middle of it.
 SLOW = """-- Description: Count for a while
 -- @migrate
-CREATE TABLE slow AS WITH RECURSIVE count(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM count LIMIT 2000000)
+CREATE TABLE slow AS WITH RECURSIVE count(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM count LIMIT 20000000)
 SELECT sum(x) FROM count;
 """
 failures = 0
@@ -293,7 +293,7 @@ def update():
         owner.heading("Update to version 20")
         owner.sees("Do not move slides, jacks or awnings")
         owner.sees("Keep 12 V power on")
-        until("it is applied", lambda: coach.phase() == "apply")
+        until("it is applied", lambda: coach.phase() == "apply", 60)
         page.reload()
         owner.heading("Update to version 20")
         check("the bar has a label and words", page.evaluate(
