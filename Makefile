@@ -53,12 +53,15 @@ fuzz: deps
 	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
-# CAN bus of a second kernel. The panel in a browser.
+# CAN bus of a second kernel. The panel in a browser. The interface against its descriptions, and RFC 6455.
 acceptance: deps venv
 	$(SWIFT) build --product chock
+	$(SWIFT) build --product WebSocketEcho
 	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 	Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
 	Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
+	Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
+	Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

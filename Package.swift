@@ -87,7 +87,7 @@ let package = Package(
         .product(name: "NIOWebSocket", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
-      resources: [.embedInCode("Assets")],
+      resources: [.embedInCode("Assets"), .embedInCode("Interface")],
       swiftSettings: strict),
     .executableTarget(
       name: "chock",
@@ -113,6 +113,18 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/TestSupport", swiftSettings: strict),
+    // Only for Tests/Protocol/autobahn.py.
+    .executableTarget(
+      name: "WebSocketEcho",
+      dependencies: [
+        "ControlServer", "Updating",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOWebSocket", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "Tests/WebSocketEcho", swiftSettings: strict),
     .testTarget(
       name: "SQLiteTests", dependencies: ["SQLite", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "MigrationsTests", dependencies: ["Migrations"], swiftSettings: strict),
@@ -137,7 +149,7 @@ let package = Package(
     .testTarget(
       name: "ControlServerTests",
       dependencies: [
-        "ControlServer", "Updating", "Storage", "Migrations", "Coach",
+        "ControlServer", "Updating", "Storage", "Migrations", "Coach", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "HummingbirdCore", package: "hummingbird"),

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import HTTPTypes
 import HummingbirdCore
 import Logging
@@ -10,10 +11,13 @@ import Updating
 
 /// One connection: HTTP/1.1 that may become a WebSocket with its first request.
 struct ControlChannel: HTTPChannelHandler {
-  let responder: Responder
+  private(set) var responder: Responder
+  /// Answers where all ordinary places are taken.
+  let spareResponder: Responder
   let limits: ServerConfiguration.Limits
   let guardian: RequestGuard
   let identification: Identification
+  let places: ConnectionPlaces
   let serveWebSocket:
     @Sendable (WebSocketChannel, _ since: UInt64?, _ requester: Requester?) async -> Void
 
@@ -25,25 +29,36 @@ struct ControlChannel: HTTPChannelHandler {
   struct Value: ServerChildChannelValue {
     let negotiated: EventLoopFuture<Negotiated>
     let channel: any Channel
+    /// See `ConnectionPlaces`.
+    let isSpare: Bool
   }
 
   func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
     channel.eventLoop.makeCompletedFuture {
+      let isSpare = places.enter(channel)
       let upgrader = NIOTypedWebSocketServerUpgrader<Negotiated>(
-        // Nothing of what clients say is used, so nothing of it needs to be long.
-        maxFrameSize: limits.maxBodyBytes,
+        enableAutomaticErrorHandling: false,
         // HandshakeFilter has decided.
         shouldUpgrade: { channel, _ in channel.eventLoop.makeSucceededFuture([:]) },
         upgradePipelineHandler: { channel, head in
-          channel.eventLoop.makeCompletedFuture {
+          do {
             let pipeline = channel.pipeline.syncOperations
             let rules = try pipeline.handler(type: ConnectionRulesHandler.self)
             pipeline.removeHandler(rules, promise: nil)
-            try pipeline.addHandler(WebSocketSilenceHandler(limit: limits.pingInterval * 2.25))
-            return .webSocket(
-              try WebSocketChannel(wrappingChannelSynchronously: channel),
-              since: sequenceNumber(inQueryOf: head.uri),
-              requester: identification.listener(head.headers, at: channel))
+            // NIO's own decoder hands out whole frames only, and checks less.
+            let decoder = try pipeline.handler(
+              type: ByteToMessageHandler<WebSocketFrameDecoder>.self)
+            return pipeline.removeHandler(decoder).flatMapThrowing {
+              let reader = WebSocketReaderHandler(
+                limit: limits.maxBodyBytes, silenceLimit: limits.pingInterval * 2.25)
+              try channel.pipeline.syncOperations.addHandler(reader)
+              return .webSocket(
+                try WebSocketChannel(wrappingChannelSynchronously: channel),
+                since: sequenceNumber(inQueryOf: head.uri),
+                requester: identification.listener(head.headers, at: channel))
+            }
+          } catch {
+            return channel.eventLoop.makeFailedFuture(error)
           }
         })
       let notUpgrading: @Sendable (any Channel) -> EventLoopFuture<Negotiated> = { channel in
@@ -70,11 +85,18 @@ struct ControlChannel: HTTPChannelHandler {
       let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
       let rules = ConnectionRulesHandler(limits: limits)
       let filter = HandshakeFilter(
-        guardian: guardian, identification: identification, overSocket: channel.isUnixSocket)
+        guardian: guardian, identification: identification, overSocket: channel.isUnixSocket,
+        isSpare: isSpare)
       try pipeline.addHandler(rules, position: .after(decoder))
       try pipeline.addHandler(filter, position: .after(rules))
-      return Value(negotiated: negotiated, channel: channel)
+      return Value(negotiated: negotiated, channel: channel, isSpare: isSpare)
     }
+  }
+
+  private var spare: ControlChannel {
+    var spare = self
+    spare.responder = spareResponder
+    return spare
   }
 
   func handle(value: Value, logger: Logger) async {
@@ -82,7 +104,9 @@ struct ControlChannel: HTTPChannelHandler {
     await withTaskCancellationHandler {
       do {
         switch try await value.negotiated.get() {
-        case .http(let channel): await handleHTTP(asyncChannel: channel, logger: logger)
+        case .http(let channel):
+          let handler = value.isSpare ? spare : self
+          await handler.handleHTTP(asyncChannel: channel, logger: logger)
         case .webSocket(let channel, let since, let requester):
           await serveWebSocket(channel, since, requester)
         }
@@ -108,11 +132,15 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
   private let guardian: RequestGuard
   private let identification: Identification
   private let overSocket: Bool
+  private let isSpare: Bool
 
-  init(guardian: RequestGuard, identification: Identification, overSocket: Bool) {
+  init(
+    guardian: RequestGuard, identification: Identification, overSocket: Bool, isSpare: Bool
+  ) {
     self.guardian = guardian
     self.identification = identification
     self.overSocket = overSocket
+    self.isSpare = isSpare
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -129,9 +157,11 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
 
   private func isHandshake(_ head: HTTPRequestHead) -> Bool {
     let headers = head.headers
-    guard head.method == .GET, head.uri.prefix(while: { $0 != "?" }) == "/ws",
+    guard !isSpare, head.method == .GET, head.uri.prefix(while: { $0 != "?" }) == "/ws",
       headers[canonicalForm: "upgrade"].map({ $0.lowercased() }) == ["websocket"],
       headers["sec-websocket-version"] == ["13"], headers["sec-websocket-key"].count == 1,
+      // 16 bytes, in base64 (RFC 6455 4.2.1).
+      headers.first(name: "sec-websocket-key").flatMap({ Data(base64Encoded: $0) })?.count == 16,
       !headers.contains(name: "transfer-encoding"),
       headers["content-length"].allSatisfy({ $0 == "0" })
     else { return false }

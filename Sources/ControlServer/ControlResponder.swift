@@ -48,7 +48,7 @@ struct ControlResponder: Sendable {
       Self.routes(updater, configuration, addresses), access: updater.access)
   }
 
-  /// Everything that is answered.
+  /// Everything that is answered; openapi.json describes the same.
   static func routes(
     _ updater: Updater, _ configuration: ServerConfiguration, _ addresses: PanelAddresses
   ) -> RouteTable {
@@ -63,14 +63,19 @@ struct ControlResponder: Sendable {
     ).add(to: &routes)
     SafetyRoutes(updater: updater, bodyLimit: limits.maxBodyBytes).add(to: &routes)
     EventRoutes(updater: updater, keepAliveInterval: limits.keepAliveInterval).add(to: &routes)
+    WatchRoutes(updater: updater).add(to: &routes)
     PanelRoutes().add(to: &routes)
     return routes
   }
 
-  func respond(to request: Request, over channel: any Channel) async -> Response {
+  /// - Parameter isSpare: all ordinary connections are taken: the probes alone are answered, and the
+  ///   connection ends with its answer.
+  func respond(
+    to request: Request, over channel: any Channel, isSpare: Bool = false
+  ) async -> Response {
     var response: Response
     do {
-      response = try await route(request, channel)
+      response = try await route(request, channel, isSpare: isSpare)
     } catch let problem as Problem {
       response = problem.response
     } catch let failure as Failure {
@@ -82,7 +87,7 @@ struct ControlResponder: Sendable {
       response = Problem.internalError
     }
     // A long body that nobody has read is not worth waiting for.
-    if request.headers[.transferEncoding] != nil
+    if isSpare || request.headers[.transferEncoding] != nil
       || (request.headers[.contentLength].flatMap(Int.init) ?? 0) > limits.maxBodyBytes
     {
       response.headers[.connection] = "close"
@@ -95,7 +100,9 @@ struct ControlResponder: Sendable {
     return response
   }
 
-  private func route(_ request: Request, _ channel: any Channel) async throws -> Response {
+  private func route(
+    _ request: Request, _ channel: any Channel, isSpare: Bool
+  ) async throws -> Response {
     let isSafe = [.get, .head, .options].contains(request.method)
     do throws(Failure) {
       try guardian.check(
@@ -105,6 +112,13 @@ struct ControlResponder: Sendable {
       identification.access.refused(
         channel.remoteAddress?.ipAddress ?? "somebody", "a foreign Host or Origin", error.message)
       throw error
+    }
+    guard !isSpare || WatchRoutes.probes.contains(request.uri.path) else {
+      throw Problem(
+        Failure(
+          .busy, "All connections of this server are taken.",
+          howToClear: "Close panels that nobody looks at, or try again in a moment."),
+        headers: [.retryAfter: "2"])
     }
     var context = ControlContext(source: .init(channel: channel, logger: logger))
     context.requester = try await identification.requester(

@@ -28,8 +28,8 @@ public struct ServerConfiguration: Sendable {
   /// What one client may cost.
   public struct Limits: Sendable {
     /// For each of the two listeners: with all TCP connections taken, the unix socket still
-    /// answers.
-    public var maxConnections = 200
+    /// answers. Beyond them there are a few for health checks.
+    public var maxConnections = 256
     /// Bytes of all header fields together.
     public var maxHeaderBytes = 16 * 1024
     /// Bytes of a body, and of a WebSocket frame.
@@ -80,6 +80,7 @@ public struct ControlServer: Service {
   private let configuration: ServerConfiguration
   private let logger: Logger
   private let onRunning: @Sendable (_ port: Int) async -> Void
+  private let serveWebSocket: (@Sendable (WebSocketChannel) async -> Void)?
 
   /// - Parameter onRunning: called once, with the TCP port, when both listeners accept connections.
   public init(
@@ -90,6 +91,20 @@ public struct ControlServer: Service {
     self.configuration = configuration
     self.logger = logger
     self.onRunning = onRunning
+    serveWebSocket = nil
+  }
+
+  /// The same with something else than events on its WebSockets.
+  package init(
+    updater: Updater, configuration: ServerConfiguration, logger: Logger,
+    serveWebSocket: @escaping @Sendable (WebSocketChannel) async -> Void,
+    onRunning: @escaping @Sendable (_ port: Int) async -> Void
+  ) {
+    self.updater = updater
+    self.configuration = configuration
+    self.logger = logger
+    self.onRunning = onRunning
+    self.serveWebSocket = serveWebSocket
   }
 
   /// Serves until the service group shuts down gracefully or the task is cancelled.
@@ -103,12 +118,22 @@ public struct ControlServer: Service {
     defer { socket?.remove() }
     let startup = Startup(listeners: socket == nil ? 1 : 2, onRunning: onRunning)
     let addresses = PanelAddresses(configuration)
-    let channel = makeChannel(addresses)
+    let guardian = RequestGuard(
+      allowedHosts: configuration.allowedHosts,
+      machineName: configuration.isOpen
+        ? String(ProcessInfo.processInfo.hostName.prefix { $0 != "." }) : nil)
+    let identification = Identification(
+      access: updater.access, policy: configuration.access,
+      isDevelopment: updater.settings.environment != .production)
+    let responder = ControlResponder(
+      updater: updater, configuration: configuration, addresses: addresses, guardian: guardian,
+      identification: identification, logger: logger)
+    let channels = (0..<2).map { _ in makeChannel(responder, guardian, identification) }
 
     try await withThrowingTaskGroup(of: Ended.self) { group in
       group.addTask {
         try await serve(
-          channel, at: .hostname(configuration.listenHost, port: configuration.listenPort),
+          channels[0], at: .hostname(configuration.listenHost, port: configuration.listenPort),
           name: "\(configuration.listenHost):\(configuration.listenPort)"
         ) { bound in
           if let port = bound.localAddress?.port { addresses.isListening(port: port) }
@@ -119,7 +144,7 @@ public struct ControlServer: Service {
       if let socket {
         group.addTask {
           try await serve(
-            channel, at: .unixDomainSocket(path: socket.temporaryPath), name: socket.path
+            channels[1], at: .unixDomainSocket(path: socket.temporaryPath), name: socket.path
           ) { bound in
             do throws(Failure) {
               try socket.publish()
@@ -160,7 +185,9 @@ public struct ControlServer: Service {
     _ channel: ControlChannel, at address: BindAddress, name: String,
     onListening: @escaping @Sendable (any Channel) async -> Void
   ) async throws {
-    let limit = MaximumAvailableConnections(configuration.limits.maxConnections)
+    // In case spare connections are not closed as fast as others come.
+    let limit = MaximumAvailableConnections(
+      configuration.limits.maxConnections + 2 * ConnectionPlaces.spareLimit)
     let server = Server(
       childChannelSetup: channel,
       configuration: HummingbirdCore.ServerConfiguration(
@@ -177,28 +204,25 @@ public struct ControlServer: Service {
     }
   }
 
-  private func makeChannel(_ addresses: PanelAddresses) -> ControlChannel {
-    let guardian = RequestGuard(
-      allowedHosts: configuration.allowedHosts,
-      machineName: configuration.isOpen
-        ? String(ProcessInfo.processInfo.hostName.prefix { $0 != "." }) : nil)
-    let identification = Identification(
-      access: updater.access, policy: configuration.access,
-      isDevelopment: updater.settings.environment != .production)
-    let responder = ControlResponder(
-      updater: updater, configuration: configuration, addresses: addresses, guardian: guardian,
-      identification: identification, logger: logger)
-    return ControlChannel(
+  private func makeChannel(
+    _ responder: ControlResponder, _ guardian: RequestGuard, _ identification: Identification
+  ) -> ControlChannel {
+    ControlChannel(
       responder: { request, writer, channel in
         let response = await responder.respond(to: request, over: channel)
         try await writer.write(response: response.head, body: response.body)
       },
+      spareResponder: { request, writer, channel in
+        let response = await responder.respond(to: request, over: channel, isSpare: true)
+        try await writer.write(response: response.head, body: response.body)
+      },
       limits: configuration.limits, guardian: guardian, identification: identification,
-      serveWebSocket: { [updater, configuration, logger] channel, since, requester in
-        await WebSocketSession(
-          channel: channel, updater: updater, requester: requester,
-          pingInterval: configuration.limits.pingInterval, logger: logger
-        ).run(since: since)
+      places: ConnectionPlaces(limit: configuration.limits.maxConnections),
+      serveWebSocket: {
+        [updater, configuration, logger, serveWebSocket] channel, since, requester in
+        if let serveWebSocket { return await serveWebSocket(channel) }
+        await WebSocketSession(channel: channel, logger: logger).sendEvents(
+          of: updater, since: since, requester: requester, pingInterval: configuration.limits.pingInterval)
       })
   }
 }

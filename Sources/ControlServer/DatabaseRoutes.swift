@@ -95,6 +95,7 @@ struct DatabaseRoutes: Sendable {
       return try .json(await updater.acknowledge(try context.id("id")))
     }
     routes.on(.get, "\(base)/history", for: .role(.viewer)) { request, _ in
+      try request.checkQuery("limit", "before")
       let limit = try limit(of: request)
       let runs = try updater.history(
         limit: limit, before: request.uri.queryParameters.get("before"))
@@ -102,6 +103,7 @@ struct DatabaseRoutes: Sendable {
         HistoryDocument(runs: runs, nextBefore: runs.count == limit ? runs.last?.id : nil))
     }
     routes.on(.get, "\(base)/audit", for: .role(.technician)) { request, _ in
+      try request.checkQuery("limit", "before")
       let before = try request.uri.queryParameters.get("before").map { text throws(Failure) in
         guard let number = Int64(text), number > 0 else {
           throw Failure(.usage, "`before` must be the `next_before` of an earlier page.")
@@ -148,10 +150,12 @@ struct DatabaseRoutes: Sendable {
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws
     -> Response
   {
+    try request.checkQuery(
+      "target_version", "to", "out_of_order", "rollback_to", "rollback_only")
     func field(_ name: String) -> String? { request.uri.queryParameters.get(name) }
     let fields = GoalFields(
       targetVersion: field("target_version") ?? field("to"),
-      outOfOrder: field("out_of_order").map { $0 == "true" }, rollbackTo: field("rollback_to"),
+      outOfOrder: try field("out_of_order").map(flag), rollbackTo: field("rollback_to"),
       rollbackOnly: field("rollback_only"))
     let plan = try await updater.plan(try fields.goal())
     let tag = "\"\(plan.hash)\""
@@ -160,6 +164,13 @@ struct DatabaseRoutes: Sendable {
       return Response(status: .notModified, headers: headers)
     }
     return try .json(plan, headers: headers)
+  }
+
+  private func flag(_ text: String) throws(Failure) -> Bool {
+    guard let flag = Bool(text) else {
+      throw Failure(.usage, "`out_of_order` must be true or false.")
+    }
+    return flag
   }
 
   private struct RehearseBody: StrictBody {

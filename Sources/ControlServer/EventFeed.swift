@@ -7,63 +7,47 @@ import Updating
 /// everything live.
 struct EventFeed {
   enum Item: Sendable {
-    case event(Event)
+    case event(PublishedEvent)
     /// Time for a sign of life.
     case tick
   }
 
   /// The state first; its number is the one that the following events go on from.
-  let opening: [Event]
+  let opening: [PublishedEvent]
   /// Ends when the listener is too slow or the server stops.
-  let live: AsyncStream<Item>
-  private let end: AsyncStream<Item>.Continuation
+  private let live: EventHub.Subscription<Item>
+  private let tick: Duration
 
   static func open(_ updater: Updater, since: UInt64?, tick: Duration) async -> EventFeed {
     // Subscribed first, asked second: an event in between comes twice in content, but never not at
     // all.
-    let subscription = updater.events.subscribe(since: since)
-    let status = await updater.status()
-    let before = subscription.backlog.first.map { $0.seq - 1 } ?? subscription.lastSeq
+    let live = updater.events.subscribe(since: since) { Item.event($0) }
+    let before = live.backlog.first.map { $0.seq - 1 } ?? live.lastSeq
     var state = Event(seq: before, at: Timestamp.now(), type: .state)
-    state.status = status
-    var opening = [state]
-    if subscription.gap {
-      var note = Event(seq: subscription.lastSeq, at: Timestamp.now(), type: .log)
-      note.message = "Some events since the last visit are no longer kept. The state is complete."
-      opening.append(note)
+    state.status = await updater.status()
+    var opening = [PublishedEvent(state)]
+    if live.gap {
+      var gap = Event(seq: before, at: Timestamp.now(), type: .gap)
+      gap.message = "Some events since the last visit are no longer kept. The state is complete."
+      opening.append(PublishedEvent(gap))
     }
-    return EventFeed(
-      opening: opening + subscription.backlog, events: subscription.events, tick: tick)
-  }
-
-  private init(opening: [Event], events: AsyncStream<Event>, tick: Duration) {
-    self.opening = opening
-    let (live, end) = AsyncStream.makeStream(
-      of: Item.self, bufferingPolicy: .bufferingOldest(EventHub.subscriberCapacity))
-    self.live = live
-    self.end = end
-    let pump = Task {
-      for await event in events {
-        guard case .enqueued = end.yield(.event(event)) else { break }
-      }
-      end.finish()
-    }
-    let clock = Task {
-      while (try? await Task.sleep(for: tick)) != nil { end.yield(.tick) }
-    }
-    end.onTermination = { _ in
-      pump.cancel()
-      clock.cancel()
-    }
+    return EventFeed(opening: opening + live.backlog, live: live, tick: tick)
   }
 
   /// Calls `body` for each item until the feed, the server or the task ends; returns when it may go
   /// on no more.
   func each(_ body: (Item) async throws -> Void) async throws {
-    defer { end.finish() }
+    let end = live.continuation
+    let clock = Task {
+      while (try? await Task.sleep(for: tick)) != nil { end.yield(.tick) }
+    }
+    defer {
+      clock.cancel()
+      end.finish()
+    }
     try await withGracefulShutdownHandler {
       for event in opening { try await body(.event(event)) }
-      for await item in live { try await body(item) }
+      for await item in live.events { try await body(item) }
     } onGracefulShutdown: {
       end.finish()
     }

@@ -6,7 +6,7 @@ import NIOCore
 import Storage
 import Updating
 
-/// `/api/events`, the plain-request side of `/ws`, and the probes.
+/// `/api/events`, and the plain-request side of `/ws`.
 struct EventRoutes: Sendable {
   let updater: Updater
   let keepAliveInterval: Duration
@@ -17,13 +17,9 @@ struct EventRoutes: Sendable {
     routes.on(.get, "/ws", for: .role(.viewer)) { _, _ in
       throw Problem(
         Failure(.usage, "This address speaks WebSocket (version 13) only."),
-        status: .upgradeRequired, headers: [.upgrade: "websocket"])
-    }
-    routes.on(.get, "/livez", for: .everybody) { _, _ in try .json(["alive": true]) }
-    routes.on(.get, "/readyz", for: .role(.viewer)) { _, _ in
-      // Waiting for consent is ready; waiting for a person to repair something is not.
-      let isReady = await updater.status().mode == .normal
-      return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
+        status: .upgradeRequired,
+        // The version too: RFC 6455 4.4.
+        headers: [.upgrade: "websocket", .secWebSocketVersion: "13"])
     }
   }
 
@@ -32,6 +28,7 @@ struct EventRoutes: Sendable {
     -> Response
   {
     let person = try context.person()
+    try request.checkQuery("since")
     let text = request.headers[.lastEventID] ?? request.uri.queryParameters.get("since")
     let since = try text.map { text throws(Failure) in
       guard let number = UInt64(text) else {
@@ -52,7 +49,7 @@ struct EventRoutes: Sendable {
           case .event(let event):
             var buffer = ByteBuffer()
             buffer.writeString("id: \(event.seq)\nevent: \(event.type.rawValue)\ndata: ")
-            buffer.writeBytes(try JSON.encode(event))
+            buffer.writeBytes(event.json)
             buffer.writeString("\n\n")
             try await writer.write(buffer)
           case .tick:

@@ -111,7 +111,7 @@ extension Failure.Code {
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
       .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity, .keyReused:
       .unprocessableContent
-    case .noDaemon: .serviceUnavailable
+    case .noDaemon, .busy: .serviceUnavailable
     case .badConfig, .coachFile, .inputOutput: .internalServerError
     }
   }

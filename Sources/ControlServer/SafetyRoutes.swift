@@ -61,6 +61,7 @@ struct SafetyRoutes: Sendable {
     }
     routes.on(.delete, "/api/safety/locks/:id", for: .ownersAndControllers) { request, context in
       let person = try context.person()
+      try request.checkQuery("owner")
       let owner = request.uri.queryParameters.get("owner")
       guard owner != nil || person.isTechnician else {
         throw Failure(

@@ -17,6 +17,17 @@ struct NoFields: StrictBody {
 }
 
 extension Request {
+  /// A misspelt parameter would otherwise do something else than its sender meant.
+  ///
+  /// - Throws: `Failure(.usage)` naming the parameter that is not known.
+  func checkQuery(_ known: String...) throws(Failure) {
+    guard let unknown = uri.queryParameters.map(\.key).first(where: { !known.contains(String($0)) })
+    else { return }
+    throw Failure(
+      .usage, "Unknown parameter `\(unknown.prefix(100))`.",
+      howToClear: "Known parameters: \(known.joined(separator: ", ")).")
+  }
+
   /// The body as a value; an absent body counts as `{}`.
   ///
   /// - Throws: `Problem` with 413, 415 or 400, the latter naming the field.

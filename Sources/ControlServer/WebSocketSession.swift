@@ -1,37 +1,56 @@
-import Logging
-import Migrations
-import NIOCore
-import NIOWebSocket
+package import Logging
+package import NIOCore
+package import NIOWebSocket
 import ServiceLifecycle
-import Storage
 import Updating
 
-typealias WebSocketChannel = NIOAsyncChannel<WebSocketFrame, WebSocketFrame>
+package typealias WebSocketChannel = NIOAsyncChannel<WebSocketInput, WebSocketFrame>
+package typealias WebSocketWriter = NIOAsyncChannelOutboundWriter<WebSocketFrame>
 
-/// One WebSocket listener, RFC 6455: it is sent events, one text message each, and says nothing of
-/// interest.
-struct WebSocketSession: Sendable {
+/// One WebSocket, RFC 6455: pings, the closing handshake, and what is said in between.
+package struct WebSocketSession: Sendable {
   let channel: WebSocketChannel
-  let updater: Updater
-  /// Nil over the unix socket.
-  let requester: Requester?
-  let pingInterval: Duration
   let logger: Logger
 
-  private static let closeTime = Duration.seconds(1)
+  package init(channel: WebSocketChannel, logger: Logger) {
+    self.channel = channel
+    self.logger = logger
+  }
 
-  func run(since: UInt64?) async {
+  /// Serves until the connection ends.
+  ///
+  /// - Parameters:
+  ///   - hear: called with each piece of what the client says.
+  ///   - speak: says what there is to say, and returns the code with which it closes.
+  package func run(
+    hear:
+      @escaping @Sendable (WebSocketWriter, ByteBuffer, _ isText: Bool, _ isEnd: Bool) async throws
+      -> Void,
+    speak: @escaping @Sendable (WebSocketWriter) async throws -> UInt16
+  ) async {
     do {
       try await channel.executeThenClose { inbound, outbound in
         try await withThrowingTaskGroup(of: Void.self) { group in
-          group.addTask { try await listen(inbound, outbound) }
           group.addTask {
-            try await speak(outbound, since: since)
-            // The other side has this long to agree to the end.
-            try? await Task.sleep(for: Self.closeTime)
+            do {
+              try await outbound.write(.close(try await speak(outbound)))
+            } catch {
+              try await outbound.write(.close(Self.serverError))
+            }
           }
           defer { group.cancelAll() }
-          try await group.next()
+          // Ends with the connection: the reader in the channel sees to that.
+          for try await input in inbound {
+            switch input {
+            case .data(let bytes, let isText, let isEnd):
+              try await hear(outbound, bytes, isText, isEnd)
+            case .ping(let bytes):
+              try await outbound.write(WebSocketFrame(fin: true, opcode: .pong, data: bytes))
+            case .pong: break
+            case .close(let code): try await outbound.write(.close(code))
+            case .violation(let code): try await outbound.write(.close(code))
+            }
+          }
         }
       }
     } catch {
@@ -39,100 +58,38 @@ struct WebSocketSession: Sendable {
     }
   }
 
-  private func speak(
-    _ outbound: NIOAsyncChannelOutboundWriter<WebSocketFrame>, since: UInt64?
-  ) async throws {
-    let feed = await EventFeed.open(updater, since: since, tick: pingInterval)
-    try await feed.each { item in
-      // A device that was removed hears nothing any more.
-      if let requester, !updater.access.isKnown(requester) { throw CancellationError() }
-      switch item {
-      case .event(let event):
-        let text = ByteBuffer(bytes: try JSON.encode(event))
-        try await outbound.write(WebSocketFrame(fin: true, opcode: .text, data: text))
-      case .tick:
-        try await outbound.write(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer()))
-      }
-    }
-    // 1013, "try again later" (IANA): the listener was too slow.
-    let code: WebSocketErrorCode =
-      Task.isShuttingDownGracefully ? .goingAway : .unknown(1013)
-    try await outbound.write(.close(code))
-  }
+  private static let serverError: UInt16 = 1011
 
-  /// Answers pings and the closing handshake; returns when the other side is done or broke the
-  /// rules.
-  private func listen(
-    _ inbound: NIOAsyncChannelInboundStream<WebSocketFrame>,
-    _ outbound: NIOAsyncChannelOutboundWriter<WebSocketFrame>
-  ) async throws {
-    for try await frame in inbound {
-      // RFC 6455 5.1: a server must close when a client does not mask; 5.2: reserved bits are for
-      // extensions.
-      guard frame.maskKey != nil, !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
-        try await outbound.write(.close(.protocolError))
-        return
+  /// Sends the events, one text message each; what the client says is of no interest.
+  ///
+  /// - Parameter requester: nil over the unix socket.
+  func sendEvents(
+    of updater: Updater, since: UInt64?, requester: Requester?, pingInterval: Duration
+  ) async {
+    let speak: @Sendable (WebSocketWriter) async throws -> UInt16 = { outbound in
+      let feed = await EventFeed.open(updater, since: since, tick: pingInterval)
+      try await feed.each { item in
+        // A device that was removed hears nothing any more.
+        if let requester, !updater.access.isKnown(requester) { throw CancellationError() }
+        switch item {
+        case .event(let event):
+          let text = ByteBuffer(bytes: event.json)
+          try await outbound.write(WebSocketFrame(fin: true, opcode: .text, data: text))
+        case .tick:
+          try await outbound.write(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer()))
+        }
       }
-      switch frame.opcode {
-      case .ping:
-        try await outbound.write(
-          WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData))
-      case .connectionClose:
-        var data = frame.unmaskedData
-        let code = data.readSlice(length: min(2, data.readableBytes)) ?? ByteBuffer()
-        try await outbound.write(
-          WebSocketFrame(fin: true, opcode: .connectionClose, data: code))
-        return
-      default:
-        // Text, binary and their fragments are dropped one by one: nothing is ever put together or
-        // kept.
-        break
-      }
+      // "Going away"; or "try again later" (IANA): the listener was too slow.
+      return Task.isShuttingDownGracefully ? 1001 : 1013
     }
+    await run(hear: { _, _, _, _ in }, speak: speak)
   }
 }
 
 extension WebSocketFrame {
-  fileprivate static func close(_ code: WebSocketErrorCode) -> WebSocketFrame {
+  fileprivate static func close(_ code: UInt16?) -> WebSocketFrame {
     var data = ByteBuffer()
-    data.write(webSocketErrorCode: code)
+    if let code { data.writeInteger(code) }
     return WebSocketFrame(fin: true, opcode: .connectionClose, data: data)
   }
 }
-
-/// Closes a WebSocket from which nothing, not even the answer to a ping, has come for too long.
-final class WebSocketSilenceHandler: ChannelInboundHandler, RemovableChannelHandler {
-  typealias InboundIn = WebSocketFrame
-  typealias InboundOut = WebSocketFrame
-
-  private let limit: TimeAmount
-  private var lastHeard = NIODeadline.now()
-  private var alarm: Scheduled<Void>?
-
-  init(limit: Duration) {
-    self.limit = TimeAmount(limit)
-  }
-
-  func handlerAdded(context: ChannelHandlerContext) { arm(context) }
-
-  func handlerRemoved(context: ChannelHandlerContext) { alarm?.cancel() }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    lastHeard = .now()
-    context.fireChannelRead(data)
-  }
-
-  private func arm(_ context: ChannelHandlerContext) {
-    let deadline = lastHeard + limit
-    alarm = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(deadline: deadline) {
-      if NIODeadline.now() >= self.lastHeard + self.limit {
-        context.close(promise: nil)
-      } else {
-        self.arm(context)
-      }
-    }
-  }
-}
-
-@available(*, unavailable)
-extension WebSocketSilenceHandler: Sendable {}

@@ -74,6 +74,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case runActive = "CHK-RUN-ACTIVE"
     case noSpace = "CHK-NO-SPACE"
     case noDaemon = "CHK-NO-DAEMON"
+    /// All places for connections are taken.
+    case busy = "CHK-BUSY"
     // While the run went
     case preflight = "CHK-PREFLIGHT"
     case statement = "CHK-STATEMENT"
@@ -102,7 +104,7 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .databaseMissing, .migrationsMissing, .notFound: 66
     case .noDaemon: 69
     case .inputOutput, .databaseReadOnly, .databaseExists: 74
-    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval: 75
+    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval, .busy: 75
     case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78
     case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,

@@ -164,6 +164,41 @@ public struct StateStore: Sendable {
     }
   }
 
+  /// How often runs of one kind have ended in one way, and how long their phases took.
+  public struct Figures: Sendable {
+    /// By kind and outcome.
+    public var runs: [(kind: String, outcome: String, count: Int64)] = []
+    /// By kind and phase: of how many runs, and the seconds of all of them together.
+    public var phases: [(kind: String, phase: String, count: Int64, seconds: Double)] = []
+  }
+
+  /// Of everything in the history: since no row is ever deleted, they only grow.
+  public func figures() throws(Failure) -> Figures {
+    guard FileSystem.facts(path) != nil else { return Figures() }
+    return try asking { connection throws(SQLiteError) in
+      var figures = Figures()
+      let runs = try connection.prepare(
+        """
+        SELECT document ->> 'kind', document ->> 'outcome', count(*) FROM runs
+        WHERE document ->> 'outcome' IS NOT NULL GROUP BY 1, 2
+        """)
+      while try runs.step() {
+        figures.runs.append((runs.text(0) ?? "", runs.text(1) ?? "", runs.integer(2)))
+      }
+      let phases = try connection.prepare(
+        """
+        SELECT document ->> 'kind', part.value ->> 'phase', count(DISTINCT runs.id),
+          total(part.value ->> 'seconds')
+        FROM runs, json_each(document, '$.phases') AS part GROUP BY 1, 2
+        """)
+      while try phases.step() {
+        figures.phases.append(
+          (phases.text(0) ?? "", phases.text(1) ?? "", phases.integer(2), phases.real(3)))
+      }
+      return figures
+    }
+  }
+
   // MARK: Full checks
 
   /// Writes what a full check of the database at `path` found; nil forgets it: the next is then due.

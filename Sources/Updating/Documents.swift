@@ -223,6 +223,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   /// Until when cancelling is safe: false from the commit on.
   public var cancellable: Bool
   public var acknowledged: Bool
+  /// The number of the event that told how it ended; nil until then.
+  public var resultSeq: UInt64?
 
   public struct PhaseSeconds: Codable, Sendable, Equatable {
     public var phase: Phase
@@ -332,8 +334,10 @@ public struct Event: Codable, Sendable, Equatable {
   /// With `result`: the finished run.
   public var result: RunDocument?
 
-  public enum EventType: String, Codable, Sendable {
+  public enum EventType: String, Codable, Sendable, CaseIterable {
     case state, phase, progress, gate, log, result
+    /// What follows the number that the client named is not complete.
+    case gap
     case updateAvailable = "update_available"
   }
 

@@ -1,104 +1,162 @@
 import Storage
 import Synchronization
 
+/// An event with its number, as it goes out: encoded once, however many listen.
+public struct PublishedEvent: Sendable {
+  public let seq: UInt64
+  public let type: Event.EventType
+  /// The event as JSON.
+  public let json: [UInt8]
+
+  public init(_ event: Event) {
+    seq = event.seq
+    type = event.type
+    // Only a number that is none cannot be written.
+    let bare = Event(seq: event.seq, at: event.at, type: event.type)
+    json = (try? JSON.encode(event)) ?? (try? JSON.encode(bare)) ?? []
+  }
+
+  /// Nil when the JSON is none of ours.
+  public var event: Event? { try? JSON.decode(Event.self, from: json) }
+}
+
 /// Numbers the events of this process, keeps the recent past, and hands every event to every
 /// subscriber.
 ///
 /// Nobody waits for a subscriber: one that falls too far behind is dropped and resumes by its last
-/// number.
+/// number. That is why more is kept than one may be behind.
 public final class EventHub: Sendable {
   /// Events that one subscriber may be behind before it is dropped.
-  public static let subscriberCapacity = 1024
+  public static let subscriberCapacity = 256
+  /// Events that are kept for those who come back.
+  public static let capacity = 1024
 
   private let capacity: Int
   private let firstSeq: UInt64
   private let state: Mutex<State>
 
   private struct State {
-    var nextSeq: UInt64
+    var numbers: EventNumbers
     /// A ring: number n is at (n - firstSeq) modulo the capacity.
-    var recent: [Event] = []
-    var subscribers: [UInt64: AsyncStream<Event>.Continuation] = [:]
+    var recent: [PublishedEvent] = []
+    /// Of the processes before this one, oldest first.
+    var former: [PublishedEvent] = []
+    var subscribers: [UInt64: Subscriber] = [:]
     var nextSubscriber: UInt64 = 0
+    var dropped: UInt64 = 0
+
+    var lastSeq: UInt64 { numbers.next - 1 }
   }
 
-  /// - Parameters:
-  ///   - capacity: how many events are kept for those who come back.
-  ///   - firstSeq: the number of the first event, at least 1; above every number of the process
-  ///     before, so that a client can never mistake one life for another.
-  public init(capacity: Int = 1024, firstSeq: UInt64) {
+  private struct Subscriber {
+    /// False when the subscriber has fallen too far behind.
+    let offer: @Sendable (PublishedEvent) -> Bool
+    let finish: @Sendable () -> Void
+  }
+
+  public init(capacity: Int = EventHub.capacity, numbers: EventNumbers) {
     self.capacity = max(1, capacity)
-    self.firstSeq = max(1, firstSeq)
-    state = Mutex(State(nextSeq: max(1, firstSeq)))
+    firstSeq = numbers.next
+    state = Mutex(State(numbers: numbers))
   }
 
   /// The number of the newest event; one below the first number before there is any.
-  public var lastSeq: UInt64 { state.withLock { $0.nextSeq - 1 } }
+  public var lastSeq: UInt64 { state.withLock { $0.lastSeq } }
 
-  /// Gives the event its number and time and hands it out. Returns at once.
+  /// How many subscribers there are, and how many have been dropped.
+  public var listeners: (now: Int, dropped: UInt64) {
+    state.withLock { ($0.subscribers.count, $0.dropped) }
+  }
+
+  /// Takes in what processes before this one have published, for those who were away.
+  ///
+  /// - Parameter events: oldest first, with numbers below this process's first.
+  func remember(_ events: [Event]) {
+    let former = events.filter { $0.seq < firstSeq }.map(PublishedEvent.init)
+    state.withLock { $0.former = former }
+  }
+
+  /// Gives the event its number and time and hands it out.
+  ///
+  /// - Returns: the number.
   @discardableResult
-  public func publish(_ type: Event.EventType, fill: (inout Event) -> Void = { _ in }) -> Event {
+  public func publish(_ type: Event.EventType, fill: (inout Event) -> Void = { _ in }) -> UInt64 {
     var event = Event(seq: 0, at: Timestamp.now(), type: type)
     fill(&event)
-    let (published, dropped) = state.withLock { state in
-      event.seq = state.nextSeq
-      state.nextSeq += 1
+    let (seq, dropped) = state.withLock { state in
+      event.seq = state.numbers.take()
+      let published = PublishedEvent(event)
       let position = Int((event.seq - firstSeq) % UInt64(capacity))
       if position < state.recent.count {
-        state.recent[position] = event
+        state.recent[position] = published
       } else {
-        state.recent.append(event)
+        state.recent.append(published)
       }
-      var dropped: [AsyncStream<Event>.Continuation] = []
-      for (id, subscriber) in state.subscribers {
-        if case .enqueued = subscriber.yield(event) { continue }
+      var dropped: [Subscriber] = []
+      for (id, subscriber) in state.subscribers where !subscriber.offer(published) {
         state.subscribers[id] = nil
         dropped.append(subscriber)
       }
-      return (event, dropped)
+      state.dropped += UInt64(dropped.count)
+      return (event.seq, dropped)
     }
     // Outside of the lock: finishing calls the stream's termination handler, which takes it again.
     for subscriber in dropped { subscriber.finish() }
-    return published
+    return seq
   }
 
   /// What a subscriber gets.
-  public struct Subscription: Sendable {
+  public struct Subscription<Item: Sendable>: Sendable {
     /// The kept events after `since`, oldest first; `events` goes on right behind them.
-    public let backlog: [Event]
-    /// True when `since` cannot be resumed: older than what is kept, or a number that was never
-    /// given out.
+    public let backlog: [PublishedEvent]
+    /// True when events after `since` may be missing from `backlog`: no longer kept, of a process before
+    /// this one, or `since` was never given out.
     public let gap: Bool
     /// The newest number when the subscription began.
     public let lastSeq: UInt64
-    /// Ends when the subscriber was too slow.
-    public let events: AsyncStream<Event>
+    /// Ends when the subscriber was too slow, or by `continuation`.
+    public let events: AsyncStream<Item>
+    public let continuation: AsyncStream<Item>.Continuation
   }
 
   /// Backlog and live events, joined without a loss or a double.
   ///
   /// - Parameter since: the last number that the subscriber has seen; nil for live events only.
-  public func subscribe(since: UInt64?) -> Subscription {
+  public func subscribe(since: UInt64?) -> Subscription<PublishedEvent> {
+    subscribe(since: since) { $0 }
+  }
+
+  /// The same with live events as items of a stream into which the subscriber puts others, too.
+  public func subscribe<Item: Sendable>(
+    since: UInt64?, as item: @escaping @Sendable (PublishedEvent) -> Item
+  ) -> Subscription<Item> {
     let (stream, continuation) = AsyncStream.makeStream(
-      of: Event.self, bufferingPolicy: .bufferingOldest(Self.subscriberCapacity))
+      of: Item.self, bufferingPolicy: .bufferingOldest(Self.subscriberCapacity))
+    let subscriber = Subscriber(
+      offer: { event in
+        if case .enqueued = continuation.yield(item(event)) { true } else { false }
+      }, finish: { continuation.finish() })
     return state.withLock { state in
       let id = state.nextSubscriber
       state.nextSubscriber += 1
-      state.subscribers[id] = continuation
+      state.subscribers[id] = subscriber
       continuation.onTermination = { [weak self] _ in self?.unsubscribe(id) }
-
-      let last = state.nextSeq - 1
-      guard let since else {
-        return Subscription(backlog: [], gap: false, lastSeq: last, events: stream)
-      }
-      guard since <= last, last - since <= UInt64(state.recent.count) else {
-        return Subscription(backlog: [], gap: true, lastSeq: last, events: stream)
-      }
-      let backlog = (since..<last).map { before in
-        state.recent[Int((before + 1 - firstSeq) % UInt64(capacity))]
-      }
-      return Subscription(backlog: backlog, gap: false, lastSeq: last, events: stream)
+      let (backlog, gap) = since.map { self.backlog(after: $0, state) } ?? ([], false)
+      return Subscription(
+        backlog: backlog, gap: gap, lastSeq: state.lastSeq, events: stream,
+        continuation: continuation)
     }
+  }
+
+  private func backlog(after since: UInt64, _ state: State) -> ([PublishedEvent], gap: Bool) {
+    let last = state.lastSeq
+    guard since <= last else { return ([], true) }
+    let kept = UInt64(state.recent.count)
+    let recent = (max(since, last - kept)..<last).map { before in
+      state.recent[Int((before + 1 - firstSeq) % UInt64(capacity))]
+    }
+    return last - since <= kept
+      ? (recent, false) : (state.former.filter { $0.seq > since } + recent, true)
   }
 
   private func unsubscribe(_ id: UInt64) {

@@ -1,5 +1,5 @@
 public import Migrations
-import Storage
+public import Storage
 
 // What can be asked of the supervisor: nothing of it changes anything.
 extension Updater {
@@ -188,6 +188,11 @@ extension Updater {
     return AuditPage(
       isWhole: page.isWhole, setAside: history.setAside, entries: page.entries,
       nextBefore: page.next)
+  }
+
+  /// How the runs of the whole history went.
+  public nonisolated func figures() throws(Failure) -> StateStore.Figures {
+    try history.figures()
   }
 
   static func decode(_ text: String) -> RunDocument? {

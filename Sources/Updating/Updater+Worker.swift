@@ -49,11 +49,49 @@ extension Updater {
       if order.kind.isWatched { publishGates() }
       publishState()
     }
-    events.publish(.result) {
+    publishResult(document)
+  }
+
+  /// Publishes how a run ended, and writes down under which number: whoever was away gets it from the
+  /// daemon's next life, too.
+  private func publishResult(_ document: RunDocument) {
+    var document = document
+    document.resultSeq = events.publish(.result) {
       $0.run = document.id
       $0.result = document
       $0.message = document.error?.message
     }
+    // A run that was refused before it began is not in the history.
+    guard isServed, let text = (try? history.run(document.id)) ?? nil, Self.decode(text) != nil else {
+      return
+    }
+    if lastRun?.id == document.id { lastRun = document }
+    do throws(Failure) {
+      try history.save(
+        run: document.id, startedAt: document.startedAt, document: try JSON.text(document))
+    } catch {
+      logger.warning("The number of a result could not be written: \(error.message)")
+    }
+  }
+
+  /// Takes up the results of the daemon's life before, and publishes those that nobody has been told of: of
+  /// runs that recovery has ended, and of runs without a daemon.
+  ///
+  /// - Parameter recent: newest first.
+  func resumeResults(_ recent: [RunDocument]) {
+    guard isServed else { return }
+    let ended = recent.reversed().filter { $0.endedAt != nil }
+    events.remember(
+      ended.compactMap { document in
+        document.resultSeq.map { seq in
+          var event = Event(seq: seq, at: document.endedAt ?? "", type: .result)
+          event.run = document.id
+          event.result = document
+          event.message = document.error?.message
+          return event
+        }
+      }.sorted { $0.seq < $1.seq })
+    for document in ended where document.resultSeq == nil { publishResult(document) }
   }
 
   func publishState() {

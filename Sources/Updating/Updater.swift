@@ -117,8 +117,9 @@ public actor Updater {
     self.settings = settings
     self.executable = executable
     self.logger = logger
-    // Numbers of a later life are higher, so that a client never mistakes one for the other.
-    events = EventHub(firstSeq: UInt64(max(1, Date().timeIntervalSince1970 * 1000)))
+    events = EventHub(
+      numbers: isServed
+        ? EventNumbers(stateDirectory: settings.stateDirectory) : EventNumbers(first: 1))
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     access = Access(settings: settings, history: history, logger: logger)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
@@ -160,6 +161,7 @@ public actor Updater {
     let written =
       recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
+    resumeResults(recent)
     let state = remember(DatabaseState(settings))
     judge()
     if let problem = state.problem {

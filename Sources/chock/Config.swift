@@ -112,7 +112,7 @@ struct Config {
     let name = settings.databasePath.dropFirst(state.count)
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
-      "last-words.json", "access.json", "schedule.json",
+      "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(

@@ -138,10 +138,10 @@ struct LocalEngine: Engine {
   func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
   {
     let subscription = updater.events.subscribe(since: nil)
-    for event in subscription.backlog { tell(event) }
     // The run may have ended before we listened.
     if let document = try? await updater.run(id), document.outcome != nil { return document }
-    for await event in subscription.events {
+    for await published in subscription.events {
+      guard let event = published.event else { continue }
       tell(event)
       if event.type == .result, event.run == id, let result = event.result { return result }
     }

@@ -41,7 +41,7 @@ struct LockHook: Service {
       let events = updater.events.subscribe(since: nil).events
       await tell(await updater.safety(), after: &told)
       for await event in events.cancelOnGracefulShutdown() where event.type == .gate {
-        if let safety = event.safety { await tell(safety, after: &told) }
+        if let safety = event.event?.safety { await tell(safety, after: &told) }
       }
     }
     // A daemon that stops has ended its run.

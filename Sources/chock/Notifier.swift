@@ -68,9 +68,9 @@ struct Notifier: Service {
         last = event.seq
         switch event.type {
         case .updateAvailable:
-          await post.tell(Notice(.updateAvailable, "Update available", event.message ?? ""))
-        case .state: if let status = event.status { await tell(of: status) }
-        case .result: if let run = event.result { await tell(of: run) }
+          await post.tell(Notice(.updateAvailable, "Update available", event.event?.message ?? ""))
+        case .state: if let status = event.event?.status { await tell(of: status) }
+        case .result: if let run = event.event?.result { await tell(of: run) }
         default: break
         }
       }

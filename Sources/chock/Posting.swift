@@ -2,7 +2,7 @@ import Subprocess
 import SystemPackage
 
 /// A document that is sent to somebody who wants to know: by curl, which speaks TLS with the system's
-/// certificates (docs/decisions/0040).
+/// certificates (docs/decisions/0042).
 enum Posting {
   /// - Parameters:
   ///   - url: `http://…` or `https://…`

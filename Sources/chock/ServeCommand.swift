@@ -106,8 +106,10 @@ private struct Supervision: Service {
       while !Task.isShuttingDownGracefully {
         for await event in updater.events.subscribe(since: nil).events {
           switch event.type {
-          case .phase: manager.tell("STATUS=Run in progress: \(event.phase?.rawValue ?? "")")
-          case .result: manager.tell("STATUS=Last run: \(event.result?.outcome?.rawValue ?? "")")
+          case .phase:
+            manager.tell("STATUS=Run in progress: \(event.event?.phase?.rawValue ?? "")")
+          case .result:
+            manager.tell("STATUS=Last run: \(event.event?.result?.outcome?.rawValue ?? "")")
           default: break
           }
           if Task.isShuttingDownGracefully { break }

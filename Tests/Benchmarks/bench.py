@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import coach
+import events
 import many_files
 
 TOP = Path(__file__).resolve().parents[2]
@@ -474,7 +475,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chock", type=Path, help="the release binary; `make release` builds it")
     parser.add_argument("--sizes", default="10,100,1000",
-                        help="megabytes; '' for the small files and the bus alone (default: %(default)s)")
+                        help="megabytes; '' for the small files, the bus and the events alone (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default="/var/tmp",
                         help="on the disk that is to be measured (default: %(default)s)")
     parser.add_argument("--markdown", action="store_true",
@@ -485,9 +486,11 @@ def main():
         bench = Bench(options.chock.resolve(), Path(folder).resolve())
         files = {"Median": many_files.ManyFiles(bench, BY_HAND, OFFLINE).figures()}
         bus = {"Measured": coach.figures(bench)}
+        listeners = {"Measured": events.figures(bench)}
         if not options.markdown:
             print(table(files, many_files.LINES), flush=True)
             print(f"\n{table(bus, coach.LINES)}", flush=True)
+            print(f"\n{table(listeners, events.LINES)}", flush=True)
         results = {}
         for size in map(int, options.sizes.split(",") if options.sizes else []):
             if shutil.disk_usage(folder).free < 8e6 * size:
@@ -505,6 +508,7 @@ def main():
         if options.markdown:
             print(f"\n{table(files, many_files.LINES)}")
             print(f"\n{table(bus, coach.LINES)}")
+            print(f"\n{table(listeners, events.LINES)}")
             if results:
                 print(f"\n{table(results)}")
 

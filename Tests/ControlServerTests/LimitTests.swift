@@ -1,4 +1,5 @@
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import ControlServer
@@ -96,14 +97,62 @@ struct LimitTests {
     }
   }
 
-  @Test("With all TCP connections taken the unix socket still answers")
+  @Test("With all connections taken the probes are answered, and everybody else is told to wait")
   func fullHouse() async throws {
     try await withServer(\.maxConnections, 1) { server in
       try await withConnection(to: server) { connection in
         try await connection.openWebSocket(server)
         _ = try await connection.event()
-        let answer = try await server.client.request("GET", "/livez")
+        for path in ["/livez", "/readyz"] {
+          #expect(try await server.send("GET", path).status == 200)
+        }
+        for path in ["/", "/api/database/status", "/api/events", "/ws"] {
+          let answer = try await server.send("GET", path)
+          #expect(answer.status == 503, "\(path)")
+          #expect(answer.body.contains("CHK-BUSY"))
+          #expect(answer.header("retry-after") == "2")
+          #expect(answer.header("connection") == "close")
+        }
+        try await withConnection(to: server) { connection in
+          try await connection.send(webSocketRequest(server))
+          #expect(await connection.readToEnd().hasPrefix("HTTP/1.1 503 "))
+        }
+        // The unix socket has places of its own.
+        let answer = try await server.client.request("GET", "/api/database/status")
         #expect(answer.status == 200)
+      }
+      // The place is free again.
+      try await waitUntil("somebody else gets in") {
+        try await server.send("GET", "/api/database/status").status == 200
+      }
+    }
+  }
+
+  @Test("The health check is answered although somebody takes every connection and holds it")
+  func healthUnderAttack() async throws {
+    try await withServer(\.maxConnections, 4) { server in
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        let (opened, open) = AsyncStream.makeStream(of: Void.self)
+        for _ in 0..<100 {
+          group.addTask {
+            // A header that does not end, on a connection that is held as long as it lasts.
+            try? await withConnection(to: server) { connection in
+              try? await connection.send("GET /livez HTTP/1.1\r\nHost: \(server.host)\r\n")
+              open.yield()
+              _ = await connection.readToEnd()
+            }
+          }
+        }
+        var count = 0
+        for await _ in opened {
+          count += 1
+          if count == 100 { break }
+        }
+        for _ in 0..<5 {
+          let answer = try await server.send("GET", "/livez")
+          #expect(answer.status == 200)
+        }
+        group.cancelAll()
       }
     }
   }

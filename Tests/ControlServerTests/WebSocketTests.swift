@@ -106,7 +106,9 @@ struct WebSocketTests {
       try await withConnection(to: server) { connection in
         try await connection.openWebSocket(server, path: "/ws?since=\(UInt64.max)")
         #expect(try await connection.event().type == .state)
-        #expect(try await connection.event().type == .log)
+        let gap = try await connection.event()
+        #expect(gap.type == .gap)
+        #expect(gap.seq == server.updater.events.lastSeq)
       }
     }
   }
@@ -175,6 +177,30 @@ struct WebSocketTests {
         // Everything would be 50 MB; what is there is what the buffers held when the server gave
         // up.
         #expect(await connection.readToEnd().utf8.count < 25_000_000)
+      }
+    }
+  }
+
+  @Test("A listener that was dropped comes back with its number and misses nothing")
+  func resumesAfterDrop() async throws {
+    try await withServer { server in
+      let events = server.updater.events
+      // Half of what is kept, and more than one listener may be behind.
+      let count = EventHub.capacity / 2
+      let seen = try await withConnection(to: server) { connection in
+        try await connection.openWebSocket(server)
+        let seen = try await connection.event().seq
+        for _ in 0..<count { events.publish(.progress) }
+        return seen
+      }
+      try await withConnection(to: server) { connection in
+        try await connection.openWebSocket(server, path: "/ws?since=\(seen)")
+        #expect(try await connection.event().type == .state)
+        for number in 1...UInt64(count) {
+          let event = try await connection.event()
+          #expect(event.type == .progress)
+          #expect(event.seq == seen + number)
+        }
       }
     }
   }

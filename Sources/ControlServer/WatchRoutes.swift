@@ -1,0 +1,40 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+import Updating
+
+/// What programs ask that watch over chock, or learn to talk to it: probes, metrics, and the descriptions
+/// of this interface.
+struct WatchRoutes: Sendable {
+  let updater: Updater
+
+  /// Answered also when all connections are taken.
+  static let probes: Set<String> = ["/livez", "/readyz"]
+
+  func add(to routes: inout RouteTable) {
+    routes.on(.get, "/livez", for: .everybody) { _, _ in try .json(["alive": true]) }
+    routes.on(.get, "/readyz", for: .everybody) { _, _ in
+      // Waiting for consent is ready; waiting for a person to repair something is not.
+      let isReady = await updater.status().mode == .normal
+      return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
+    }
+    routes.on(.get, "/metrics", for: .role(.viewer)) { _, _ in
+      let metrics = try await Metrics.now(updater)
+      return Response(
+        status: .ok, headers: [.contentType: Metrics.contentType, .cacheControl: "no-store"],
+        body: ResponseBody(byteBuffer: ByteBuffer(string: metrics.text)))
+    }
+    for (path, bytes) in [
+      ("/openapi.json", PackageResources.openapi_json),
+      ("/asyncapi.json", PackageResources.asyncapi_json),
+    ] {
+      let body = ByteBuffer(bytes: bytes)
+      routes.on(.get, path, for: .everybody) { _, _ in
+        Response(
+          status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-cache"],
+          body: ResponseBody(byteBuffer: body))
+      }
+    }
+  }
+}
