@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 SWIFT ?= swift
 SAMPLE := sample
+# Whatever hangs fails, and is named.
+LIMITED := timeout --verbose --kill-after=30s
 .PHONY: run test torture fuzz acceptance lint format build release bench clean deps venv
 
 # Packages of Debian that the build and the sample need.
@@ -38,8 +40,8 @@ run: deps
 # deadlines pass.
 test: deps
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build --skip 'ControlServerTests|CoachSourcesTests'
-	$(SWIFT) test --skip-build --filter 'ControlServerTests|CoachSourcesTests'
+	$(LIMITED) 25m $(SWIFT) test --skip-build --skip 'ControlServerTests|CoachSourcesTests'
+	$(LIMITED) 10m $(SWIFT) test --skip-build --filter 'ControlServerTests|CoachSourcesTests'
 
 # For the night: a kill and a fault at every single call, hundreds of power cuts, thousands of
 # random programs.
@@ -57,11 +59,11 @@ fuzz: deps
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	$(SWIFT) build --product WebSocketEcho
-	Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
-	Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
-	Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
-	Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
-	Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
+	$(LIMITED) 20m Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 20m Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 20m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

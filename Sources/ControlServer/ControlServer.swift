@@ -222,7 +222,8 @@ public struct ControlServer: Service {
         [updater, configuration, logger, serveWebSocket] channel, since, requester in
         if let serveWebSocket { return await serveWebSocket(channel) }
         await WebSocketSession(channel: channel, logger: logger).sendEvents(
-          of: updater, since: since, requester: requester, pingInterval: configuration.limits.pingInterval)
+          of: updater, since: since, requester: requester,
+          pingInterval: configuration.limits.pingInterval)
       })
   }
 }

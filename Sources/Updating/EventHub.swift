@@ -41,17 +41,30 @@ public final class EventHub: Sendable {
     var recent: [PublishedEvent] = []
     /// Of the processes before this one, oldest first.
     var former: [PublishedEvent] = []
-    var subscribers: [UInt64: Subscriber] = [:]
-    var nextSubscriber: UInt64 = 0
+    var subscribers: [Subscriber] = []
     var dropped: UInt64 = 0
 
     var lastSeq: UInt64 { numbers.next - 1 }
+
+    mutating func removeGone() {
+      subscribers.removeAll { $0.isGone.load(ordering: .relaxed) }
+    }
   }
 
-  private struct Subscriber {
+  private final class Subscriber: Sendable {
+    /// Its stream has ended. A mark, because whoever ends it may hold what handing out waits for: a task
+    /// is cancelled under its lock, and `offer` takes that lock under the hub's.
+    let isGone = Atomic(false)
     /// False when the subscriber has fallen too far behind.
     let offer: @Sendable (PublishedEvent) -> Bool
     let finish: @Sendable () -> Void
+
+    init(
+      offer: @escaping @Sendable (PublishedEvent) -> Bool, finish: @escaping @Sendable () -> Void
+    ) {
+      self.offer = offer
+      self.finish = finish
+    }
   }
 
   public init(capacity: Int = EventHub.capacity, numbers: EventNumbers) {
@@ -65,7 +78,10 @@ public final class EventHub: Sendable {
 
   /// How many subscribers there are, and how many have been dropped.
   public var listeners: (now: Int, dropped: UInt64) {
-    state.withLock { ($0.subscribers.count, $0.dropped) }
+    state.withLock { state in
+      state.removeGone()
+      return (state.subscribers.count, state.dropped)
+    }
   }
 
   /// Takes in what processes before this one have published, for those who were away.
@@ -92,15 +108,16 @@ public final class EventHub: Sendable {
       } else {
         state.recent.append(published)
       }
+      state.removeGone()
       var dropped: [Subscriber] = []
-      for (id, subscriber) in state.subscribers where !subscriber.offer(published) {
-        state.subscribers[id] = nil
+      state.subscribers.removeAll { subscriber in
+        if subscriber.offer(published) { return false }
         dropped.append(subscriber)
+        return true
       }
       state.dropped += UInt64(dropped.count)
       return (event.seq, dropped)
     }
-    // Outside of the lock: finishing calls the stream's termination handler, which takes it again.
     for subscriber in dropped { subscriber.finish() }
     return seq
   }
@@ -136,11 +153,10 @@ public final class EventHub: Sendable {
       offer: { event in
         if case .enqueued = continuation.yield(item(event)) { true } else { false }
       }, finish: { continuation.finish() })
+    continuation.onTermination = { _ in subscriber.isGone.store(true, ordering: .relaxed) }
     return state.withLock { state in
-      let id = state.nextSubscriber
-      state.nextSubscriber += 1
-      state.subscribers[id] = subscriber
-      continuation.onTermination = { [weak self] _ in self?.unsubscribe(id) }
+      state.removeGone()
+      state.subscribers.append(subscriber)
       let (backlog, gap) = since.map { self.backlog(after: $0, state) } ?? ([], false)
       return Subscription(
         backlog: backlog, gap: gap, lastSeq: state.lastSeq, events: stream,
@@ -157,9 +173,5 @@ public final class EventHub: Sendable {
     }
     return last - since <= kept
       ? (recent, false) : (state.former.filter { $0.seq > since } + recent, true)
-  }
-
-  private func unsubscribe(_ id: UInt64) {
-    state.withLock { $0.subscribers[id] = nil }
   }
 }

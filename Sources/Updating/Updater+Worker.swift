@@ -62,7 +62,8 @@ extension Updater {
       $0.message = document.error?.message
     }
     // A run that was refused before it began is not in the history.
-    guard isServed, let text = (try? history.run(document.id)) ?? nil, Self.decode(text) != nil else {
+    guard isServed, let text = (try? history.run(document.id)) ?? nil, Self.decode(text) != nil
+    else {
       return
     }
     if lastRun?.id == document.id { lastRun = document }

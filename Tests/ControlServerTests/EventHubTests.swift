@@ -1,3 +1,4 @@
+import Dispatch
 import Testing
 import Updating
 
@@ -51,6 +52,28 @@ struct EventHubTests {
     var count = 0
     for await _ in slow.events { count += 1 }
     #expect(count == EventHub.subscriberCapacity)
+  }
+
+  @Test("A subscriber that goes while an event is handed out holds nobody up")
+  func letsGo() async {
+    let hub = EventHub(numbers: EventNumbers(first: 1))
+    // The deadlock that this is about takes every thread that could notice it.
+    let watchdog = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "watchdog"))
+    watchdog.setEventHandler { fatalError("Publishing and leaving wait for each other.") }
+    watchdog.schedule(deadline: .now() + 120)
+    watchdog.resume()
+    defer { watchdog.cancel() }
+    let publishing = Task { while !Task.isCancelled { hub.publish(.progress) } }
+    for _ in 0..<4000 {
+      let listening = (0..<4).map { _ in
+        Task { for await _ in hub.subscribe(since: nil).events {} }
+      }
+      await Task.yield()
+      for task in listening { task.cancel() }
+      for task in listening { await task.value }
+    }
+    publishing.cancel()
+    #expect(hub.listeners.now == 0)
   }
 
   @Test("An event carries what its publisher filled in, with number and time")

@@ -108,7 +108,11 @@ class Coach:
     def __exit__(self, *_):
         for process in (self.simulator, self.daemon):
             process.terminate()
-            process.wait()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                check("the daemon ends when it is asked to", False, process.args)
+                process.kill()
 
     def serve(self):
         with open(self.folder / "serve.log", "a") as log:
@@ -123,6 +127,7 @@ class Coach:
         """A document of the daemon; an empty one while it does not answer."""
         try:
             with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(30)
                 peer.connect(str(self.folder / "chock.sock"))
                 peer.sendall(f"GET /api/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
                 answer = b"".join(iter(lambda: peer.recv(65536), b""))
