@@ -99,6 +99,11 @@ public struct ControlClient: Sendable {
           case .body(let buffer):
             guard status == 200 else { continue }
             for data in try lines.append(buffer.readableBytesView) {
+              // What a newer daemon has to tell besides is not for this client.
+              let type = try JSON.decode(TypedMessage.self, from: data).type
+              guard let type = Event.EventType(rawValue: type), type != .coachIQProgress else {
+                continue
+              }
               continuation.yield(try JSON.decode(Event.self, from: data))
             }
           case .end:
@@ -112,6 +117,8 @@ public struct ControlClient: Sendable {
       }
     }
   }
+
+  private struct TypedMessage: Decodable { var type: String }
 
   // MARK: The connection
 

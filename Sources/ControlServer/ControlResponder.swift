@@ -131,6 +131,7 @@ extension HTTPField.Name {
   // Not among the names that HTTPTypes declares.
   static let referrerPolicy = named("Referrer-Policy")
   static let idempotencyKey = named("Idempotency-Key")
+  static let link = named("Link")
   static let lastEventID = named("Last-Event-ID")
   /// What proxies add (RFC 7239, and its forerunners).
   static let forwarding = ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"].map(named)

@@ -3,7 +3,7 @@ import Hummingbird
 import HummingbirdCore
 import Migrations
 public import Storage
-public import Updating
+import Updating
 
 /// `/api/database`: the update, its runs and the snapshots.
 struct DatabaseRoutes: Sendable {
@@ -16,7 +16,7 @@ struct DatabaseRoutes: Sendable {
   func add(to routes: inout RouteTable) {
     let base = "/api/database"
     routes.on(.get, "\(base)/status", for: .role(.viewer)) { _, _ in
-      try .json(await updater.status())
+      try .json(CoachIQStatus(status: await updater.status(), snapshotsFolder: snapshotsFolder))
     }
     routes.on(.get, "\(base)/plan", for: .role(.viewer), use: plan)
     routes.on(.post, "\(base)/rehearse", for: .role(.owner)) { request, context in
@@ -26,20 +26,28 @@ struct DatabaseRoutes: Sendable {
           try GoalFields(body).goal(), inputs: body.inputs ?? [:],
           requestedBy: try context.person().actor))
     }
-    routes.on(.post, "\(base)/update", "\(base)/migrate", for: .role(.owner)) {
-      request, context in
-      let body = try await request.strictBody(UpdateBody.self, limit: bodyLimit)
-      guard body.force != true, body.skipBackup != true else {
-        throw Failure(
-          .notAllowed, "An update is never forced and never made without its snapshot.",
-          howToClear: "Leave `force` and `skip_backup` out.",
-          pointer: body.force == true ? "/force" : "/skip_backup")
+    routes.on(.post, "\(base)/update", for: .role(.owner)) { request, context in
+      switch try await update(request, context) {
+      case .now(let run): try accepted(run)
+      case .later(let schedule): try .json(schedule)
       }
-      let later = try body.later()
-      return try await begin(
-        try GoalFields(body).goal(), body.inputs ?? [:],
-        consent: body.consent ?? body.confirm ?? false, pin: body.pin, later: later, request,
-        context)
+    }
+    routes.on(.post, "\(base)/migrate", for: .role(.owner)) { request, context in
+      do {
+        switch try await update(request, context, consentsToVersion: true) {
+        case .now(let run):
+          return try .json(
+            CoachIQAnswer(run: run), status: .accepted, headers: [.location: location(of: run)])
+        case .later(let schedule): return try .json(schedule)
+        }
+      } catch var problem as Problem {
+        problem.isForCoachIQ = true
+        throw problem
+      } catch let failure as Failure {
+        var problem = Problem(failure)
+        problem.isForCoachIQ = true
+        throw problem
+      }
     }
     routes.on(.post, "\(base)/schedule", for: .role(.owner)) { request, context in
       let body = try await request.strictBody(ScheduleBody.self, limit: bodyLimit)
@@ -65,9 +73,10 @@ struct DatabaseRoutes: Sendable {
           .usage, "The request does not say how far to go back.",
           howToClear: "Send `rollback_to` or `rollback_only` with a version.")
       }
-      return try await begin(
-        goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, pin: body.pin,
-        request, context)
+      return try accepted(
+        await start(
+          goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, pin: body.pin,
+          planHash: try hash(of: request), request, try context.person()))
     }
     routes.on(.post, "\(base)/import/:id", for: .role(.technician)) { request, context in
       let body = try await request.strictBody(ImportBody.self, limit: bodyLimit)
@@ -75,16 +84,20 @@ struct DatabaseRoutes: Sendable {
       let id = try context.id("id")
       let asked = Asked(
         path: request.uri.path, consent: body.consent ?? false, replace: body.replace ?? false)
-      return try await start(request, asked, person, pin: body.pin) { key throws(Failure) in
-        try await updater.startImport(
-          of: id, replaces: asked.replace, consent: asked.consent, isTechnician: true,
-          requestedBy: person.actor, key: key)
-      }
+      return try accepted(
+        await start(request, asked, person, pin: body.pin) { key throws(Failure) in
+          try await updater.startImport(
+            of: id, replaces: asked.replace, consent: asked.consent, isTechnician: true,
+            requestedBy: person.actor, key: key)
+        })
     }
-    routes.on(
-      .get, "\(base)/update/:id/progress", "\(base)/migrate/:id/status", for: .role(.viewer)
-    ) { _, context in
+    routes.on(.get, "\(base)/update/:id/progress", for: .role(.viewer)) { _, context in
       try .json(await updater.run(try context.id("id")))
+    }
+    routes.on(.get, "\(base)/migrate/:id/status", for: .role(.viewer)) { _, context in
+      try .json(
+        CoachIQJob(
+          run: await updater.run(try context.id("id")), snapshotsFolder: snapshotsFolder))
     }
     routes.on(.post, "\(base)/update/:id/cancel", for: .role(.owner)) { request, context in
       try await withoutFields(request)
@@ -99,8 +112,13 @@ struct DatabaseRoutes: Sendable {
       let limit = try limit(of: request)
       let runs = try updater.history(
         limit: limit, before: request.uri.queryParameters.get("before"))
+      var headers = HTTPFields()
+      if runs.count == limit, let last = runs.last {
+        headers[.link] = "<\(base)/history?limit=\(limit)&before=\(last.id)>; rel=\"next\""
+      }
       return try .json(
-        HistoryDocument(runs: runs, nextBefore: runs.count == limit ? runs.last?.id : nil))
+        runs.map { CoachIQHistoryEntry(run: $0, snapshotsFolder: snapshotsFolder) },
+        headers: headers)
     }
     routes.on(.get, "\(base)/audit", for: .role(.technician)) { request, _ in
       try request.checkQuery("limit", "before")
@@ -331,31 +349,52 @@ struct DatabaseRoutes: Sendable {
     var replace = false
   }
 
-  private func begin(
-    _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, pin: String?,
-    later: Later? = nil, _ request: Request, _ context: ControlContext
-  ) async throws -> Response {
-    let match = request.headers[.ifMatch]
-    if match == nil {
-      let isRequired = await updater.status().consentRequired
-      guard !isRequired, !goal.isRollback else {
-        throw Failure(
-          .consentMissing, "The request does not say which plan it consents to.",
-          howToClear: "Send the plan's hash: If-Match: \"HASH\" (the ETag of /api/database/plan).")
-      }
+  private enum Begun {
+    case now(RunDocument)
+    case later(Schedule)
+  }
+
+  /// - Parameter consentsToVersion: without If-Match, the consent is to the plan that leads to
+  ///   `target_version` as it stands now.
+  private func update(
+    _ request: Request, _ context: ControlContext, consentsToVersion: Bool = false
+  ) async throws -> Begun {
+    let body = try await request.strictBody(UpdateBody.self, limit: bodyLimit)
+    guard body.force != true, body.skipBackup != true else {
+      throw Failure(
+        .notAllowed, "An update is never forced and never made without its snapshot.",
+        howToClear: "Leave `force` and `skip_backup` out.",
+        pointer: body.force == true ? "/force" : "/skip_backup")
     }
+    let goal = try GoalFields(body).goal()
+    let inputs = body.inputs ?? [:]
+    let consent = body.consent ?? body.confirm ?? false
     let person = try context.person()
-    let planHash = try match.map(hash)
-    if let later {
-      try await updater.access.confirm(person, pin: pin)
-      let actor = try await approved(goal, planHash, by: person)
-      let schedule = try await updater.scheduleUpdate(
-        UpdateRequest(
-          planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
-          isTechnician: person.isTechnician), at: later.at)
-      updater.access.forgetApprovals(of: planHash)
-      return try .json(schedule)
+    var planHash = try hash(of: request)
+    if planHash == nil, consentsToVersion, body.targetVersion != nil {
+      planHash = try await updater.plan(goal).hash
     }
+    guard let later = try body.later() else {
+      return .now(
+        try await start(
+          goal, inputs, consent: consent, pin: body.pin, planHash: planHash, request, person))
+    }
+    try await checkConsent(to: goal, planHash)
+    try await updater.access.confirm(person, pin: body.pin)
+    let actor = try await approved(goal, planHash, by: person)
+    let schedule = try await updater.scheduleUpdate(
+      UpdateRequest(
+        planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
+        isTechnician: person.isTechnician), at: later.at)
+    updater.access.forgetApprovals(of: planHash)
+    return .later(schedule)
+  }
+
+  private func start(
+    _ goal: Goal, _ inputs: [String: InputValue], consent: Bool, pin: String?, planHash: String?,
+    _ request: Request, _ person: Requester
+  ) async throws -> RunDocument {
+    try await checkConsent(to: goal, planHash)
     let asked = Asked(
       path: request.uri.path, planHash: planHash, goal: goal, inputs: inputs, consent: consent)
     return try await start(request, asked, person, pin: pin) { key throws(Failure) in
@@ -366,6 +405,17 @@ struct DatabaseRoutes: Sendable {
           isTechnician: person.isTechnician, key: key))
       updater.access.forgetApprovals(of: planHash)
       return run
+    }
+  }
+
+  /// - Throws: `.consentMissing` where nobody said which plan a person has agreed to.
+  private func checkConsent(to goal: Goal, _ planHash: String?) async throws(Failure) {
+    guard planHash == nil else { return }
+    let isRequired = await updater.status().consentRequired
+    guard !isRequired, !goal.isRollback else {
+      throw Failure(
+        .consentMissing, "The request does not say which plan it consents to.",
+        howToClear: "Send the plan's hash: If-Match: \"HASH\" (the ETag of /api/database/plan).")
     }
   }
 
@@ -404,9 +454,10 @@ struct DatabaseRoutes: Sendable {
       }
     }
     let asked = Asked(path: request.uri.path, consent: true)
-    return try await start(request, asked, person, pin: body.pin) { key throws(Failure) in
-      try await updater.startRestore(snapshot: id, requestedBy: person.actor, key: key)
-    }
+    return try accepted(
+      await start(request, asked, person, pin: body.pin) { key throws(Failure) in
+        try await updater.startRestore(snapshot: id, requestedBy: person.actor, key: key)
+      })
   }
 
   // MARK: Pieces
@@ -416,13 +467,13 @@ struct DatabaseRoutes: Sendable {
   private func start(
     _ request: Request, _ asked: Asked, _ person: Requester, pin: String?,
     _ start: (IdempotencyKey?) async throws(Failure) -> RunDocument
-  ) async throws -> Response {
+  ) async throws -> RunDocument {
     try await updater.access.confirm(person, pin: pin)
     let key = try key(of: request, asked)
     // As it stands now: a repeated request may come late.
-    if let run = try await updater.started(with: key) { return try accepted(run) }
+    if let run = try await updater.started(with: key) { return run }
     do throws(Failure) {
-      return try accepted(try await start(key))
+      return try await start(key)
     } catch {
       throw await refusal(error)
     }
@@ -452,15 +503,22 @@ struct DatabaseRoutes: Sendable {
   }
 
   private func accepted(_ run: RunDocument) throws(Failure) -> Response {
-    try .json(
-      run, status: .accepted, headers: [.location: "/api/database/update/\(run.id)/progress"])
+    try .json(run, status: .accepted, headers: [.location: location(of: run)])
   }
+
+  private func location(of run: RunDocument) -> String {
+    "/api/database/update/\(run.id)/progress"
+  }
+
+  private var snapshotsFolder: String { updater.settings.snapshotsFolder }
 
   private func withoutFields(_ request: Request) async throws {
     _ = try await request.strictBody(NoFields.self, limit: bodyLimit)
   }
 
-  private func hash(_ tag: String) throws(Failure) -> String {
+  /// The plan that a person has agreed to.
+  private func hash(of request: Request) throws(Failure) -> String? {
+    guard let tag = request.headers[.ifMatch] else { return nil }
     guard tag.count > 2, tag.hasPrefix("\""), tag.hasSuffix("\""),
       !tag.dropFirst().dropLast().contains("\"")
     else {
@@ -480,18 +538,5 @@ public struct SnapshotsDocument: Codable, Sendable {
   public init(snapshots: [SnapshotDocument], keptDays: Int? = nil) {
     self.snapshots = snapshots
     self.keptDays = keptDays
-  }
-}
-
-/// `GET /api/database/history`, newest first.
-public struct HistoryDocument: Codable, Sendable {
-  public var schema = "chock.HISTORY/1"
-  public var runs: [RunDocument]
-  /// For `before`; nil when there are no older ones.
-  public var nextBefore: String?
-
-  public init(runs: [RunDocument], nextBefore: String? = nil) {
-    self.runs = runs
-    self.nextBefore = nextBefore
   }
 }

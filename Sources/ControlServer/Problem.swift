@@ -12,6 +12,8 @@ struct Problem: Error {
   var failure: Failure
   var blockers: [Blocker] = []
   var headers = HTTPFields()
+  /// With CoachIQ's fields, too.
+  var isForCoachIQ = false
 
   /// One thing that stands in the way, and how to clear it.
   struct Blocker: Encodable {
@@ -57,14 +59,29 @@ struct Problem: Error {
     var blockers: [Blocker]
   }
 
+  /// The same with CoachIQ's fields beside them.
+  private struct CoachIQDocument: Encodable {
+    var document: Document
+    var refusal: CoachIQRefusal
+
+    func encode(to encoder: any Encoder) throws {
+      try document.encode(to: encoder)
+      try refusal.encode(to: encoder)
+    }
+  }
+
   var response: Response {
     let code = failure.code.rawValue
+    let document = Document(
+      type: "urn:chock:problem:\(code)", title: failure.code.title, status: status.code,
+      detail: failure.message, code: code, howToClear: failure.howToClear,
+      pointer: failure.pointer, file: failure.file, line: failure.line,
+      statement: failure.statement, blockers: blockers)
+    guard isForCoachIQ else { return Self.write(document, status: status, headers: headers) }
     return Self.write(
-      Document(
-        type: "urn:chock:problem:\(code)", title: failure.code.title, status: status.code,
-        detail: failure.message, code: code, howToClear: failure.howToClear,
-        pointer: failure.pointer, file: failure.file, line: failure.line,
-        statement: failure.statement, blockers: blockers),
+      CoachIQDocument(
+        document: document,
+        refusal: CoachIQRefusal(failure: failure, blockers: blockers.map(\.detail))),
       status: status, headers: headers)
   }
 
@@ -79,7 +96,7 @@ struct Problem: Error {
   }
 
   private static func write(
-    _ document: Document, status: HTTPResponse.Status, headers: HTTPFields
+    _ document: some Encodable, status: HTTPResponse.Status, headers: HTTPFields
   ) -> Response {
     var headers = headers
     headers[.contentType] = "application/problem+json"

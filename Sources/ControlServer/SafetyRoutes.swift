@@ -16,7 +16,7 @@ struct SafetyRoutes: Sendable {
       .get, "/api/safety", "/api/database/safety-check", "/api/safety-check",
       for: .role(.viewer)
     ) { _, _ in
-      try .json(await updater.safety())
+      try .json(CoachIQSafetyCheck(safety: await updater.safety()))
     }
     routes.on(.put, "/api/safety/readings/:id", for: .role(.controller)) { request, context in
       let body = try await request.strictBody(ReadingBody.self, limit: bodyLimit)

@@ -333,12 +333,13 @@ public struct Event: Codable, Sendable, Equatable {
   public var safety: SafetyDocument?
   /// With `result`: the finished run.
   public var result: RunDocument?
-
   public enum EventType: String, Codable, Sendable, CaseIterable {
     case state, phase, progress, gate, log, result
     /// What follows the number that the client named is not complete.
     case gap
     case updateAvailable = "update_available"
+    /// For CoachIQ's panel: a run's progress in its words. Other fields than an ``Event`` has.
+    case coachIQProgress = "database_update_progress"
   }
 
   public init(seq: UInt64, at: String, type: EventType) {

@@ -16,7 +16,25 @@ public struct PublishedEvent: Sendable {
     json = (try? JSON.encode(event)) ?? (try? JSON.encode(bare)) ?? []
   }
 
-  /// Nil when the JSON is none of ours.
+  private struct CoachIQMessage: Encodable {
+    var seq: UInt64
+    var at: String
+    var type = Event.EventType.coachIQProgress
+    var run: String
+    var jobId: String
+    var status: CoachIQProgress.Status
+    var progress: Int
+  }
+
+  init(seq: UInt64, at: String, run: String, _ progress: CoachIQProgress) {
+    self.seq = seq
+    type = .coachIQProgress
+    let message = CoachIQMessage(
+      seq: seq, at: at, run: run, jobId: run, status: progress.status, progress: progress.progress)
+    json = (try? JSON.encode(message)) ?? []
+  }
+
+  /// Nil when the JSON is none of ours, or for CoachIQ.
   public var event: Event? { try? JSON.decode(Event.self, from: json) }
 }
 
@@ -99,10 +117,24 @@ public final class EventHub: Sendable {
   public func publish(_ type: Event.EventType, fill: (inout Event) -> Void = { _ in }) -> UInt64 {
     var event = Event(seq: 0, at: Timestamp.now(), type: type)
     fill(&event)
+    return publish { seq in
+      event.seq = seq
+      return PublishedEvent(event)
+    }
+  }
+
+  /// The same for what CoachIQ's panel is told of a run.
+  func publish(_ progress: CoachIQProgress, of run: String) {
+    let at = Timestamp.now()
+    publish { seq in PublishedEvent(seq: seq, at: at, run: run, progress) }
+  }
+
+  @discardableResult
+  private func publish(_ make: (_ seq: UInt64) -> PublishedEvent) -> UInt64 {
     let (seq, dropped) = state.withLock { state in
-      event.seq = state.numbers.take()
-      let published = PublishedEvent(event)
-      let position = Int((event.seq - firstSeq) % UInt64(capacity))
+      let seq = state.numbers.take()
+      let published = make(seq)
+      let position = Int((seq - firstSeq) % UInt64(capacity))
       if position < state.recent.count {
         state.recent[position] = published
       } else {
@@ -116,7 +148,7 @@ public final class EventHub: Sendable {
         return true
       }
       state.dropped += UInt64(dropped.count)
-      return (event.seq, dropped)
+      return (seq, dropped)
     }
     for subscriber in dropped { subscriber.finish() }
     return seq

@@ -142,13 +142,10 @@ public struct SafetyDocument: Codable, Sendable, Equatable {
   public var sources: [SourceDocument]
   /// Everything that was heard, also what decides no gate; nil in events.
   public var readings: [ReadingDocument]?
-  /// Without the owner's PIN nobody attests from the panel.
-  public var isPinSet: Bool
 
   public init(
     _ verdict: SafetyVerdict, updateInProgress: UpdateInProgress?, locks: [LockDocument],
-    activities: [ActivityDocument], sources: [SourceDocument], readings: [ReadingDocument],
-    isPinSet: Bool
+    activities: [ActivityDocument], sources: [SourceDocument], readings: [ReadingDocument]
   ) {
     isSafe = verdict.isSafe
     gates = verdict.gates.map(GateDocument.init)
@@ -158,6 +155,5 @@ public struct SafetyDocument: Codable, Sendable, Equatable {
     self.activities = activities
     self.sources = sources
     self.readings = readings
-    self.isPinSet = isPinSet
   }
 }

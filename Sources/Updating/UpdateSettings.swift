@@ -95,6 +95,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
       days: backupRetentionDays, keepAtLeast: keepAtLeast, maxTotalBytes: maxTotalBytes)
   }
 
+  public var snapshotsFolder: String { stateDirectory + "/snapshots" }
   /// Where rollbacks write what they take out of the database.
   var exportsFolder: String { stateDirectory + "/exports" }
   /// Where rehearsals take place: beside the snapshots.

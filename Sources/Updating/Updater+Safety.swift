@@ -340,7 +340,6 @@ extension Updater {
         ActivityDocument(id: $0.id, description: $0.description)
       },
       sources: sources.values.sorted { $0.source < $1.source },
-      readings: readings.all.map { ReadingDocument(ReadingView($0, now: now)) },
-      isPinSet: access.isPinSet(.owner))
+      readings: readings.all.map { ReadingDocument(ReadingView($0, now: now)) })
   }
 }

@@ -21,6 +21,7 @@ extension Updater {
       id: order.run, kind: order.kind, startedAt: Timestamp.now(), requestedBy: order.requestedBy)
     current = document
     isAsked = false
+    toldCoachIQ = nil
     if order.kind.isWatched { publishGates() }
     idleCheck?.cancel()
     checker?.stop(Failure(.stopped, "Another run begins."))
@@ -50,6 +51,7 @@ extension Updater {
       publishState()
     }
     publishResult(document)
+    tellCoachIQ(document)
   }
 
   /// Publishes how a run ended, and writes down under which number: whoever was away gets it from the
@@ -140,6 +142,13 @@ extension Updater {
     return document
   }
 
+  private func tellCoachIQ(_ run: RunDocument) {
+    let progress = CoachIQProgress(run)
+    guard run.kind.isWatched, progress != toldCoachIQ else { return }
+    toldCoachIQ = progress
+    events.publish(progress, of: run.id)
+  }
+
   private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
     switch message {
     case .phase(let phase):
@@ -188,6 +197,7 @@ extension Updater {
       $0.phase = phase
       $0.fraction = document.fraction
     }
+    tellCoachIQ(document)
     // A gate that closed a moment ago means something else in this phase.
     if !verdict.isSafe { judge() }
   }
@@ -223,5 +233,6 @@ extension Updater {
       $0.total = progress.total
       $0.fraction = document.fraction
     }
+    tellCoachIQ(document)
   }
 }

@@ -78,6 +78,8 @@ public actor Updater {
   var expiry: Task<Void, Never>?
   let lastWordsFile: LastWordsFile
   var savedLastWords = 0
+  /// What CoachIQ's panel was last told of the run in progress.
+  var toldCoachIQ: CoachIQProgress?
   /// Runs until the next time that last words may be written.
   var saving: Task<Void, Never>?
   var gateEvent: Task<Void, Never>?

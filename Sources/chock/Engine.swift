@@ -181,8 +181,7 @@ struct DaemonEngine: Engine {
   }
 
   func history(limit: Int) async throws(Failure) -> [RunDocument] {
-    let document: HistoryDocument = try await ask("GET", "/api/database/history?limit=\(limit)")
-    return document.runs
+    try await ask("GET", "/api/database/history?limit=\(limit)")
   }
 
   func snapshots() async throws(Failure) -> [SnapshotDocument] {

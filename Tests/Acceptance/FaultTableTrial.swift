@@ -309,7 +309,7 @@ struct FaultTrial {
       !$0.hasPrefix("migrations/")
         && ![
           "chock.toml", "coach.db", "coach.db-wal", "coach.db-shm", "state/lock", "state/state.db",
-          "state/last-words.json",
+          "state/last-words.json", "state/event-numbers",
           Shim.counter,
         ].contains($0)
     }

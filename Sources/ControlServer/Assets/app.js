@@ -143,7 +143,7 @@ async function refresh(what) {
 	}
 	if (tasks.has("lists")) {
 		await Promise.all([get("/api/database/history?limit=30"), get("/api/database/backups")]).then(
-			([{ runs }, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
+			([runs, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
 			() => setTimeout(refresh, pollEvery, ["lists"]));
 	}
 	draw();
