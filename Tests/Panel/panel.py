@@ -62,7 +62,7 @@ class Coach:
 
     made = None
 
-    def __init__(self, name, local="owner", slow=False, config="", version=3):
+    def __init__(self, name, local="owner", slow=False, config="", version=3, environment={}):
         self.folder = ROOT / name
         self.folder.mkdir()
         self.migrations = self.folder / "migrations"
@@ -84,7 +84,7 @@ class Coach:
             f'[migrations]\ndirectory = "{self.migrations}"\n[state]\ndirectory = "{self.folder}/state"\n'
             f'[coach]\nparked_for_seconds = 0\n[access]\nlocal = "{local}"\n'
             f'[server]\nlisten = "127.0.0.1:{self.port}"\nsocket = "{self.folder}/chock.sock"\n{config}')
-        self.environment = {**os.environ, "CHOCK_CONFIG": str(self.folder / "chock.toml")}
+        self.environment = {**os.environ, "CHOCK_CONFIG": str(self.folder / "chock.toml"), **environment}
         if version:
             self.chock("adopt", "--at", str(version))
         self.simulator = self.daemon = None
@@ -541,6 +541,11 @@ def pairing():
         page.locator("dialog").get_by_role("button", name="Roll back").click()
         owner.heading("Restored to version 18")
         owner.press("Done")
+        owner.go("snapshots")
+        kept = len(coach.get("database/backups")["snapshots"])
+        page.get_by_role("button", name=re.compile("^Delete")).first.click()
+        page.locator("dialog").get_by_role("button", name="Delete").click()
+        until("a technician has deleted a snapshot", lambda: len(coach.get("database/backups")["snapshots"]) == kept - 1)
         owner.go("more")
         owner.press("Sign out")
         owner.press("Sign in as a technician")
@@ -558,6 +563,35 @@ def pairing():
             owner.press("Go on")
         check("five wrong ones lock it, over a restart too", answer.value.status == 403, f"{said}\n{answer.value.text()}")
         owner.press("Cancel")
+
+
+def approvals():
+    """Where two have to agree, one phone approves and another one starts."""
+    with Coach("approvals", local="viewer", environment={"CHOCK_ACCESS_APPROVALS": "2"}) as coach, \
+            Person(coach.url) as one, Person(coach.url) as other:
+        for person, name in ((one, "One"), (other, "Other")):
+            person.page.get_by_role("link", name="Pair this device").click()
+            person.page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--json"))["code"])
+            person.page.get_by_label("Name of this device").fill(name)
+            person.press("Pair")
+            if person is one:
+                person.page.get_by_label("Choose a PIN").fill(PIN)
+                person.press("Pair")
+            person.sees("Paired devices")
+            person.go("update")
+        one.press("Approve")
+        one.judge("the question before an approval")
+        one.page.get_by_label("PIN").fill(PIN)
+        one.page.locator("dialog").get_by_role("button", name="Approve").click()
+        one.sees("Another person can start it now.")
+        one.shot("approved-phone")
+        other.consent()
+        other.page.get_by_label("PIN").fill(PIN)
+        other.press("Go on")
+        other.heading("Updated to version 19")
+        check("both are named", coach.get("database/history")[0]["requested_by"] == "Other (owner), approved by One (owner)",
+              coach.get("database/history")[0])
+        one.heading("Updated to version 19")
 
 
 def embedding():
@@ -669,7 +703,8 @@ def size():
 
 
 SCENES = {scene.__name__: scene for scene in
-          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, embedding, views)}
+          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, approvals, embedding,
+           views)}
 
 
 # What it takes.
