@@ -231,7 +231,7 @@ struct CoachIQSafetyCheck: Encodable {
     try fields.encode(
       Interlocks(
         allSatisfied: interlocks.map { $0.state == .satisfied } ?? true,
-        violations: interlocks.flatMap { $0.state == .violated ? [$0.reason] : nil } ?? []),
+        violations: interlocks.flatMap { $0.state == .satisfied ? nil : [$0.reason] } ?? []),
       forKey: .interlocks)
     let ways = safety.gates.filter { $0.required && $0.state != .satisfied }
       .compactMap(\.howToClear)

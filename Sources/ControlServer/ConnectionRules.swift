@@ -95,6 +95,8 @@ final class ConnectionRulesHandler: ChannelDuplexHandler, RemovableChannelHandle
   private var rules: ConnectionRules
   private var alarm: Scheduled<Void>?
   private var alarmTime = NIODeadline.distantFuture
+  /// Nothing of it reaches anybody any more.
+  private var isRefused = false
 
   init(limits: ServerConfiguration.Limits) {
     rules = ConnectionRules(limits: limits)
@@ -111,8 +113,16 @@ final class ConnectionRulesHandler: ChannelDuplexHandler, RemovableChannelHandle
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isRefused else { return }
     switch unwrapInboundIn(data) {
-    case .head(let head): rules.requestBegan(keepsAlive: head.isKeepAlive, at: .now())
+    case .head(let head):
+      // RFC 9112 3.2: who is meant must not depend on who reads it.
+      guard head.headers["host"].count < 2 else {
+        isRefused = true
+        refuse(.badRequest, context)
+        return
+      }
+      rules.requestBegan(keepsAlive: head.isKeepAlive, at: .now())
     case .body: break
     case .end: rules.requestEnded()
     }
@@ -154,10 +164,11 @@ final class ConnectionRulesHandler: ChannelDuplexHandler, RemovableChannelHandle
       context.close(promise: nil)
       return
     }
-    // What cannot be parsed reaches nobody else, so it is answered here, with the connection's last
-    // words.
-    let status: HTTPResponseStatus =
-      error == .headerOverflow ? .requestHeaderFieldsTooLarge : .badRequest
+    refuse(error == .headerOverflow ? .requestHeaderFieldsTooLarge : .badRequest, context)
+  }
+
+  /// What cannot be read reaches nobody else, so it is answered here, with the connection's last words.
+  private func refuse(_ status: HTTPResponseStatus, _ context: ChannelHandlerContext) {
     let headers: HTTPHeaders = ["connection": "close", "content-length": "0"]
     rules.requestBegan(keepsAlive: false, at: .now())
     write(

@@ -43,14 +43,13 @@ struct ControlChannel: HTTPChannelHandler {
         upgradePipelineHandler: { channel, head in
           do {
             let pipeline = channel.pipeline.syncOperations
-            let rules = try pipeline.handler(type: ConnectionRulesHandler.self)
-            pipeline.removeHandler(rules, promise: nil)
             // NIO's own decoder hands out whole frames only, and checks less.
             let decoder = try pipeline.handler(
               type: ByteToMessageHandler<WebSocketFrameDecoder>.self)
             return pipeline.removeHandler(decoder).flatMapThrowing {
               let reader = WebSocketReaderHandler(
-                limit: limits.maxBodyBytes, silenceLimit: limits.pingInterval * 2.25)
+                limit: limits.maxBodyBytes, silenceLimit: limits.pingInterval * 2.25,
+                stallLimit: limits.stallTime)
               try channel.pipeline.syncOperations.addHandler(reader)
               return .webSocket(
                 try WebSocketChannel(wrappingChannelSynchronously: channel),
@@ -86,7 +85,7 @@ struct ControlChannel: HTTPChannelHandler {
       let rules = ConnectionRulesHandler(limits: limits)
       let filter = HandshakeFilter(
         guardian: guardian, identification: identification, overSocket: channel.isUnixSocket,
-        isSpare: isSpare)
+        isSpare: isSpare, rules: rules)
       try pipeline.addHandler(rules, position: .after(decoder))
       try pipeline.addHandler(filter, position: .after(rules))
       return Value(negotiated: negotiated, channel: channel, isSpare: isSpare)
@@ -133,10 +132,13 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
   private let identification: Identification
   private let overSocket: Bool
   private let isSpare: Bool
+  private let rules: ConnectionRulesHandler
 
   init(
-    guardian: RequestGuard, identification: Identification, overSocket: Bool, isSpare: Bool
+    guardian: RequestGuard, identification: Identification, overSocket: Bool, isSpare: Bool,
+    rules: ConnectionRulesHandler
   ) {
+    self.rules = rules
     self.guardian = guardian
     self.identification = identification
     self.overSocket = overSocket
@@ -150,9 +152,15 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
     }
     let mayListen =
       overSocket || identification.listener(head.headers, at: context.channel) != nil
-    if !mayListen || !isHandshake(head) { head.headers.remove(name: "upgrade") }
+    let pipeline = context.pipeline.syncOperations
+    if mayListen, isHandshake(head) {
+      // What has come right behind it leaves the decoder as bytes, which the rules cannot read.
+      pipeline.removeHandler(rules, promise: nil)
+    } else {
+      head.headers.remove(name: "upgrade")
+    }
     context.fireChannelRead(wrapInboundOut(.head(head)))
-    context.pipeline.syncOperations.removeHandler(self, promise: nil)
+    pipeline.removeHandler(self, promise: nil)
   }
 
   private func isHandshake(_ head: HTTPRequestHead) -> Bool {
@@ -163,7 +171,9 @@ private final class HandshakeFilter: ChannelInboundHandler, RemovableChannelHand
       // 16 bytes, in base64 (RFC 6455 4.2.1).
       headers.first(name: "sec-websocket-key").flatMap({ Data(base64Encoded: $0) })?.count == 16,
       !headers.contains(name: "transfer-encoding"),
-      headers["content-length"].allSatisfy({ $0 == "0" })
+      headers["content-length"].allSatisfy({ $0 == "0" }),
+      // One that is no number is refused as a request.
+      head.uri.contains("since=") == (sequenceNumber(inQueryOf: head.uri) != nil)
     else { return false }
     return
       (try? guardian.check(

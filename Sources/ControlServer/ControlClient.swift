@@ -45,7 +45,9 @@ public struct ControlClient: Sendable {
     _ method: String, _ path: String, headers: [(name: String, value: String)] = [],
     body: [UInt8]? = nil
   ) async throws(Failure) -> Answer {
-    var fields = [("host", "localhost"), ("connection", "close")] + headers
+    let given = Set(headers.map { $0.name.lowercased() })
+    var fields =
+      [("host", "localhost"), ("connection", "close")].filter { !given.contains($0.0) } + headers
     if let body {
       fields.removeAll { $0.0.lowercased() == "content-type" }
       fields += [("content-type", "application/json"), ("content-length", "\(body.count)")]

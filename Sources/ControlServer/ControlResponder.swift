@@ -149,6 +149,8 @@ struct RouteTable {
   struct Entry: Sendable {
     var method: HTTPRequest.Method
     var path: String
+    /// The parameters that it takes; nil where nobody looks at them.
+    var query: [String]?
     var audience: Audience
     var handler: Handler
   }
@@ -156,11 +158,12 @@ struct RouteTable {
   private(set) var entries: [Entry] = []
 
   mutating func on(
-    _ method: HTTPRequest.Method, _ paths: String..., for audience: Audience,
-    use handler: @escaping Handler
+    _ method: HTTPRequest.Method, _ paths: String..., query: [String]? = [],
+    for audience: Audience, use handler: @escaping Handler
   ) {
     for path in paths {
-      entries.append(Entry(method: method, path: path, audience: audience, handler: handler))
+      entries.append(
+        Entry(method: method, path: path, query: query, audience: audience, handler: handler))
     }
   }
 }
@@ -183,6 +186,7 @@ struct ControlRouter: Sendable {
             "\(entry.method.rawValue) \(entry.path)", error.failure.message)
           throw error
         }
+        if let known = entry.query { try request.checkQuery(known) }
         return try await entry.handler(request, context)
       }
     }

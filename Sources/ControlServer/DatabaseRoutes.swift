@@ -18,7 +18,10 @@ struct DatabaseRoutes: Sendable {
     routes.on(.get, "\(base)/status", for: .role(.viewer)) { _, _ in
       try .json(CoachIQStatus(status: await updater.status(), snapshotsFolder: snapshotsFolder))
     }
-    routes.on(.get, "\(base)/plan", for: .role(.viewer), use: plan)
+    routes.on(
+      .get, "\(base)/plan",
+      query: ["target_version", "to", "out_of_order", "rollback_to", "rollback_only"],
+      for: .role(.viewer), use: plan)
     routes.on(.post, "\(base)/rehearse", for: .role(.owner)) { request, context in
       let body = try await request.strictBody(RehearseBody.self, limit: bodyLimit)
       return try accepted(
@@ -107,8 +110,8 @@ struct DatabaseRoutes: Sendable {
       try await withoutFields(request)
       return try .json(await updater.acknowledge(try context.id("id")))
     }
-    routes.on(.get, "\(base)/history", for: .role(.viewer)) { request, _ in
-      try request.checkQuery("limit", "before")
+    routes.on(.get, "\(base)/history", query: ["limit", "before"], for: .role(.viewer)) {
+      request, _ in
       let limit = try limit(of: request)
       let runs = try updater.history(
         limit: limit, before: request.uri.queryParameters.get("before"))
@@ -120,8 +123,8 @@ struct DatabaseRoutes: Sendable {
         runs.map { CoachIQHistoryEntry(run: $0, snapshotsFolder: snapshotsFolder) },
         headers: headers)
     }
-    routes.on(.get, "\(base)/audit", for: .role(.technician)) { request, _ in
-      try request.checkQuery("limit", "before")
+    routes.on(.get, "\(base)/audit", query: ["limit", "before"], for: .role(.technician)) {
+      request, _ in
       let before = try request.uri.queryParameters.get("before").map { text throws(Failure) in
         guard let number = Int64(text), number > 0 else {
           throw Failure(.usage, "`before` must be the `next_before` of an earlier page.")
@@ -168,8 +171,6 @@ struct DatabaseRoutes: Sendable {
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws
     -> Response
   {
-    try request.checkQuery(
-      "target_version", "to", "out_of_order", "rollback_to", "rollback_only")
     func field(_ name: String) -> String? { request.uri.queryParameters.get(name) }
     let fields = GoalFields(
       targetVersion: field("target_version") ?? field("to"),
@@ -396,7 +397,8 @@ struct DatabaseRoutes: Sendable {
   ) async throws -> RunDocument {
     try await checkConsent(to: goal, planHash)
     let asked = Asked(
-      path: request.uri.path, planHash: planHash, goal: goal, inputs: inputs, consent: consent)
+      path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
+      consent: consent)
     return try await start(request, asked, person, pin: pin) { key throws(Failure) in
       let actor = try await approved(goal, planHash, by: person)
       let run = try await updater.startUpdate(

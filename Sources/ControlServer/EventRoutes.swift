@@ -12,9 +12,10 @@ struct EventRoutes: Sendable {
   let keepAliveInterval: Duration
 
   func add(to routes: inout RouteTable) {
-    routes.on(.get, "/api/events", for: .role(.viewer), use: events)
+    routes.on(.get, "/api/events", query: ["since"], for: .role(.viewer), use: events)
     // A handshake that holds never gets here.
-    routes.on(.get, "/ws", for: .role(.viewer)) { _, _ in
+    routes.on(.get, "/ws", query: ["since"], for: .role(.viewer)) { request, _ in
+      _ = try since(request.uri.queryParameters.get("since"))
       throw Problem(
         Failure(.usage, "This address speaks WebSocket (version 13) only."),
         status: .upgradeRequired,
@@ -23,19 +24,21 @@ struct EventRoutes: Sendable {
     }
   }
 
+  private func since(_ text: String?) throws(Failure) -> UInt64? {
+    guard let text else { return nil }
+    guard let number = UInt64(text) else {
+      throw Failure(.usage, "`since` (or Last-Event-ID) must be the number of an event.")
+    }
+    return number
+  }
+
   /// Server-Sent Events as the HTML standard has them (9.2.6).
   @Sendable private func events(_ request: Request, _ context: ControlContext) async throws
     -> Response
   {
     let person = try context.person()
-    try request.checkQuery("since")
-    let text = request.headers[.lastEventID] ?? request.uri.queryParameters.get("since")
-    let since = try text.map { text throws(Failure) in
-      guard let number = UInt64(text) else {
-        throw Failure(.usage, "`since` (or Last-Event-ID) must be the number of an event.")
-      }
-      return number
-    }
+    let last = request.headers[.lastEventID].flatMap { $0.isEmpty ? nil : $0 }
+    let since = try since(last ?? request.uri.queryParameters.get("since"))
     return Response(
       status: .ok,
       headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],

@@ -54,7 +54,7 @@ struct PanelRoutes {
   ) {
     let tag = "\"\(build)\""
     let body = ByteBuffer(bytes: bytes)
-    routes.on(.get, path, for: .everybody) { request, _ in
+    routes.on(.get, path, query: nil, for: .everybody) { request, _ in
       let headers: HTTPFields = [.contentType: type, .eTag: tag, .cacheControl: cache]
       if request.hasAlready(tag) {
         return Response(status: .notModified, headers: headers)

@@ -59,9 +59,9 @@ struct SafetyRoutes: Sendable {
         ttlSeconds: body.ttlSeconds)
       return .noContent
     }
-    routes.on(.delete, "/api/safety/locks/:id", for: .ownersAndControllers) { request, context in
+    routes.on(.delete, "/api/safety/locks/:id", query: ["owner"], for: .ownersAndControllers) {
+      request, context in
       let person = try context.person()
-      try request.checkQuery("owner")
       let owner = request.uri.queryParameters.get("owner")
       guard owner != nil || person.isTechnician else {
         throw Failure(

@@ -13,13 +13,13 @@ struct WatchRoutes: Sendable {
   static let probes: Set<String> = ["/livez", "/readyz"]
 
   func add(to routes: inout RouteTable) {
-    routes.on(.get, "/livez", for: .everybody) { _, _ in try .json(["alive": true]) }
-    routes.on(.get, "/readyz", for: .everybody) { _, _ in
+    routes.on(.get, "/livez", query: nil, for: .everybody) { _, _ in try .json(["alive": true]) }
+    routes.on(.get, "/readyz", query: nil, for: .everybody) { _, _ in
       // Waiting for consent is ready; waiting for a person to repair something is not.
       let isReady = await updater.status().mode == .normal
       return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
     }
-    routes.on(.get, "/metrics", for: .role(.viewer)) { _, _ in
+    routes.on(.get, "/metrics", query: nil, for: .role(.viewer)) { _, _ in
       let metrics = try await Metrics.now(updater)
       return Response(
         status: .ok, headers: [.contentType: Metrics.contentType, .cacheControl: "no-store"],
@@ -30,7 +30,7 @@ struct WatchRoutes: Sendable {
       ("/asyncapi.json", PackageResources.asyncapi_json),
     ] {
       let body = ByteBuffer(bytes: bytes)
-      routes.on(.get, path, for: .everybody) { _, _ in
+      routes.on(.get, path, query: nil, for: .everybody) { _, _ in
         Response(
           status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-cache"],
           body: ResponseBody(byteBuffer: body))

@@ -216,20 +216,38 @@ final class WebSocketReaderHandler: ChannelDuplexHandler {
   private var reader: WebSocketReader
   private var unread = ByteBuffer()
   private let silenceLimit: TimeAmount
+  private let stallLimit: TimeAmount
   private var lastHeard = NIODeadline.now()
   private var alarm: Scheduled<Void>?
+  /// Goes off when the client has taken nothing for too long.
+  private var stall: Scheduled<Void>?
   private var hasClosed = false
 
   private static let closeTime = TimeAmount.seconds(1)
 
-  init(limit: Int, silenceLimit: Duration) {
+  init(limit: Int, silenceLimit: Duration, stallLimit: Duration) {
     reader = WebSocketReader(limit: limit)
     self.silenceLimit = TimeAmount(silenceLimit)
+    self.stallLimit = TimeAmount(stallLimit)
   }
 
   func handlerAdded(context: ChannelHandlerContext) { arm(context) }
 
-  func handlerRemoved(context: ChannelHandlerContext) { alarm?.cancel() }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    alarm?.cancel()
+    stall?.cancel()
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    stall?.cancel()
+    stall = nil
+    if !context.channel.isWritable {
+      stall = context.eventLoop.assumeIsolatedUnsafeUnchecked().scheduleTask(in: stallLimit) {
+        context.close(promise: nil)
+      }
+    }
+    context.fireChannelWritabilityChanged()
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var bytes = unwrapInboundIn(data)

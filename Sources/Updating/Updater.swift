@@ -323,7 +323,11 @@ public actor Updater {
     let isRollback = plan.direction == .rollback
     if isRollback || settings.requireExplicitConsent {
       guard request.consent else { throw Failure.consentMissing }
-      guard request.planHash == plan.hash else { throw Failure.planChanged }
+      guard request.planHash != nil else { throw Failure.planChanged }
+    }
+    // Who names a plan means it, also where nobody has to.
+    guard request.planHash == nil || request.planHash == plan.hash else {
+      throw Failure.planChanged
     }
     if !request.isTechnician,
       let step = plan.steps.first(where: { isRollback || $0.needsTechnician })

@@ -196,7 +196,7 @@ struct AccessTests {
   @Test("A stale If-Match starts nothing: what was agreed to is not what would be done")
   func staleMatch() async throws {
     let coach = try Sample.coach(config: Self.consenting)
-    let daemon = try await coach.serve()
+    var daemon = try await coach.serve()
     let plan = try plan(daemon)
     try coach.folder.write(
       "-- Description: More\nCREATE TABLE more (id INTEGER PRIMARY KEY);",
@@ -206,6 +206,16 @@ struct AccessTests {
       headers: ["If-Match": "\"\(plan.hash)\""])
     #expect(answer.status == 412)
     #expect(answer.text.contains("CHK-PLAN-CHANGED"))
+    // Also where nobody has to consent.
+    #expect(await daemon.stop() == .exited(0))
+    let free = try await coach.serve(
+      environment: ["CHOCK_UPDATE_REQUIRE_EXPLICIT_CONSENT": "false"])
+    #expect(
+      try free.ask(
+        "POST", "/api/database/update", "{}", headers: ["If-Match": "\"\(plan.hash)\""]
+      ).status == 412)
+    #expect(await free.stop() == .exited(0))
+    daemon = try await coach.serve()
     let none = try daemon.ask("POST", "/api/database/update", #"{"consent": true}"#)
     #expect(none.status == 428)
     #expect(try coach.fingerprint() == Sample.prints.get().old)

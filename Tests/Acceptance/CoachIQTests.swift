@@ -145,9 +145,13 @@ struct CoachIQTests {
     }
     #expect(try coach.fingerprint() == Sample.prints.get().old)
 
-    let started = try daemon.ask(
-      "POST", "/api/database/migrate",
-      #"{"confirm": true, "target_version": "2", "skip_backup": false, "force": false}"#)
+    func start() throws -> SocketClient.Answer {
+      try daemon.ask(
+        "POST", "/api/database/migrate",
+        #"{"confirm": true, "target_version": "2", "skip_backup": false, "force": false}"#,
+        headers: ["Idempotency-Key": "once"])
+    }
+    let started = try start()
     #expect(started.status == 202, "\(started.text)")
     let accepted = try JSONDecoder().decode(Value.self, from: Data(started.body))
     #expect(accepted.misfit(Self.answer) == nil)
@@ -157,6 +161,11 @@ struct CoachIQTests {
     let job = try read(daemon, "migrate/\(id)/status", as: Self.job)
     #expect(job["status"]?.text == "completed")
     #expect(job["target_version"]?.text == "2")
+    // Once more, with the same key: the same job, although the plan is another one now.
+    let again = try start()
+    #expect(
+      try JSONDecoder().decode(Value.self, from: Data(again.body))["job_id"]?.text == id,
+      "\(again.text)")
     let path = try #require(job["backup_path"]?.text)
     #expect(FileSystem.facts(path)?.isRegular == true)
     let after = try read(daemon, "status", as: Self.status)

@@ -35,6 +35,15 @@ struct RoutingTests {
         (reading, #"{"value": "engaged", "ttl_seconds": -1}"#, "`ttl_seconds` must be above 0"),
         (reading, "[1]", "JSON object"),
         (reading, #"{"value": "#, "not well-formed"),
+        (reading, #"{"value": "engaged", "ttl_seconds": 5,}"#, "a comma too many"),
+        (
+          reading, #"{"value": "released", "ttl_seconds": 5, "value": "engaged"}"#,
+          "`value` is there twice"
+        ),
+        (
+          reading, #"{"value": "released", "ttl_seconds": 5, "v\u0061lue": "engaged"}"#,
+          "`value` is there twice"
+        ),
         ("/api/safety/activities/slide", #"{"ttl_seconds": 5}"#, "`description` is missing"),
       ] {
         let answer = try await server.send(json: body, "PUT", path)
@@ -56,11 +65,41 @@ struct RoutingTests {
         ("GET", "/api/database/history?limit=3&page=2", "`page`"),
         ("GET", "/api/events?sicne=3", "`sicne`"),
         ("DELETE", "/api/safety/locks/trip?owenr=me", "`owenr`"),
+        ("DELETE", "/api/safety/pin?rolle=technician", "`rolle`"),
+        ("GET", "/api/database/status?x=1", "`x`"),
+        ("GET", "/ws?since=abc", "`since`"),
       ] {
         let answer = try await server.send(method, path)
         #expect(answer.status == 400, "\(path)")
         #expect(answer.body.contains(word), "\(path): \(answer.body)")
       }
+    }
+  }
+
+  @Test("A request is for one host, and its body is UTF-8")
+  func oneHost() async throws {
+    try await withServer { server in
+      let twice = try await withConnection(to: server) { connection in
+        try await connection.send(
+          "GET /livez HTTP/1.1\r\nHost: \(server.host)\r\nHost: other\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        return await connection.readToEnd()
+      }
+      #expect(twice.hasPrefix("HTTP/1.1 400 "))
+      #expect(twice.split(separator: "HTTP/1.1 ").count == 1)
+      let wide = #"{"value": "engaged", "ttl_seconds": 5}"#.utf16.flatMap {
+        [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)]
+      }
+      let head = [
+        "PUT /api/safety/readings/parking_brake HTTP/1.1", "Host: \(server.host)",
+        "Connection: close",
+        "Content-Type: application/json", "Content-Length: \(wide.count)", "", "",
+      ]
+      let answer = try await withConnection(to: server) { connection in
+        try await connection.send(Array(head.joined(separator: "\r\n").utf8) + wide)
+        return await connection.readToEnd()
+      }
+      #expect(answer.contains("UTF-8"), "\(answer)")
     }
   }
 

@@ -1,5 +1,6 @@
 import ControlServer
 import Storage
+import TestSupport
 import Testing
 import Updating
 
@@ -178,6 +179,51 @@ struct WebSocketTests {
         // up.
         #expect(await connection.readToEnd().utf8.count < 25_000_000)
       }
+    }
+  }
+
+  @Test("A listener that answers pings and takes nothing is hung up on")
+  func stalled() async throws {
+    var limits = ServerConfiguration.Limits.forTests
+    limits.stallTime = .seconds(1)
+    limits.pingInterval = .seconds(60)
+    try await withServer(limits: limits) { server in
+      try await withConnection(to: server) { connection in
+        try await connection.openWebSocket(server)
+        // More than the buffers of both sides hold, and not so many that it is dropped for that.
+        let long = String(repeating: "x", count: 200_000)
+        for _ in 0..<(EventHub.subscriberCapacity - 6) {
+          server.updater.events.publish(.log) { $0.message = long }
+        }
+        try await waitUntil("it is gone") {
+          try? await connection.send(Frame(opcode: 10, payload: []).masked())
+          return server.updater.events.listeners.now == 0
+        }
+      }
+    }
+  }
+
+  @Test(
+    "What a client sends right behind its handshake is read as frames",
+    arguments: [
+      (
+        Frame(opcode: 9, payload: Array("early".utf8)).masked(),
+        Frame(opcode: 10, payload: Array("early".utf8))
+      ),
+      (Array("x".utf8) + [0], Frame(opcode: 8, payload: [0x03, 0xEA])),
+      (Array("GET / HTTP/1.1\r\n\r\n".utf8), Frame(opcode: 8, payload: [0x03, 0xEA])),
+    ])
+  func early(bytes: [UInt8], answer: Frame) async throws {
+    try await withServer { server in
+      try await withConnection(to: server) { connection in
+        try await connection.send(Array(webSocketRequest(server).utf8) + bytes)
+        #expect(try await connection.take(through: "\r\n\r\n").hasPrefix("HTTP/1.1 101 "))
+        var frame = try await connection.frame()
+        while frame.opcode == 1 { frame = try await connection.frame() }
+        #expect(frame == answer)
+      }
+      let alive = try await server.send("GET", "/livez")
+      #expect(alive.status == 200)
     }
   }
 

@@ -58,7 +58,8 @@ struct AccessRoutes: Sendable {
         body.pin, of: body.role ?? .owner, by: try context.person().actor)
       return .noContent
     }
-    routes.on(.delete, "/api/safety/pin", for: .role(.technician)) { request, context in
+    routes.on(.delete, "/api/safety/pin", query: ["role"], for: .role(.technician)) {
+      request, context in
       let text = request.uri.queryParameters.get("role") ?? Role.owner.rawValue
       guard let role = Role(rawValue: text) else {
         throw Failure(.usage, "`role` must be owner or technician.")
