@@ -50,8 +50,8 @@ extension Updater {
       if order.kind.isWatched { publishGates() }
       publishState()
     }
-    publishResult(document)
     tellCoachIQ(document)
+    publishResult(document)
   }
 
   /// Publishes how a run ended, and writes down under which number: whoever was away gets it from the
