@@ -37,7 +37,7 @@ struct LockHook: Service {
     }
     var told: UpdateInProgress?
     // A stream ends when this is too slow for it: the hook may take its time.
-    while !Task.isShuttingDownGracefully {
+    while !Task.isShuttingDownGracefully, !Task.isCancelled {
       let events = updater.events.subscribe(since: nil).events
       await tell(await updater.safety(), after: &told)
       for await event in events.cancelOnGracefulShutdown() where event.type == .gate {

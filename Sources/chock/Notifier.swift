@@ -62,7 +62,7 @@ struct Notifier: Service {
     await tell(of: await updater.status())
     var last: UInt64 = updater.events.lastSeq
     // A stream ends when this is too slow for it.
-    while !Task.isShuttingDownGracefully {
+    while !Task.isShuttingDownGracefully, !Task.isCancelled {
       let events = updater.events.subscribe(since: last).events
       for await event in events.cancelOnGracefulShutdown() {
         last = event.seq

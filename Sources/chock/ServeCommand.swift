@@ -103,7 +103,7 @@ private struct Supervision: Service {
   func run() async throws {
     await withGracefulShutdownHandler {
       // A stream ends when its reader is too slow for it; the daemon does not.
-      while !Task.isShuttingDownGracefully {
+      while !Task.isShuttingDownGracefully, !Task.isCancelled {
         for await event in updater.events.subscribe(since: nil).events {
           switch event.type {
           case .phase:
