@@ -5,10 +5,15 @@ public struct UpdateLock: Codable, Sendable, Hashable {
   public let reason: String
   /// Seconds since 1970, for people and for the next start.
   public let expiresAt: Double
+  /// Who took it, whatever name was given as the owner's; nil in a file of an older chock.
+  public let takenBy: String?
+  /// A technician took it: somebody else who is none does not release it.
+  public let isTechnicians: Bool?
 
   /// - Throws: ``CoachError`` for a name, an owner, a reason or a time that cannot be.
   public init(
-    id: String, owner: String, reason: String, ttlSeconds: Double, now: Double
+    id: String, owner: String, reason: String, ttlSeconds: Double, now: Double,
+    takenBy: String? = nil, isTechnicians: Bool? = nil
   ) throws(CoachError) {
     guard Signal.isName(id) else {
       throw CoachError(
@@ -25,6 +30,8 @@ public struct UpdateLock: Codable, Sendable, Hashable {
     self.id = id
     self.owner = owner
     self.reason = reason
+    self.takenBy = takenBy
+    self.isTechnicians = isTechnicians
     expiresAt = now + ttlSeconds
   }
 

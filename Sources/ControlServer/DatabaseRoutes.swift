@@ -64,8 +64,8 @@ struct DatabaseRoutes: Sendable {
         await updater.postpone(
           body.action, hours: body.hours, requestedBy: try context.person().actor))
     }
-    routes.on(.delete, "\(base)/schedule", for: .role(.owner)) { _, _ in
-      try await updater.clearSchedule()
+    routes.on(.delete, "\(base)/schedule", for: .role(.owner)) { _, context in
+      try await updater.clearSchedule(by: try context.person().actor)
       return .noContent
     }
     routes.on(.post, "\(base)/rollback", for: .role(.technician)) { request, context in
@@ -104,11 +104,12 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.post, "\(base)/update/:id/cancel", for: .role(.owner)) { request, context in
       try await withoutFields(request)
-      return try .json(await updater.cancel(try context.id("id")))
+      return try .json(await updater.cancel(try context.id("id"), by: try context.person().actor))
     }
     routes.on(.post, "\(base)/update/:id/acknowledge", for: .role(.owner)) { request, context in
       try await withoutFields(request)
-      return try .json(await updater.acknowledge(try context.id("id")))
+      return try .json(
+        await updater.acknowledge(try context.id("id"), by: try context.person().actor))
     }
     routes.on(.get, "\(base)/history", query: ["limit", "before"], for: .role(.viewer)) {
       request, _ in
@@ -155,7 +156,7 @@ struct DatabaseRoutes: Sendable {
           snapshot: try context.id("id"), requestedBy: try context.person().actor))
     }
     routes.on(.delete, "\(base)/backups/:id", for: .role(.technician)) { _, context in
-      try await updater.deleteSnapshot(try context.id("id"))
+      try await updater.deleteSnapshot(try context.id("id"), by: try context.person().actor)
       return .noContent
     }
     routes.on(.put, "\(base)/backups/:id/pin", for: .role(.owner)) { request, context in
@@ -386,7 +387,7 @@ struct DatabaseRoutes: Sendable {
     let schedule = try await updater.scheduleUpdate(
       UpdateRequest(
         planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
-        isTechnician: person.isTechnician), at: later.at)
+        isTechnician: person.isTechnician, credential: person.credential), at: later.at)
     updater.access.forgetApprovals(of: planHash)
     return .later(schedule)
   }

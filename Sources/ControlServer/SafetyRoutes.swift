@@ -56,7 +56,7 @@ struct SafetyRoutes: Sendable {
       let body = try await request.strictBody(LockBody.self, limit: bodyLimit)
       try await updater.putLock(
         id: try context.id("id"), owner: body.owner, reason: body.reason,
-        ttlSeconds: body.ttlSeconds)
+        ttlSeconds: body.ttlSeconds, by: try context.person())
       return .noContent
     }
     routes.on(.delete, "/api/safety/locks/:id", query: ["owner"], for: .ownersAndControllers) {
@@ -68,7 +68,7 @@ struct SafetyRoutes: Sendable {
           .notAllowed, "A lock is released by its owner, or broken by a technician.",
           howToClear: "Say whose it is (?owner=NAME), or `chock coach unlock` on the device.")
       }
-      try await updater.releaseLock(id: try context.id("id"), owner: owner, person: person.actor)
+      try await updater.releaseLock(id: try context.id("id"), owner: owner, by: person)
       return .noContent
     }
   }

@@ -28,6 +28,16 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case setPin = "set_pin"
     /// A person agreed to a plan that another one starts.
     case approve
+    /// A person consented to an update in a window, and withdrew it or took note that it lapsed.
+    case schedule
+    case unschedule
+    /// A person wants to be reminded, or not to hear of a version.
+    case postpone
+    /// A person stopped a run, and took note of how one ended.
+    case cancel
+    case acknowledge
+    /// A snapshot is gone for good.
+    case deleteSnapshot = "delete_snapshot"
     /// Somebody asked for what is not theirs, or with a wrong PIN or code.
     case refuse
   }

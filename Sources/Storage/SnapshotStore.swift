@@ -240,13 +240,18 @@ public struct SnapshotStore: Sendable {
   // MARK: Removing
 
   /// - Throws: `.notAllowed` for a pinned snapshot, `.notFound`.
-  public func delete(_ id: String) throws(Failure) {
+  ///
+  /// - Parameter before: what has to come first, once nothing stands against it.
+  public func delete(
+    _ id: String, before: (SnapshotDocument) throws(Failure) -> Void = { _ in }
+  ) throws(Failure) {
     let document = try find(id).document
     guard !document.pinned else {
       throw Failure(
         .notAllowed, "Snapshot \(id) is pinned.", howToClear: "`chock snapshots unpin \(id)` first."
       )
     }
+    try before(document)
     try remove(id)
   }
 

@@ -27,6 +27,31 @@ public struct Schedule: Codable, Sendable, Equatable {
   public var lapsedReason: String?
 }
 
+extension Schedule {
+  static func seconds(_ text: String?) -> Double? {
+    text.flatMap(Timestamp.date)?.timeIntervalSince1970
+  }
+
+  /// - Throws: `.inputOutput` for what nobody can have scheduled.
+  func check() throws(Failure) {
+    let isWhole =
+      switch action {
+      case .window:
+        if let at = Self.seconds(at), let until = Self.seconds(until) {
+          // A day at most, and it may be the one on which summer ends.
+          at < until && until - at <= 25 * 3600
+        } else {
+          false
+        }
+      case .remind: Self.seconds(at) != nil
+      case .skip: true
+      }
+    guard isWhole, Self.seconds(createdAt) != nil else {
+      throw Failure(.inputOutput, "This is no schedule.")
+    }
+  }
+}
+
 /// A schedule with what it takes to keep it: in a file that outlives a restart.
 struct ScheduleFile {
   struct Document: Codable {
@@ -36,6 +61,8 @@ struct ScheduleFile {
     var goal = Goal.newest
     var inputs: [String: InputValue] = [:]
     var isTechnician = false
+    /// Of the device or token that it came from.
+    var credential: String?
   }
 
   private let path: String
@@ -44,18 +71,35 @@ struct ScheduleFile {
     path = stateDirectory + "/schedule.json"
   }
 
-  /// - Throws: `.inputOutput` when it cannot be read.
+  /// - Throws: `.inputOutput` when it cannot be read, or says what no schedule says.
   func read() throws(Failure) -> Document? {
-    guard let bytes = try FileSystem.read(path) else { return nil }
+    guard FileSystem.facts(path) != nil else { return nil }
     do {
-      return try JSON.decode(Document.self, from: bytes)
+      let document = try FileSystem.read(path).map { try JSON.decode(Document.self, from: $0) }
+      if let document { try document.schedule.check() }
+      return document
     } catch {
       throw Failure(
         .inputOutput, "\(path) is damaged, so nobody knows what was scheduled.", file: path)
     }
   }
 
+  /// What cannot be read is kept beside it.
+  func setAside() throws(Failure) {
+    guard FileSystem.facts(path) != nil else { return }
+    let aside = path + ".damaged"
+    // A folder does not replace a file, nor a file a folder.
+    if FileSystem.facts(aside)?.isDirectory == true {
+      try FileSystem.removeFolder(aside)
+    } else {
+      try FileSystem.remove(aside)
+    }
+    try FileSystem.rename(path, to: aside)
+  }
+
   func write(_ document: Document?) throws(Failure) {
+    // Somebody's folder in its place: nothing could be scheduled any more.
+    if FileSystem.facts(path)?.isDirectory == true { try setAside() }
     if let document {
       try FileSystem.replace(path, with: try JSON.encode(document, pretty: true))
     } else if FileSystem.facts(path) != nil {
@@ -95,6 +139,17 @@ public struct DailyWindow: Codable, Sendable, Equatable {
       let hours = UInt8(parts[0]), let minutes = UInt8(parts[1]), hours < 24, minutes < 60
     else { return nil }
     return Int(hours) * 60 + Int(minutes)
+  }
+
+  /// When a window that began at a time of the device's clock ends: at a time of that clock, too. On the days
+  /// on which summer begins or ends it is an hour shorter or longer.
+  ///
+  /// - Parameter minutes: since midnight, of its beginning.
+  func end(beganAt start: Double, minutes: Int) -> Double {
+    let end = Self.next((minutes + length) % 1440, after: start)
+    let usual = start + Double(length) * 60
+    // An end that the clock never shows would be that of the day after.
+    return abs(end - usual) <= 7200 ? end : usual
   }
 
   /// The next time that the device's clock shows so many minutes after midnight, in seconds since 1970.

@@ -44,20 +44,25 @@ struct UpdateLocks {
   ///
   /// - Throws: `.usage`, `.notAllowed` when somebody else holds one of that name; why it cannot be written.
   mutating func put(
-    id: String, owner: String, reason: String, ttlSeconds: Double
+    id: String, owner: String, reason: String, ttlSeconds: Double, by person: Requester
   ) throws(Failure) {
     let lock: UpdateLock
     do throws(CoachError) {
       lock = try UpdateLock(
-        id: id, owner: owner, reason: reason, ttlSeconds: ttlSeconds, now: Self.now)
+        id: id, owner: owner, reason: reason, ttlSeconds: ttlSeconds, now: Self.now,
+        takenBy: person.id, isTechnicians: person.isTechnician)
     } catch {
       throw Failure(error)
     }
     let others = held.filter { $0.id != id }
-    if let present = held.first(where: { $0.id == id }), present.owner != owner {
-      throw Failure(
-        .notAllowed, "The lock \(id) is held by \(present.owner).",
-        howToClear: "Take one of another name.")
+    if let present = held.first(where: { $0.id == id }) {
+      guard present.owner == owner else {
+        throw Failure(
+          .notAllowed, "The lock \(id) is held by \(present.owner).",
+          howToClear: "Take one of another name.")
+      }
+      // To renew it is to say when it ends.
+      try Self.check(present, for: person)
     }
     guard others.count < Self.limit else {
       throw Failure(
@@ -67,9 +72,20 @@ struct UpdateLocks {
     try replace(with: others + [lock])
   }
 
-  /// - Parameter owner: who wants to release it; nil for a technician, who may break any.
+  /// The owner's name alone releases nothing: everybody can read it.
+  private static func check(_ lock: UpdateLock, for person: Requester) throws(Failure) {
+    guard lock.isTechnicians != true || lock.takenBy == person.id || person.isTechnician else {
+      throw Failure(
+        .notAllowed, "The lock \(lock.id) was taken by a technician.",
+        howToClear: "A technician releases it: `chock coach unlock \(lock.id)`.")
+    }
+  }
+
+  /// - Parameters:
+  ///   - owner: whose lock it must be; nil for a technician, who may break any.
+  ///   - person: who wants to release it.
   /// - Throws: `.notFound`; `.notAllowed` when somebody else holds it.
-  func find(id: String, owner: String?) throws(Failure) -> UpdateLock {
+  func find(id: String, owner: String?, by person: Requester) throws(Failure) -> UpdateLock {
     guard let lock = held.first(where: { $0.id == id }) else {
       throw Failure(
         .notFound, "Nobody holds a lock \(id).",
@@ -81,6 +97,7 @@ struct UpdateLocks {
         .notAllowed, "The lock \(id) is held by \(lock.owner).",
         howToClear: "Its owner releases it; a technician breaks it: `chock coach unlock \(id)`.")
     }
+    if owner != nil { try Self.check(lock, for: person) }
     return lock
   }
 

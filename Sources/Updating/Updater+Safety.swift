@@ -117,26 +117,23 @@ extension Updater {
   ///
   /// - Throws: `.usage`, `.notAllowed` when somebody else holds one of that name.
   public func putLock(
-    id: String, owner: String, reason: String, ttlSeconds: Double
+    id: String, owner: String, reason: String, ttlSeconds: Double, by person: Requester
   ) throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
-    try locks.put(id: id, owner: owner, reason: reason, ttlSeconds: ttlSeconds)
+    try locks.put(id: id, owner: owner, reason: reason, ttlSeconds: ttlSeconds, by: person)
     judge()
   }
 
   /// - Parameters:
   ///   - owner: whose lock it must be; nil breaks it, whoever holds it.
-  ///   - person: who breaks it, for the audit.
-  /// - Throws: `.notFound`, `.notAllowed`.
-  public func releaseLock(id: String, owner: String?, person: String) throws(Failure) {
-    let lock = try locks.find(id: id, owner: owner)
-    // In the audit before it counts.
-    if owner == nil {
-      logger.notice("\(person) breaks the lock \(id) of \(lock.owner).")
-      try history.append(
-        AuditEntry(
-          .breakLock, of: settings.databasePath, accepted: "\(id) of \(lock.owner)",
-          reason: lock.reason, actor: person))
+  ///   - person: who releases or breaks it; in the audit, unless it is the one who took it.
+  /// - Throws: `.notFound`, `.notAllowed`; with `owner` also when a technician took it and another one, who is
+  ///   none, wants to release it.
+  public func releaseLock(id: String, owner: String?, by person: Requester) throws(Failure) {
+    let lock = try locks.find(id: id, owner: owner, by: person)
+    if owner == nil || lock.takenBy != person.id {
+      logger.notice("\(person.actor) breaks the lock \(id) of \(lock.owner).")
+      try audit(.breakLock, "\(id) of \(lock.owner)", lock.reason, person.actor)
     }
     try locks.remove(lock)
     judge()

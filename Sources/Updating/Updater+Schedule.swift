@@ -16,7 +16,8 @@ extension Updater {
   /// the coach is safe, once.
   ///
   /// - Parameter at: `HH:MM` of the device's own time, or a time as RFC 3339; nil: the maintenance window's
-  ///   next beginning. The window is as long as the maintenance window.
+  ///   next beginning. The window is as long as the maintenance window; one that begins at a time of the
+  ///   device's clock ends at one, too.
   /// - Throws: `.usage`, `.consentMissing`, `.planChanged`, `.notAllowed`, `.input`, or why there is no plan.
   public func scheduleUpdate(_ request: UpdateRequest, at text: String?) throws(Failure) -> Schedule
   {
@@ -27,15 +28,21 @@ extension Updater {
     }
     let now = UpdateLocks.now
     let window = settings.maintenanceWindow
-    let start = try Self.time(text, or: window.start, now: now)
+    let (start, minutes) = try Self.time(text, or: window.start, now: now)
+    let end =
+      minutes.map { window.end(beganAt: start, minutes: $0) }
+      ?? (start + Double(window.length) * 60)
     let schedule = Schedule(
       action: .window, version: plan.to.description, at: Timestamp.text(secondsSince1970: start),
-      until: Timestamp.text(secondsSince1970: start + Double(window.length) * 60),
+      until: Timestamp.text(secondsSince1970: end),
       requestedBy: request.requestedBy, createdAt: Timestamp.now())
+    try audit(
+      .schedule, "\(schedule.version), \(schedule.at ?? "") to \(schedule.until ?? "")",
+      "the plan \(planHash)", schedule.requestedBy)
     try keep(
       ScheduleFile.Document(
         schedule: schedule, planHash: planHash, goal: request.goal, inputs: request.inputs,
-        isTechnician: request.isTechnician))
+        isTechnician: request.isTechnician, credential: request.credential))
     return schedule
   }
 
@@ -63,20 +70,31 @@ extension Updater {
     let schedule = Schedule(
       action: action, version: plan.to.description, at: at, requestedBy: requestedBy,
       createdAt: Timestamp.now())
+    try audit(
+      .postpone, schedule.version, at.map { "remind at \($0)" } ?? action.rawValue, requestedBy)
     try keep(ScheduleFile.Document(schedule: schedule))
     return schedule
   }
 
   /// Withdraws a consent for later, or takes note of one that has lapsed.
-  public func clearSchedule() throws(Failure) {
+  ///
+  /// - Parameter person: for the audit.
+  public func clearSchedule(by person: String = Updater.somebody) throws(Failure) {
+    if let schedule {
+      try audit(
+        .unschedule, schedule.version,
+        "\(schedule.action.rawValue) of \(schedule.requestedBy)"
+          + (schedule.lapsedReason.map { ", lapsed: \($0)" } ?? ""), person)
+    }
     try keep(nil)
   }
 
   private static func time(
     _ text: String?, or minutes: Int, now: Double
-  ) throws(Failure) -> Double {
-    guard let text else { return DailyWindow.next(minutes, after: now) }
-    if let minutes = DailyWindow.minutes(text) { return DailyWindow.next(minutes, after: now) }
+  ) throws(Failure) -> (start: Double, minutes: Int?) {
+    let daily = text == nil ? minutes : text.flatMap { DailyWindow.minutes($0) }
+    if let daily { return (DailyWindow.next(daily, after: now), daily) }
+    let text = text ?? ""
     guard let time = Timestamp.date(text)?.timeIntervalSince1970 else {
       throw Failure(
         .usage, "The field `at` is no time: \(text.prefix(40))",
@@ -87,26 +105,55 @@ extension Updater {
         .usage, "The field `at` is in the past, or more than \(Int(horizon / 24)) days ahead.",
         howToClear: "Check the device's clock, and send a time to come.")
     }
-    return time
+    return (time, nil)
   }
 
   // MARK: Keeping it
 
   /// Reads what was scheduled before the restart.
   func loadSchedule() {
+    let file = ScheduleFile(stateDirectory: settings.stateDirectory)
     do throws(Failure) {
-      scheduled = try ScheduleFile(stateDirectory: settings.stateDirectory).read()
+      scheduled = try file.read()
+      reviewClock()
       watchSchedule()
     } catch {
       logger.error("\(error.message)")
+      do throws(Failure) {
+        try file.setAside()
+      } catch {
+        logger.error("\(error.message)")
+      }
+      // What it was nobody knows: as a consent that has lapsed, somebody hears of it.
+      scheduled = ScheduleFile.Document(
+        schedule: Schedule(
+          action: .window, version: lastState?.plan?.to.description ?? "unknown",
+          requestedBy: "unknown", createdAt: Timestamp.now()))
+      lapse(error.message)
     }
   }
+
+  /// A clock that was set back while chock did not run must not make a consent last longer than it was given
+  /// for.
+  private func reviewClock() {
+    guard let schedule, schedule.action == .window, schedule.lapsedReason == nil,
+      let created = seconds(schedule.createdAt), let at = seconds(schedule.at)
+    else { return }
+    let now = UpdateLocks.now
+    // A clock is set right by some seconds now and then.
+    if created > now + 60 || at > now + (Self.horizon + 1) * 3600 {
+      lapse(Self.clockWasSetBack)
+    }
+  }
+
+  private static let clockWasSetBack = "The device's clock was set back."
 
   private func keep(_ document: ScheduleFile.Document?) throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
     try ScheduleFile(stateDirectory: settings.stateDirectory).write(document)
     scheduled = document
     inTheWay = nil
+    tryAgainAt = nil
     watchSchedule()
     publishState()
   }
@@ -123,24 +170,31 @@ extension Updater {
     scheduleWatch = Task {
       while !Task.isCancelled {
         let left = max(1, min(30, at - UpdateLocks.now))
-        try? await Task.sleep(for: .seconds(UpdateLocks.now < at ? left : 30))
+        try? await Task.sleep(for: .seconds(UpdateLocks.now < at ? left : 10))
         guard !Task.isCancelled else { return }
         if ContinuousClock.now > deadline, let until = seconds(schedule.until),
           UpdateLocks.now < until
         {
-          return lapse("The device's clock was set back.")
+          return lapse(Self.clockWasSetBack)
         }
         startWhatIsDue()
       }
     }
   }
 
-  private func seconds(_ text: String?) -> Double? {
-    text.flatMap(Timestamp.date)?.timeIntervalSince1970
+  private func seconds(_ text: String?) -> Double? { Schedule.seconds(text) }
+
+  /// A consent does not outlive the device or the token that it came from.
+  private func reviewCredential() {
+    guard let document = scheduled, document.schedule.lapsedReason == nil,
+      let credential = document.credential, !access.hasCredential(credential)
+    else { return }
+    lapse("The device or program that it came from was removed.")
   }
 
   /// What can be said of a schedule in view of what the files say now.
   func reviewSchedule(_ plan: Plan?) {
+    reviewCredential()
     guard let schedule, current == nil, let plan else { return }
     // What it was about is done, or there is something newer to decide about.
     let isOther = plan.to.description != schedule.version
@@ -155,11 +209,13 @@ extension Updater {
 
   /// Starts the update of a window that has come, or reminds.
   func keepSchedule() {
+    reviewCredential()
     guard var document = scheduled, document.schedule.lapsedReason == nil,
       let at = seconds(document.schedule.at), UpdateLocks.now >= at
     else { return }
     guard document.schedule.action == .window, let until = seconds(document.schedule.until) else {
       if document.schedule.action == .remind {
+        lastReminder = document.schedule.createdAt
         try? keep(nil)
         offer()
       }
@@ -174,9 +230,14 @@ extension Updater {
       inTheWay = recoveryMode?.message ?? "Another run was active."
       return
     }
+    if let tryAgainAt, ContinuousClock.now < tryAgainAt { return }
     judge(forTechnician: document.isTechnician)
     guard verdict.isSafe else {
       inTheWay = verdict.blockers.map(\.reason).joined(separator: " ")
+      return
+    }
+    if let obstacle = passingObstacle(to: document.goal) {
+      inTheWay = obstacle.message
       return
     }
     let request = UpdateRequest(
@@ -187,11 +248,41 @@ extension Updater {
       // Used once, whatever happens now: what is written first is what a power cut leaves behind.
       document.schedule.lapsedReason = "chock was interrupted while it started the update."
       try ScheduleFile(stateDirectory: settings.stateDirectory).write(document)
-      _ = try startUpdate(request)
+      let run = try startUpdate(request)
       try keep(nil)
-    } catch  where error.code == .gateClosed {
       document.schedule.lapsedReason = nil
-      try? keep(document)
+      scheduledRun = (run.id, document)
+    } catch  where error.isPassing {
+      document.schedule.lapsedReason = nil
+      tryOnceMore(document, error)
+    } catch {
+      lapse(error.message)
+    }
+  }
+
+  /// What keeps a run from starting now, and will not for ever: seen without starting one.
+  private func passingObstacle(to goal: Goal) -> Failure? {
+    let lock = try? RunLock(folder: settings.stateDirectory)
+    guard lock != nil else { return Failure.runActive }
+    let problem = withExtendedLifetime(lock) { DatabaseState(settings, goal: goal).problem }
+    return problem?.code == .databaseLocked ? problem : nil
+  }
+
+  /// A scheduled run that has ended without having done anything is tried again within its window.
+  func reviewScheduledRun(_ run: RunDocument) {
+    guard let (id, document) = scheduledRun, id == run.id else { return }
+    scheduledRun = nil
+    guard scheduled == nil, let error = run.error, error.isPassing,
+      run.outcome == .refused || (run.outcome == .rolledBack && error.code == .databaseLocked)
+    else { return }
+    tryOnceMore(document, error)
+    // Each try is a run of its own, and somebody is told of it.
+    tryAgainAt = .now + .seconds(300)
+  }
+
+  private func tryOnceMore(_ document: ScheduleFile.Document, _ error: Failure) {
+    do throws(Failure) {
+      try keep(document)
       inTheWay = error.message
     } catch {
       lapse(error.message)
@@ -209,5 +300,12 @@ extension Updater {
       scheduled = document
     }
     events.publish(.log) { $0.message = "The scheduled update did not start: \(reason)" }
+  }
+}
+
+extension Failure {
+  /// What is in the way now, and may not be in a while.
+  fileprivate var isPassing: Bool {
+    [.gateClosed, .databaseLocked, .runActive, .noSpace].contains(code)
   }
 }

@@ -40,6 +40,7 @@ extension Updater {
       lastSeen = max(lastSeen ?? ended, ended)
     }
     if document.outcome == .needsRecovery { recoveryMode = document.error }
+    reviewScheduledRun(document)
     scheduleIdleCheck()
     for continuation in waiting.removeValue(forKey: order.run) ?? [] {
       continuation.resume(returning: document)

@@ -16,13 +16,17 @@ public struct UpdateRequest: Sendable {
   public var requestedBy: String
   /// False for somebody who may only do what an owner may.
   public var isTechnician: Bool
+  /// The id of the device or token that it comes from: a consent for later ends with it.
+  public var credential: String?
   /// Makes a request that comes again the same run.
   public var key: IdempotencyKey?
 
   public init(
     planHash: String?, consent: Bool, goal: Goal = .newest, inputs: [String: InputValue] = [:],
-    requestedBy: String, isTechnician: Bool, key: IdempotencyKey? = nil
+    requestedBy: String, isTechnician: Bool, credential: String? = nil,
+    key: IdempotencyKey? = nil
   ) {
+    self.credential = credential
     self.planHash = planHash
     self.consent = consent
     self.goal = goal
@@ -96,8 +100,13 @@ public actor Updater {
   private var isAutoMigrationDue = false
   var scheduled: ScheduleFile.Document?
   var scheduleWatch: Task<Void, Never>?
-  /// What has kept the scheduled update from starting so far.
+  /// What has kept the scheduled update from starting so far, and from when on it may be tried again.
   var inTheWay: String?
+  var tryAgainAt: ContinuousClock.Instant?
+  /// The run that a consent for later has started.
+  var scheduledRun: (id: String, document: ScheduleFile.Document)?
+  /// Of the reminder that came due last, in this process: when it was asked for.
+  public internal(set) var lastReminder: String?
   var lastState: DatabaseState?
   /// What a status is being made of, and what those wait for who have asked since.
   var look: Task<Look, Never>?
@@ -252,14 +261,22 @@ public actor Updater {
 
   /// - Throws: `.notFound`, `.notAllowed` (it is pinned, or recovery needs it), `.runActive` (a run may be
   ///   using it).
-  public func deleteSnapshot(_ id: String) throws(Failure) {
+  ///
+  /// - Parameter person: for the audit.
+  public func deleteSnapshot(
+    _ id: String, by person: String
+  ) throws(Failure) {
     try betweenRuns { () throws(Failure) in
       guard try !neededByRecovery().contains(id) else {
         throw Failure(
           .notAllowed, "Snapshot \(id) belongs to a run that was interrupted.",
           howToClear: "`chock recover` first.")
       }
-      try store.delete(id)
+      try store.delete(id) { (snapshot) throws(Failure) in
+        try audit(
+          .deleteSnapshot, id,
+          "of version \(snapshot.version ?? "unknown"), taken \(snapshot.createdAt)", person)
+      }
     }
   }
 
@@ -462,24 +479,39 @@ public actor Updater {
   /// Asks the run to stop and to put everything back.
   ///
   /// - Throws: `.notFound` when it is not in progress; `.notAllowed` from the commit on.
-  public func cancel(_ id: String) throws(Failure) -> RunDocument {
+  ///
+  /// - Parameter person: for the audit.
+  public func cancel(
+    _ id: String, by person: String
+  ) throws(Failure) -> RunDocument {
     guard let current, current.id == id, let worker else {
       throw Failure(.notFound, "The run \(id) is not in progress.")
     }
     guard current.cancellable else {
       throw Failure(.notAllowed, "The new state is being written; it is too late to cancel.")
     }
+    // Before the audit: a run must not go on because the audit cannot be written.
     worker.stop(
       Failure(.stopped, "The run was cancelled.", howToClear: "Start it again when you like."))
+    do throws(Failure) {
+      try audit(.cancel, id, "in the phase \(current.phase?.rawValue ?? "plan")", person)
+    } catch {
+      logger.error("The audit could not be written: \(error.message)")
+    }
     return current
   }
 
   /// A person has seen how the run ended.
-  public func acknowledge(_ id: String) throws(Failure) -> RunDocument {
+  ///
+  /// - Parameter person: for the audit.
+  public func acknowledge(
+    _ id: String, by person: String
+  ) throws(Failure) -> RunDocument {
     var document = try run(id)
-    guard document.outcome != nil else {
+    guard let outcome = document.outcome else {
       throw Failure(.notAllowed, "The run \(id) has not ended.")
     }
+    if !document.acknowledged { try audit(.acknowledge, id, outcome.rawValue, person) }
     document.acknowledged = true
     try history.save(run: id, startedAt: document.startedAt, document: try JSON.text(document))
     if lastRun?.id == id { lastRun = nil }
@@ -490,6 +522,18 @@ public actor Updater {
   public func ended(_ id: String) async -> RunDocument? {
     guard current?.id == id else { return try? run(id) }
     return await withCheckedContinuation { waiting[id, default: []].append($0) }
+  }
+
+  /// Where nobody says who it was.
+  public static let somebody = "somebody"
+
+  /// In the audit before it counts.
+  func audit(
+    _ action: AuditEntry.Action, _ what: String, _ reason: String, _ person: String
+  ) throws(Failure) {
+    try history.append(
+      AuditEntry(
+        action, of: settings.databasePath, accepted: what, reason: reason, actor: person))
   }
 
   private func checkIdle() throws(Failure) {

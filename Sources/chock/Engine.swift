@@ -64,7 +64,9 @@ struct LocalEngine: Engine {
     try await updater.setPinned(pinned, snapshot: id)
   }
 
-  func deleteSnapshot(_ id: String) async throws(Failure) { try await updater.deleteSnapshot(id) }
+  func deleteSnapshot(_ id: String) async throws(Failure) {
+    try await updater.deleteSnapshot(id, by: Session.user)
+  }
 
   func safety() async -> SafetyDocument { await updater.safety() }
 
@@ -76,7 +78,8 @@ struct LocalEngine: Engine {
   func putLock(
     _ id: String, owner: String, reason: String, seconds: Double
   ) async throws(Failure) {
-    try await updater.putLock(id: id, owner: owner, reason: reason, ttlSeconds: seconds)
+    try await updater.putLock(
+      id: id, owner: owner, reason: reason, ttlSeconds: seconds, by: Session.requester)
   }
 
   func forget(_ signal: String) async throws(Failure) {
@@ -84,7 +87,7 @@ struct LocalEngine: Engine {
   }
 
   func releaseLock(_ id: String, owner: String?) async throws(Failure) {
-    try await updater.releaseLock(id: id, owner: owner, person: Session.user)
+    try await updater.releaseLock(id: id, owner: owner, by: Session.requester)
   }
 
   func setPin(_ pin: String?, of role: Role) async throws(Failure) {
@@ -151,7 +154,7 @@ struct LocalEngine: Engine {
     return document
   }
 
-  func cancel(_ id: String) async { _ = try? await updater.cancel(id) }
+  func cancel(_ id: String) async { _ = try? await updater.cancel(id, by: Session.user) }
 }
 
 /// With a daemon: the control interface over its unix socket.

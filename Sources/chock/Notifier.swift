@@ -52,30 +52,47 @@ struct Notice: Codable, Sendable, Equatable {
 struct Notifier: Service {
   let updater: Updater
   let post: NoticePost
+  /// The number of the last event before the updater was started.
+  let start: UInt64
 
   func run() async throws {
     guard post.isWanted else {
+      await post.forget()
       try? await gracefulShutdown()
       return
     }
     await post.start()
+    // Results of the daemon's lives before that were not told any more are still kept under their numbers.
+    var last = await post.lastResult ?? start
     await tell(of: await updater.status())
-    var last: UInt64 = updater.events.lastSeq
     // A stream ends when this is too slow for it.
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
-      let events = updater.events.subscribe(since: last).events
-      for await event in events.cancelOnGracefulShutdown() {
+      let subscription = updater.events.subscribe(since: last)
+      for event in subscription.backlog {
         last = event.seq
-        switch event.type {
-        case .updateAvailable:
-          await post.tell(Notice(.updateAvailable, "Update available", event.event?.message ?? ""))
-        case .state: if let status = event.event?.status { await tell(of: status) }
-        case .result: if let run = event.event?.result { await tell(of: run) }
-        default: break
-        }
+        await tell(of: event)
+      }
+      for await event in subscription.events.cancelOnGracefulShutdown() {
+        last = event.seq
+        await tell(of: event)
       }
     }
     await post.stop()
+  }
+
+  private func tell(of event: PublishedEvent) async {
+    switch event.type {
+    case .updateAvailable:
+      // That it is there is told of the status; only a reminder tells it once more.
+      guard let reminder = await updater.lastReminder else { return }
+      await post.tell(
+        Notice(.updateAvailable, "Update available", event.event?.message ?? ""),
+        once: "reminder \(reminder)")
+    case .state: if let status = event.event?.status { await tell(of: status) }
+    case .result:
+      if let run = event.event?.result { await post.tell(notice(of: run), result: event.seq) }
+    default: break
+    }
   }
 
   /// What is so already when chock starts, or comes about without a run.
@@ -101,25 +118,24 @@ struct Notifier: Service {
     }
   }
 
-  private func tell(of run: RunDocument) async {
-    guard [.update, .rollback, .import, .restore].contains(run.kind) else { return }
+  /// Nil for a run that is no news.
+  private func notice(of run: RunDocument) -> Notice? {
+    guard [.update, .rollback, .import, .restore].contains(run.kind) else { return nil }
     let name = run.kind.rawValue
     let versions = [run.fromVersion, run.toVersion].compactMap { $0 }.joined(separator: " -> ")
     let why = run.error.map { "\($0.message) \($0.howToClear ?? "")" } ?? ""
     switch run.outcome {
     case .committed, .finished:
-      await post.tell(Notice(.done, "The \(name) is done", versions, run: run.id))
+      return Notice(.done, "The \(name) is done", versions, run: run.id)
     case .restored where run.kind == .restore:
-      await post.tell(Notice(.done, "The restore is done", versions, run: run.id))
+      return Notice(.done, "The restore is done", versions, run: run.id)
     case .needsRecovery:
-      await post.tell(Notice(.needsPerson, "A technician is needed", why, run: run.id))
+      return Notice(.needsPerson, "A technician is needed", why, run: run.id)
     case .rolledBack, .restored:
-      await post.tell(
-        Notice(
-          .failed, "The \(name) failed; everything is as it was before", why, run: run.id))
-    case .refused:
-      await post.tell(Notice(.failed, "The \(name) did not start", why, run: run.id))
-    case .nothingToDo, nil: break
+      return Notice(
+        .failed, "The \(name) failed; everything is as it was before", why, run: run.id)
+    case .refused: return Notice(.failed, "The \(name) did not start", why, run: run.id)
+    case .nothingToDo, nil: return nil
     }
   }
 }
@@ -129,6 +145,8 @@ actor NoticePost {
   private struct Document: Codable {
     /// What has been told of a state that lasts.
     var told: [String] = []
+    /// The number of the last result that was looked at.
+    var lastResult: UInt64?
     var waiting: [Letter] = []
   }
 
@@ -143,46 +161,90 @@ actor NoticePost {
   private let logger: Logger
   private var document: Document
   private var sending: Task<Void, Never>?
+  /// Until the next try.
+  private var pause: Task<Void, Never>?
+  /// Something came while others were sent.
+  private var hasNews = false
   /// The oldest are given up first.
   private static let limit = 64
 
   init(_ config: NotifyConfig, stateDirectory: String, logger: Logger) {
     self.config = config
     self.logger = logger
-    path = stateDirectory + "/notices.json"
-    let bytes = (try? FileSystem.read(path)) ?? nil
-    document = bytes.flatMap { try? JSON.decode(Document.self, from: $0) } ?? Document()
+    let path = stateDirectory + "/notices.json"
+    self.path = path
+    var found = Document()
+    do {
+      if let bytes = try FileSystem.read(path) {
+        found = try JSON.decode(Document.self, from: bytes)
+      }
+    } catch {
+      logger.warning("\(path) cannot be read: what was still to be told is lost.")
+    }
+    document = found
   }
 
   /// Goes on with what did not arrive before the restart.
-  func start() { sending = Task { await send() } }
+  func start() { goOn() }
+
+  var lastResult: UInt64? { document.lastResult }
+
+  /// Nobody is to be told: who is named later does not get what is old by then.
+  func forget() {
+    do throws(Failure) {
+      try FileSystem.remove(path)
+    } catch {
+      logger.error("\(path) could not be removed: \(error.message)")
+    }
+  }
 
   nonisolated var isWanted: Bool { config.url != nil || config.ntfyURL != nil }
 
   /// - Parameter state: what lasts, and is told once, also over restarts.
   func tell(_ notice: Notice, once state: String? = nil) {
-    guard config.events.contains(notice.event) else { return }
     if let state {
-      guard !document.told.contains(state) else { return }
+      guard config.events.contains(notice.event), !document.told.contains(state) else { return }
       document.told = (document.told + [state]).suffix(Self.limit)
     }
+    add(notice)
+    save()
+    goOn()
+  }
+
+  /// - Parameter seq: the number of the result that it is about; noted together with it, so that each is told
+  ///   over a kill, too.
+  func tell(_ notice: Notice?, result seq: UInt64) {
+    document.lastResult = seq
+    if let notice { add(notice) }
+    save()
+    goOn()
+  }
+
+  private func add(_ notice: Notice) {
+    guard config.events.contains(notice.event) else { return }
     if config.url != nil { document.waiting.append(Letter(notice: notice, to: .url)) }
     if config.ntfyURL != nil { document.waiting.append(Letter(notice: notice, to: .ntfy)) }
     document.waiting = document.waiting.suffix(Self.limit)
-    save()
-    // At once, also when an earlier one waits for its next try.
-    sending?.cancel()
-    sending = Task { await send() }
+  }
+
+  /// At once, also when an earlier one waits for its next try. What is on its way is let arrive: broken off,
+  /// it would be sent twice.
+  private func goOn() {
+    hasNews = true
+    pause?.cancel()
+    if sending == nil { sending = Task { await send() } }
   }
 
   func stop() async {
     sending?.cancel()
+    pause?.cancel()
     await sending?.value
   }
 
   private func send() async {
-    var pause = Duration.seconds(30)
+    var time = Duration.seconds(30)
     while !Task.isCancelled {
+      hasNews = false
       for letter in document.waiting {
         if let problem = await send(letter) {
           logger.warning("\(letter.notice.title): this was not sent: \(problem)")
@@ -192,10 +254,15 @@ actor NoticePost {
         }
         if Task.isCancelled { return }
       }
-      guard !document.waiting.isEmpty else { return }
-      try? await Task.sleep(for: pause)
-      pause = min(pause * 2, .seconds(3600))
+      if hasNews { continue }
+      guard !document.waiting.isEmpty else { break }
+      let rest = Task { [time] in _ = try? await Task.sleep(for: time) }
+      pause = rest
+      await rest.value
+      pause = nil
+      time = min(time * 2, .seconds(3600))
     }
+    sending = nil
   }
 
   /// - Returns: why it has not arrived; nil when it has.

@@ -136,6 +136,12 @@ struct AuditCommand: AsyncParsableCommand {
       case .makeToken: "made a token for \(entry.accepted)"
       case .setPin: "PIN of the \(entry.accepted)"
       case .approve: "agreed to the plan \(entry.accepted)"
+      case .schedule: "consented to the update to \(entry.accepted)"
+      case .unschedule: "withdrew what was decided of the update to \(entry.accepted)"
+      case .postpone: "put off the update to \(entry.accepted)"
+      case .cancel: "cancelled the run \(entry.accepted)"
+      case .acknowledge: "took note of the run \(entry.accepted)"
+      case .deleteSnapshot: "deleted the snapshot \(entry.accepted)"
       case .refuse: "was refused \(entry.accepted)"
       }
     return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"

@@ -36,6 +36,8 @@ struct ServeCommand: AsyncParsableCommand {
     let manager = ServiceManager()
     let updater = Updater(
       settings: session.config.settings, executable: Session.executable, logger: logger)
+    // What the start itself has to tell comes before anybody listens.
+    let start = updater.events.lastSeq
     try await updater.start(recovery: recovery)
     if !recovery { await updater.startIdleChecks() }
     let sources = try session.sources()
@@ -65,7 +67,7 @@ struct ServeCommand: AsyncParsableCommand {
               updater: updater,
               post: NoticePost(
                 session.config.notify, stateDirectory: session.config.settings.stateDirectory,
-                logger: logger))),
+                logger: logger), start: start)),
           .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
         ],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

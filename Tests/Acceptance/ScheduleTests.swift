@@ -1,6 +1,8 @@
+import Dispatch
 import FoundationEssentials
 import Glibc
 import Migrations
+import SQLite
 import Storage
 import TestSupport
 import Testing
@@ -69,7 +71,7 @@ struct ScheduleTests {
 
   @Test(
     "A consent lapses with its window or its plan, and it is said why", .timeLimit(.minutes(15)),
-    arguments: ["window", "plan", "file"])
+    arguments: ["window", "plan", "clock", "device"])
   func lapses(with what: String) async throws {
     let coach = try Sample.coach(config: Self.config)
     var daemon = try await coach.serve()
@@ -84,22 +86,154 @@ struct ScheduleTests {
       try coach.folder.write(text, to: "state/schedule.json")
     case "plan":
       try coach.folder.write("SELECT 1;\n", to: "migrations/0003_more.sql")
-    default: try coach.folder.write("{", to: "state/schedule.json")
+    case "clock":
+      let text = TestCoach.text(file).replacing(schedule.createdAt, with: later(7200))
+      try coach.folder.write(text, to: "state/schedule.json")
+    default:
+      let text = TestCoach.text(file).replacing(
+        "{", with: "{\"credential\": \"c0ffee00\",", maxReplacements: 1)
+      try coach.folder.write(text, to: "state/schedule.json")
     }
     daemon = try await coach.serve()
     try daemon.park()
-    if what == "file" {
-      #expect(daemon.call.error.contains("nobody knows what was scheduled"))
-      #expect(try daemon.status().schedule == nil)
-    } else {
-      let words = what == "window" ? "did not run in the window" : "not the one that was confirmed"
-      try await waitUntil("it has lapsed") {
-        try daemon.status().schedule?.lapsedReason?.contains(words) == true
-      }
-      #expect(try daemon.ask("DELETE", "/api/database/schedule", nil).status == 204)
-      #expect(try daemon.status().schedule == nil)
+    let words = [
+      "window": "did not run in the window", "plan": "not the one that was confirmed",
+      "clock": "clock was set back", "device": "was removed",
+    ]
+    try await waitUntil("it has lapsed") {
+      try daemon.status().schedule?.lapsedReason?.contains(words[what] ?? what) == true
     }
+    #expect(try daemon.ask("DELETE", "/api/database/schedule", nil).status == 204)
+    #expect(try daemon.status().schedule == nil)
     #expect(try daemon.status().run == nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "A schedule that cannot be understood is none, and somebody hears of it",
+    .timeLimit(.minutes(15)), arguments: ["{", "at", "until", "no until", "folder"])
+  func damaged(how: String) async throws {
+    let coach = try Sample.coach(config: Self.config)
+    var daemon = try await coach.serve()
+    let schedule = try schedule(daemon, in: 60)
+    #expect(await daemon.stop() == .exited(0))
+    let file = "\(coach.state)/schedule.json"
+    let text = TestCoach.text(file)
+    let until = try #require(schedule.until)
+    switch how {
+    case "at":
+      try coach.folder.write(
+        text.replacing(try #require(schedule.at), with: "soon"), to: "state/schedule.json")
+    case "until":
+      try coach.folder.write(text.replacing(until, with: "x"), to: "state/schedule.json")
+    case "no until":
+      try coach.folder.write(
+        text.replacing("\"until\"", with: "\"other\""), to: "state/schedule.json")
+    case "folder":
+      try FileSystem.remove(file)
+      try FileSystem.makeFolder(file)
+    default: try coach.folder.write(how, to: "state/schedule.json")
+    }
+    daemon = try await coach.serve()
+    try daemon.park()
+    #expect(daemon.call.error.contains("nobody knows what was scheduled"))
+    #expect(
+      try daemon.status().schedule?.lapsedReason?.contains("nobody knows what was scheduled")
+        == true)
+    #expect(FileSystem.facts(file + ".damaged") != nil)
+    // It is in nobody's way.
+    _ = try self.schedule(daemon, in: 60)
+    #expect(try daemon.ask("DELETE", "/api/database/schedule", nil).status == 204)
+    try FileSystem.makeFolder(file)
+    #expect(try daemon.ask("POST", "/api/database/schedule", #"{"action": "skip"}"#).status == 200)
+    #expect(try daemon.status().run == nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "What is in the way for a while does not end a consent: it goes on trying within the window",
+    .timeLimit(.minutes(15)), arguments: ["application", "other run"])
+  func obstacles(what: String) async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let daemon = try await coach.serve()
+    try daemon.park()
+    let schedule = try schedule(daemon, in: 2)
+    var lock: RunLock?
+    var application: Connection?
+    if what == "application" {
+      application = try Connection(path: coach.database, mode: .readWrite)
+      try application?.execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
+    } else {
+      lock = try RunLock(folder: coach.state)
+      #expect(lock != nil)
+    }
+    let at = try #require(schedule.at)
+    try await waitUntil("the window has begun") { Timestamp.now() > at }
+    // Something new from the coach is looked at at once.
+    try daemon.park()
+    #expect(try daemon.status().schedule == schedule)
+    #expect(try daemon.status().run == nil)
+    try application?.execute("ROLLBACK")
+    application = nil
+    lock = nil
+    try await waitUntil("it is updated") {
+      try daemon.park()
+      return try daemon.status().run?.outcome == .committed
+    }
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "What stood in the way to the end of the window is the reason", .timeLimit(.minutes(15)))
+  func obstacleToTheEnd() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    var daemon = try await coach.serve()
+    let schedule = try schedule(daemon, in: 60)
+    #expect(await daemon.stop() == .exited(0))
+    // A window that has begun, and ends soon.
+    let text = TestCoach.text("\(coach.state)/schedule.json")
+      .replacing(try #require(schedule.at), with: later(-10))
+      .replacing(try #require(schedule.until), with: later(5))
+    try coach.folder.write(text, to: "state/schedule.json")
+    daemon = try await coach.serve()
+    let lock = try RunLock(folder: coach.state)
+    #expect(lock != nil)
+    try await waitUntil("it has lapsed") {
+      try daemon.park()
+      return try daemon.status().schedule?.lapsedReason != nil
+    }
+    let reason = try daemon.status().schedule?.lapsedReason
+    #expect(reason == Failure.runActive.message)
+    withExtendedLifetime(lock) {}
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("What people decided about an update and its run is in the audit", .timeLimit(.minutes(15)))
+  func audit() async throws {
+    let coach = try Sample.coach(
+      config: TestCoach.development + "\n[update]\nrehearse = false", update: Sample.endless)
+    let daemon = try await coach.serve()
+    _ = try schedule(daemon, in: 60)
+    #expect(try daemon.ask("DELETE", "/api/database/schedule", nil).status == 204)
+    #expect(try daemon.ask("POST", "/api/database/schedule", #"{"action": "skip"}"#).status == 200)
+    #expect(try daemon.ask("DELETE", "/api/database/schedule", nil).status == 204)
+    let id = try daemon.startUpdate()
+    try await waitUntil("it is on its way") { try daemon.run(id).phase == .apply }
+    #expect(try daemon.ask("POST", "/api/database/update/\(id)/cancel", "{}").status == 200)
+    _ = try await daemon.ended(id)
+    #expect(try daemon.ask("POST", "/api/database/update/\(id)/acknowledge", "{}").status == 200)
+    #expect(try await daemon.ended(try daemon.startSnapshotRun()).outcome == .finished)
+    let snapshots = try JSON.decode(
+      SnapshotsAnswer.self, from: try daemon.ask("GET", "/api/database/backups").body)
+    let snapshot = try #require(snapshots.snapshots.first?.id)
+    #expect(try daemon.ask("DELETE", "/api/database/backups/\(snapshot)", nil).status == 204)
+    let page = try JSON.decode(
+      AuditPage.self, from: try daemon.ask("GET", "/api/database/audit").body)
+    #expect(
+      page.entries.map(\.action).reversed() == [
+        .schedule, .unschedule, .postpone, .unschedule, .cancel, .acknowledge, .deleteSnapshot,
+      ])
+    #expect(page.entries.map(\.accepted).reversed().suffix(3) == [id, id, snapshot])
     #expect(await daemon.stop() == .exited(0))
   }
 
@@ -191,5 +325,102 @@ struct ScheduleTests {
     #expect(topics.count == 2)
     #expect(topics.first?.contains("Priority: default\r\n") == true)
     #expect(topics.last?.contains(": The update is done\r\n") == true)
+  }
+
+  private func letters(_ server: FakeServer) throws -> [Letter] {
+    try server.requests.map {
+      try JSON.decode(
+        Letter.self, from: Array(try #require($0.split(separator: "\r\n\r\n").last).utf8))
+    }
+  }
+
+  private func told(_ server: FakeServer, config: String = "", update: String = Sample.update)
+    throws -> TestCoach
+  {
+    try Sample.coach(
+      config: """
+        \(TestCoach.development)
+        \(config)
+        [notify]
+        url = "\(server.url)/hook"
+        """, update: update)
+  }
+
+  @Test(
+    "How a run ended that was killed is told at the next start, once", .timeLimit(.minutes(15)))
+  func noticeOfRecovery() async throws {
+    let server = try FakeServer { _, _ in .text("{}") }
+    let coach = try told(
+      server, config: "[update]\nrehearse = false", update: Sample.endless)
+    var daemon = try await coach.serve()
+    let id = try daemon.startUpdate()
+    try await waitUntil("it is on its way") { try daemon.run(id).phase == .apply }
+    try await waitUntil("the update is told of") { server.requests.count == 1 }
+    daemon.process.signal(SIGKILL)
+    _ = await daemon.process.ended()
+    daemon = try await coach.serve()
+    try await waitUntil("its end is told") { server.requests.count == 2 }
+    #expect(await daemon.stop() == .exited(0))
+    daemon = try await coach.serve()
+    let next = try await daemon.ended(try daemon.startSnapshotRun())
+    #expect(next.outcome == .finished)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try letters(server).map(\.event) == ["update_available", "failed"])
+  }
+
+  @Test(
+    "A reminder that came due while chock did not run is told at its start",
+    .timeLimit(.minutes(15)))
+  func noticeOfReminder() async throws {
+    let server = try FakeServer { _, _ in .text("{}") }
+    let coach = try told(server)
+    var daemon = try await coach.serve()
+    try await waitUntil("the update is told of") { server.requests.count == 1 }
+    let answer = try daemon.ask(
+      "POST", "/api/database/schedule", #"{"action": "remind", "hours": 0.0005}"#)
+    let due = try #require(try JSON.decode(Schedule.self, from: answer.body).at)
+    #expect(await daemon.stop() == .exited(0))
+    try await waitUntil("it is due") { Timestamp.now() > due }
+    daemon = try await coach.serve()
+    try await waitUntil("it reminds") { server.requests.count == 2 }
+    #expect(try daemon.status().schedule == nil)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try letters(server).map(\.event) == ["update_available", "update_available"])
+  }
+
+  @Test("Nobody who is slow is told twice", .timeLimit(.minutes(15)))
+  func slowListener() async throws {
+    let gate = DispatchSemaphore(value: 0)
+    let server = try FakeServer { _, request in
+      if request.contains("update_available") { _ = gate.wait(timeout: .now() + 8) }
+      return .text("{}")
+    }
+    let coach = try told(server)
+    let daemon = try await coach.serve()
+    try await waitUntil("the update is told of") { server.requests.count == 1 }
+    _ = try await daemon.ended(try daemon.startUpdate())
+    gate.signal()
+    try await waitUntil("the end is told") { try letters(server).contains { $0.event == "done" } }
+    #expect(try letters(server).map(\.event) == ["update_available", "done"])
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("That notices are lost is in the log", .timeLimit(.minutes(15)))
+  func lostNotices() async throws {
+    let server = try FakeServer { _, _ in .text("{}") }
+    let coach = try told(server)
+    try coach.folder.write("{", to: "state/notices.json")
+    let daemon = try await coach.serve()
+    try await waitUntil("the update is told of") { server.requests.count == 1 }
+    #expect(daemon.call.error.contains("notices.json cannot be read"))
+    #expect(await daemon.stop() == .exited(0))
+  }
+}
+
+extension Daemon {
+  fileprivate func startSnapshotRun() throws -> String {
+    try JSON.decode(
+      RunDocument.self, from: try ask("POST", "/api/database/backups", "{}").body
+    ).id
   }
 }

@@ -297,6 +297,7 @@ struct AccessTests {
       let answer = try await server.send(
         json: #"{"role": "owner", "pin": "2468"}"#, "POST", "/api/session")
       let cookie = try #require(answer.cookie)
+      #expect(answer.header("set-cookie")?.contains("Max-Age=900;") == true)
       let session = try await server.send("GET", "/api/session", headers: ["Cookie: \(cookie)"])
       #expect(try session.document(SessionDocument.self).role == "owner")
       let out = try await server.send("DELETE", "/api/session", headers: ["Cookie: \(cookie)"])
@@ -404,6 +405,31 @@ struct AccessTests {
       #expect(try await update(anna).status == 409)
       #expect(try await approve(bob, hash) == 201)
       #expect(try await update(anna).problem.code == "CHK-DATABASE-MISSING")
+    }
+  }
+
+  @Test("A technician's lock is not released by naming its owner")
+  func locks() async throws {
+    try await withServer(access: AccessPolicy()) { server in
+      let anna = try await server.pair("Anna", pin: "2468")
+      let bob = try await server.pair("Bob")
+      let path = "/api/safety/locks/jack"
+      let body = #"{"owner": "workshop", "reason": "On the jack.", "ttl_seconds": 600}"#
+      let soon = #"{"owner": "workshop", "reason": "x", "ttl_seconds": 0.1}"#
+      #expect(try await server.client.request("PUT", path, body: Array(body.utf8)).status == 204)
+      #expect(try await server.ask("DELETE", "\(path)?owner=workshop", as: anna).status == 403)
+      #expect(try await server.ask("PUT", path, soon, as: anna).status == 403)
+      #expect(await server.updater.safety().locks.map(\.id) == ["jack"])
+      #expect(
+        try await server.client.request("DELETE", "\(path)?owner=workshop", body: nil).status == 204
+      )
+      // Among owners it is possible, and said.
+      #expect(try await server.ask("PUT", path, body, as: anna).status == 204)
+      #expect(try await server.ask("DELETE", "\(path)?owner=workshop", as: bob).status == 204)
+      #expect(try await server.ask("PUT", path, body, as: anna).status == 204)
+      #expect(try await server.ask("DELETE", "\(path)?owner=workshop", as: anna).status == 204)
+      let audit = try server.updater.audit(limit: 50, before: nil).entries
+      #expect(audit.filter { $0.action == .breakLock }.map(\.actor) == ["Bob (owner)"])
     }
   }
 

@@ -183,7 +183,7 @@ struct AccessTests {
     #expect(cookie == nil)
     #expect(technician.role == .technician)
     #expect(access.browser(cookie: token) == technician)
-    #expect(technician.id != owner.id)
+    #expect(technician.id == owner.id)
     time.pass(.seconds(901))
     #expect(access.browser(cookie: token) == owner)
 
@@ -323,6 +323,63 @@ struct AccessTests {
     #expect(throws: Failure.self) { try access.approve("no hash", by: anna) }
   }
 
+  @Test("One person is no two: neither with a second PIN, nor with a browser of a program's making")
+  func onePerson() async throws {
+    let access = access()
+    let plan = String(repeating: "ab", count: 32)
+    let (_, anna) = try await access.pairFirst(by: root)
+    _ = try access.approve(plan, by: anna)
+    try await access.setPin("8642", of: .technician, by: "cli:root")
+    for (role, pin) in [(Role.owner, "2468"), (.technician, "8642")] {
+      let raised = try await access.raise(anna, to: role, pin: pin).requester
+      #expect(throws: Failure.self) { try access.approver(of: plan, beside: raised) }
+    }
+    access.forgetApprovals(of: plan)
+    let panel = Requester(way: .panel, id: "panel", name: "panel", role: .owner)
+    _ = try access.approve(plan, by: panel)
+    for role in [Role.owner, .technician] {
+      let pin = role == .owner ? "2468" : "8642"
+      let (cookie, guest) = try await access.raise(panel, to: role, pin: pin)
+      let known = try #require(cookie.flatMap(access.browser))
+      for guest in [guest, known] {
+        #expect(throws: Failure.self) { try access.approver(of: plan, beside: guest) }
+      }
+    }
+    let token = try access.makeToken(name: "CoachIQ", role: .owner, by: root).token
+    let program = try #require(access.program(token: token))
+    #expect(
+      await failure { try access.makeCode(for: .owner, by: program) }?.code == .notAllowed)
+  }
+
+  @Test("A new PIN ends what the old one has raised")
+  func loweredByPin() async throws {
+    let access = access()
+    let (cookie, owner) = try await access.pairFirst(by: root)
+    try await access.setPin("8642", of: .technician, by: "cli:root")
+    let panel = Requester(way: .panel, id: "panel", name: "panel", role: .viewer)
+    _ = try await access.raise(owner, to: .technician, pin: "8642")
+    let (token, guest) = try await access.raise(panel, to: .technician, pin: "8642")
+    try await access.setPin("1357", of: .owner, by: "cli:root")
+    #expect(access.browser(cookie: cookie)?.role == .technician)
+    try await access.setPin("9753", of: .technician, by: "cli:root")
+    #expect(access.browser(cookie: cookie)?.role == .owner)
+    #expect(token.flatMap(access.browser) == nil)
+    #expect(!access.isKnown(guest))
+  }
+
+  @Test("Tries at a locked PIN are counted, and in the audit")
+  func lockedTries() async throws {
+    let access = access()
+    try await access.setPin("2468", of: .owner, by: "cli:root")
+    for _ in 0..<8 {
+      _ = await failure { try await access.check(pin: "0000", of: .owner, for: "Eve") }
+    }
+    #expect(access.failures == 8)
+    let reasons = try history.audit().entries.map(\.reason)
+    #expect(reasons.count { $0 == "it was wrong" } == 5)
+    #expect(reasons.count { $0 == "locked after too many wrong ones" } == 1)
+  }
+
   @Test(
     "With a file that cannot be read nobody is signed in, and it is kept", arguments: ["", "{"])
   func damage(text: String) async throws {
@@ -333,7 +390,18 @@ struct AccessTests {
     let refused = await failure { try await access.check(pin: "2468", of: .owner, for: "x") }
     #expect(refused?.message.contains("cannot be read") == true)
     let panel = Requester(way: .panel, id: "panel", name: "panel", role: .owner)
+    // Whatever anybody tries, the protection does not end by it.
+    for code in ["00000000", "11111111"] {
+      _ = await failure { try await access.pair(code: code, name: "Eve", pin: "1111") }
+    }
+    #expect(await failure { try access.makeCode(for: .owner, by: root) }?.code == .notAllowed)
+    #expect(
+      await failure { try await access.setPin("1357", of: .technician, by: "cli:root") }?.code
+        == .notAllowed)
+    #expect(await failure { try access.removePin(of: .owner, by: "cli:root") }?.code == .notAllowed)
+    #expect(TestCoach.text(folder("state/access.json")) == text)
     #expect(access.asksPin(panel))
+    #expect(self.access().asksPin(panel))
     try await access.setPin("1357", of: .owner, by: "cli:root")
     #expect(await failure { try await access.check(pin: "1357", of: .owner, for: "x") } == nil)
     #expect(TestCoach.text(folder("state/access.json.damaged")) == text)

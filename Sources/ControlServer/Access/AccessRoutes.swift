@@ -24,7 +24,9 @@ struct AccessRoutes: Sendable {
       let body = try await request.strictBody(SignInBody.self, limit: bodyLimit)
       let (token, requester) = try await access.raise(
         try context.person(), to: body.role, pin: body.pin)
-      return try .json(session(of: requester), headers: token.map(Self.cookie) ?? [:])
+      return try .json(
+        session(of: requester),
+        headers: token.map { Self.cookie($0, for: Access.raisedTime.components.seconds) } ?? [:])
     }
     routes.on(.delete, "/api/session", for: .everybody) { request, context in
       guard let requester = context.requester else { return .noContent }
@@ -119,8 +121,8 @@ struct AccessRoutes: Sendable {
   private static let cookieRules = "HttpOnly; SameSite=Strict; Path=/"
 
   /// 400 days is the longest that browsers keep one.
-  private static func cookie(_ token: String) -> HTTPFields {
-    [.setCookie: "\(Identification.cookieName)=\(token); Max-Age=34560000; \(cookieRules)"]
+  private static func cookie(_ token: String, for seconds: Int64 = 34_560_000) -> HTTPFields {
+    [.setCookie: "\(Identification.cookieName)=\(token); Max-Age=\(seconds); \(cookieRules)"]
   }
 
   private struct SignInBody: StrictBody {

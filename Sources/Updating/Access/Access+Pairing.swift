@@ -10,10 +10,17 @@ extension Access {
 
   /// Makes a code with which one browser is paired within two minutes; also ends a lock-out.
   ///
-  /// - Throws: `.notAllowed` for a role above the one's who asks, `.usage` for that of a program.
+  /// - Throws: `.notAllowed` for a role above the one's who asks, and for a program; `.usage` for that of a
+  ///   program.
   public func makeCode(
     for role: Role, by requester: Requester
   ) throws(Failure) -> PairingDocument {
+    // It could make itself the persons who agree to a plan.
+    guard requester.way != .machine else {
+      throw Failure(
+        .notAllowed, "A program pairs nobody.",
+        howToClear: "Do it at a paired device, or with `chock pair` on the device.")
+    }
     guard role != .controller else {
       throw Failure(
         .usage, "A program is not paired.", howToClear: "`chock token create NAME`, on the device.",
@@ -25,6 +32,7 @@ extension Access {
         howToClear: "Let a technician do it: `sudo chock pair --role \(role.rawValue)`.",
         pointer: "/role")
     }
+    try checkIsReadable()
     let code = Secret.code()
     let until = clocks.secondsSince1970() + Self.codeTime.seconds
     let end = clocks.now() + Self.codeTime
@@ -46,6 +54,7 @@ extension Access {
   public func pair(
     code: String, name: String, pin: String?
   ) async throws(Failure) -> (token: String, requester: Requester) {
+    try checkIsReadable()
     let name = try Self.checked(name)
     let code = code.filter { !" -".contains($0) }
     guard code.utf8.count == 8, code.utf8.allSatisfy({ (48...57).contains($0) }) else {
@@ -192,6 +201,7 @@ extension Access {
         .notAllowed, "A \(requester.role.rawValue) cannot make a token of a \(role.rawValue).",
         howToClear: "Choose a lower role.", pointer: "/role")
     }
+    try checkIsReadable()
     let token = "chock_" + Secret.token()
     let made = AccessFile.Credential(
       id: Secret.id(), name: name, role: role, tokenHash: sha256(Array(token.utf8)),

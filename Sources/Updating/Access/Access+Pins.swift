@@ -20,22 +20,37 @@ extension Access {
     return state.withLock { $0.damage != nil || $0.file.pins[role.rawValue] != nil }
   }
 
-  /// Sets a new PIN, which also ends a lock-out.
+  /// Sets a new PIN, which also ends a lock-out, and what the old one has raised. The owner's begins a
+  /// damaged file anew.
   ///
   /// - Throws: `.usage` unless it has 4 to 12 digits and its role is `owner` or `technician`.
   public func setPin(_ pin: String, of role: Role, by actor: String) async throws(Failure) {
     try Self.check(newPin: pin)
     try Self.check(pinRole: role)
+    if role != .owner { try checkIsReadable() }
     let salt = Self.salt()
     let hashed = AccessFile.Pin(salt: salt, hash: try await hash(pin, salt))
     try record(.setPin, role.rawValue, "a new PIN", actor)
-    try change { (state) throws(Failure) in state.file.pins[role.rawValue] = hashed }
+    try change(beginningAnew: role == .owner) { (state) throws(Failure) in
+      state.file.pins[role.rawValue] = hashed
+    }
+    lower(role)
   }
 
   public func removePin(of role: Role, by actor: String) throws(Failure) {
     try Self.check(pinRole: role)
+    try checkIsReadable()
     try record(.setPin, role.rawValue, "the PIN is removed", actor)
     try change { (state) throws(Failure) in state.file.pins[role.rawValue] = nil }
+    lower(role)
+  }
+
+  /// Ends what a PIN has raised that is none any more.
+  private func lower(_ role: Role) {
+    state.withLock { state in
+      state.raised = state.raised.filter { $0.value.role != role }
+      state.guests = state.guests.filter { $0.value.role != role }
+    }
   }
 
   /// - Throws: `.pin` unless it is the PIN of that role.
@@ -53,6 +68,7 @@ extension Access {
       }
       let left = record.tries.secondsLeft(now: time)
       guard left == 0 else {
+        refused(actor, "the \(role.rawValue)'s PIN", "locked after too many wrong ones")
         throw Failure(
           .pin, "The PIN was wrong too often.",
           howToClear:
@@ -99,13 +115,12 @@ extension Access {
     now.role = role
     now.raisedUntil = raised.until
     if let device = requester.device {
-      now.id = "\(device)+\(role.rawValue)"
       state.withLock { $0.raised[device] = raised }
       return (nil, now)
     }
     let token = Secret.token()
     now.way = .guest
-    now.id = "panel+\(role.rawValue)"
+    now.id = "panel"
     state.withLock { state in
       let instant = clocks.now()
       state.guests = state.guests.filter { $0.value.end > instant }
@@ -179,7 +194,7 @@ extension Access {
     guard let found else {
       throw Failure(
         .approval, "A second person has to agree to this plan.",
-        howToClear: "Let another person approve it, at another device or with another PIN.")
+        howToClear: "Let another person approve it, at another device.")
     }
     return found.requester.actor
   }

@@ -81,7 +81,8 @@ public final class Access: Sendable {
     } catch {
       state.damage = Failure(
         .notAllowed, "Who is paired, and the PINs, cannot be read.", file: path,
-        howToClear: "Set a new PIN (`chock pin set`, on the device) and pair the devices again.")
+        howToClear:
+          "Set the owner's PIN anew (`sudo chock pin set`), then pair the devices again.")
       logger.warning("\(path) cannot be read: nobody is signed in.")
     }
     self.state = Mutex(state)
@@ -95,8 +96,7 @@ public final class Access: Sendable {
     let (now, time) = (clocks.now(), clocks.secondsSince1970())
     return state.withLock { state in
       if let guest = state.guests[hash], guest.end > now {
-        var requester = Requester(
-          way: .guest, id: "panel+\(guest.role.rawValue)", name: "panel", role: guest.role)
+        var requester = Requester(way: .guest, id: "panel", name: "panel", role: guest.role)
         requester.raisedUntil = guest.until
         return requester
       }
@@ -126,9 +126,21 @@ public final class Access: Sendable {
   public func isKnown(_ requester: Requester) -> Bool {
     switch requester.way {
     case .socket, .panel: true
-    case .guest: requester.raisedUntil.map { $0 > clocks.secondsSince1970() } ?? false
+    case .guest:
+      state.withLock { state in
+        state.guests.values.contains {
+          $0.until == requester.raisedUntil && $0.end > clocks.now()
+        }
+      }
     case .device: state.withLock { $0.file.devices.contains { $0.id == requester.device } }
     case .machine: state.withLock { $0.file.tokens.contains { $0.id == requester.id } }
+    }
+  }
+
+  /// Whether a device or a token of this id is still there.
+  func hasCredential(_ id: String) -> Bool {
+    state.withLock { state in
+      state.file.devices.contains { $0.id == id } || state.file.tokens.contains { $0.id == id }
     }
   }
 
@@ -140,8 +152,6 @@ public final class Access: Sendable {
     if let raised = raised[device.id], raised.end > now {
       requester.role = raised.role
       requester.raisedUntil = raised.until
-      // Whoever knows another PIN is another person, on the same tablet too.
-      requester.id += "+\(raised.role.rawValue)"
     }
     return requester
   }
@@ -166,11 +176,16 @@ public final class Access: Sendable {
   // MARK: Pieces
 
   /// Changes the file, the codes and the damage, which nobody else changes: on the disk before it counts.
+  ///
+  /// - Parameter isNew: begins a damaged file anew. Nothing else writes over one: without its PINs nothing
+  ///   would be protected any more.
+  /// - Throws: the damage.
   func change<R: Sendable>(
-    _ body: (inout State) throws(Failure) -> R
+    beginningAnew isNew: Bool = false, _ body: (inout State) throws(Failure) -> R
   ) throws(Failure) -> R {
     try writing.withLock { (_) throws(Failure) -> R in
       let before = state.withLock { $0 }
+      if !isNew, let damage = before.damage { throw damage }
       var after = before
       let result = try body(&after)
       if after.file != before.file || after.damage != nil {
@@ -189,6 +204,11 @@ public final class Access: Sendable {
       }
       return result
     }
+  }
+
+  /// - Throws: the damage, before anything is said to have been done.
+  func checkIsReadable() throws(Failure) {
+    if let damage = state.withLock({ $0.damage }) { throw damage }
   }
 
   /// In the audit before it counts.

@@ -47,7 +47,8 @@ public struct Requester: Sendable, Equatable {
   }
 
   public var way: Way
-  /// Tells persons apart: the second approval has to come from another one.
+  /// Tells persons apart: the second approval has to come from another one. A PIN makes nobody another one:
+  /// the person behind a raised session is the device that raised it, and this machine's browsers are one.
   public var id: String
   /// The id of its device.
   public var device: String?
@@ -66,6 +67,9 @@ public struct Requester: Sendable, Equatable {
 
   /// As the history and the audit have it: `cli:root`, `Anna's phone (owner)`.
   public var actor: String { way == .socket ? name : "\(name) (\(role.rawValue))" }
+
+  /// The id of the device or the token that it comes from; nil where there is none.
+  public var credential: String? { way == .machine ? id : device }
 
   public var isTechnician: Bool { role.includes(.technician) }
 }
