@@ -629,6 +629,20 @@ def embedding():
                     with person.context.expect_page() as opened:
                         person.page.get_by_role("link", name=text).click()
                     opened.value.wait_for_selector("#consent")
+                    panel = opened.value
+                    panel.get_by_role("button", name="Skip this version").click()
+                    person.sees("Skipped: 3 → 19")
+                    panel.get_by_role("button", name="Take this back").click()
+                    for file in coach.folder.glob("coach.db*"):
+                        file.rename(file.with_suffix(file.suffix + ".away"))
+                    person.sees("No update possible")
+                    for file in coach.folder.glob("coach.db*.away"):
+                        file.rename(file.with_suffix(""))
+    with Coach("unpaired", local="none", config=f'embed_origins = ["{named}"]\n') as coach:
+        (pages / "index.html").write_text(example.replace("http://127.0.0.1:8765", coach.url))
+        with Person(named) as person:
+            person.sees("This browser is not paired with chock")
+            person.errors = [error for error in person.errors if "CORS policy" not in error]
     for server in servers:
         server.shutdown()
 
@@ -733,7 +747,7 @@ def doomed():
         time.sleep(6)
         owner.sees("The rehearsal of this update failed")
         owner.sees("0020_bad.sql")
-        check("it is not offered again", not owner.has("#consent"))
+        check("it is not offered again, nor for tonight", not owner.has("#consent") and not owner.page.get_by_text("Tonight").count())
         owner.judge("a rehearsal that failed")
         owner.shot("doomed-phone")
         (coach.migrations / "0020_bad.sql").unlink()

@@ -269,7 +269,7 @@ const postpone = (action) => attempt(() => post("database/schedule", { action })
 function later() {
 	if (state.status.schedule || !can("owner") || start || !state.plan) return false;
 	const words = t.schedule;
-	return h("div.buttons", { key: "later" }, button(words.tonight, agree(words.tonight, consentToTonight)),
+	return h("div.buttons", { key: "later" }, !failedTry() && button(words.tonight, agree(words.tonight, consentToTonight)),
 		button(words.remind, postpone("remind")), button(words.skip, postpone("skip")));
 }
 
