@@ -119,6 +119,19 @@ struct ServiceTests {
     #expect(notify.messages.filter { $0 == "READY=1" }.count == 1)
   }
 
+  @Test("Where its address is taken it says so and ends")
+  func addressTaken() async throws {
+    let first = try Sample.coach()
+    let daemon = try await first.serve()
+    let port = try #require(daemon.port)
+    let second = try Sample.coach()
+    let end = try await second.run(
+      ["serve"], environment: ["CHOCK_SERVER_LISTEN": "127.0.0.1:\(port)"])
+    #expect(end.code == 78, "\(end)")
+    #expect(end.error.contains("127.0.0.1:\(port)"), "\(end)")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("It says what a run does, and that it stops", .timeLimit(.minutes(15)))
   func messages() async throws {
     let coach = try Sample.coach()

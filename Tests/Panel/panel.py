@@ -509,11 +509,12 @@ def pairing():
         owner.judge("the question for the PIN")
         owner.shot("pin-phone", whole=False)
         owner.press("Go on")
-        owner.sees("Starting in")
-        # The daemon says no, and the PIN is asked for again.
+        # The daemon says no before anything counts down, and the PIN is asked for again.
         page.locator("dialog [role=alert]").wait_for()
+        check("a wrong PIN counts nothing down", not owner.has(".countdown"))
         page.get_by_label("PIN").fill(PIN)
         owner.press("Go on")
+        owner.sees("Starting in")
         owner.heading("Updated to version 19")
         owner.press("Done")
 
@@ -579,6 +580,11 @@ def approvals():
                 person.press("Pair")
             person.sees("Paired devices")
             person.go("update")
+        other.consent()
+        other.page.get_by_label("PIN").fill(PIN)
+        other.press("Go on")
+        other.page.get_by_role("alert").get_by_text("A second person has to agree to this plan.").wait_for()
+        check("what nobody has approved counts nothing down", not other.has(".countdown"))
         one.press("Approve")
         one.judge("the question before an approval")
         one.page.get_by_label("PIN").fill(PIN)
@@ -623,6 +629,20 @@ def embedding():
                     with person.context.expect_page() as opened:
                         person.page.get_by_role("link", name=text).click()
                     opened.value.wait_for_selector("#consent")
+                    panel = opened.value
+                    panel.get_by_role("button", name="Skip this version").click()
+                    person.sees("Skipped: 3 → 19")
+                    panel.get_by_role("button", name="Take this back").click()
+                    for file in coach.folder.glob("coach.db*"):
+                        file.rename(file.with_suffix(file.suffix + ".away"))
+                    person.sees("No update possible")
+                    for file in coach.folder.glob("coach.db*.away"):
+                        file.rename(file.with_suffix(""))
+    with Coach("unpaired", local="none", config=f'embed_origins = ["{named}"]\n') as coach:
+        (pages / "index.html").write_text(example.replace("http://127.0.0.1:8765", coach.url))
+        with Person(named) as person:
+            person.sees("This browser is not paired with chock")
+            person.errors = [error for error in person.errors if "CORS policy" not in error]
     for server in servers:
         server.shutdown()
 
@@ -695,6 +715,114 @@ def look_at_all(url, name, shown, axe=True):
                             person.judge(f"{name} {view} {size} {theme} {locale[:2]}")
 
 
+def asleep():
+    """A countdown that nobody saw to its end starts nothing: the phone slept, or the page was out of sight."""
+    with Coach("asleep") as coach, Person(coach.url) as owner:
+        page = owner.page
+        page.clock.install()
+        page.reload()
+        owner.consent()
+        owner.sees("Starting in")
+        page.clock.fast_forward(3 * 3600 * 1000)
+        owner.sees("This page was out of sight during the countdown.")
+        owner.consent()
+        owner.sees("Starting in")
+        page.evaluate("""() => {
+          Object.defineProperty(document, "hidden", { configurable: true, value: true });
+          document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+          delete document.hidden;
+        }""")
+        owner.sees("This page was out of sight during the countdown.")
+        check("nothing has started", not coach.get("database/history"), coach.get("database/history"))
+
+
+def doomed():
+    """A plan that failed, in a rehearsal or for good, is not offered as if nothing had been."""
+    with Coach("doomed") as coach, Person(coach.url) as owner:
+        (coach.migrations / "0020_bad.sql").write_text(
+            "-- Description: Bad\n-- @migrate\nCREATE TABLE bad (x);\nINSERT INTO nowhere VALUES (1);\n")
+        owner.sees("Bad")
+        owner.press("Check how long it takes")
+        owner.sees("The rehearsal of this update failed")
+        time.sleep(6)
+        owner.sees("The rehearsal of this update failed")
+        owner.sees("0020_bad.sql")
+        check("it is not offered again, nor for tonight", not owner.has("#consent") and not owner.page.get_by_text("Tonight").count())
+        owner.judge("a rehearsal that failed")
+        owner.shot("doomed-phone")
+        (coach.migrations / "0020_bad.sql").unlink()
+        coach.kill()
+        coach.serve()
+        owner.page.wait_for_selector("#consent")
+
+
+def broken():
+    """A database that is gone or damaged is what the page speaks of, soon, and before anything else."""
+    with Coach("broken") as coach, Person(coach.url) as owner, Person(coach.url, locale="de-DE") as other:
+        owner.consent()
+        owner.heading("Updated to version 19")
+        for file in coach.folder.glob("coach.db*"):
+            file.rename(file.with_suffix(file.suffix + ".away"))
+        owner.heading("The database is missing", 25)
+        owner.sees("Updated to version 19")
+        owner.judge("a result beside trouble")
+        owner.press("Done")
+        owner.heading("The database is missing")
+        other.heading("Die Datenbank fehlt")
+        owner.judge("trouble")
+        owner.shot("missing-phone")
+        coach.database.write_bytes(b"")
+        owner.heading("The database is empty", 25)
+        coach.database.write_bytes(os.urandom(100_000))
+        owner.heading("The database is damaged", 25)
+        check("trouble has its colour", owner.has(".verdict[data-tone=bad]"))
+
+
+def german():
+    """What is said in German is what is so: what nobody knows, and which part of parked is wrong."""
+    with Coach("german") as coach, Person(coach.url, locale="de-DE") as owner:
+        owner.page.wait_for_selector("#consent")
+        coach.switch("brake", "off")
+        owner.sees("Die Feststellbremse ist gelöst.")
+        owner.sees("The parking brake is released.")
+        coach.switch("brake", "on")
+        owner.page.wait_for_selector("#consent")
+        coach.simulator.send_signal(signal.SIGSTOP)
+        owner.sees("Geparkt: nicht bekannt.", 60)
+        owner.sees("Nachsehen, ob die Steuerung eingeschaltet und verbunden ist.")
+        coach.simulator.send_signal(signal.SIGCONT)
+        owner.go("coach")
+        lines = owner.page.evaluate("""() => [...document.querySelectorAll(".gate h2")].map((n) => [n.textContent,
+          Math.round(n.getBoundingClientRect().height / parseFloat(getComputedStyle(n).lineHeight))])""")
+        check("no word is broken", all(" " in name or height == 1 for name, height in lines), lines)
+
+
+def strangers():
+    """A phone with a wrong clock, and a browser that keeps nothing."""
+    with Coach("strangers") as coach:
+        with Person(coach.url) as owner:
+            owner.page.add_init_script("""(() => {
+              const Real = Date, off = 864e5;
+              window.Date = class extends Real {
+                constructor(...given) { given.length ? super(...given) : super(Real.now() + off); }
+                static now() { return Real.now() + off; }
+              };
+            })()""")
+            owner.page.reload()
+            owner.go("snapshots")
+            owner.press("Take a snapshot")
+            owner.page.wait_for_selector(".row")
+            owner.sees("today")
+        with Person(coach.url) as owner:
+            owner.page.add_init_script(
+                "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })")
+            owner.page.reload()
+            owner.page.select_option("#theme", "night")
+            owner.page.select_option("#language", "de")
+            owner.heading("Update verfügbar")
+            check("the theme is chosen for this visit", owner.page.get_attribute("html", "data-theme") == "night")
+
+
 def size():
     """All files of the panel together."""
     total = sum(file.stat().st_size for file in ASSETS.iterdir())
@@ -703,8 +831,8 @@ def size():
 
 
 SCENES = {scene.__name__: scene for scene in
-          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, approvals, embedding,
-           views)}
+          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, approvals, embedding, asleep,
+           doomed, broken, german, strangers, views)}
 
 
 # What it takes.

@@ -236,12 +236,16 @@ public struct Daemon: Sendable {
   public func askOverTCP(
     _ method: String, _ path: String, _ body: String? = nil, headers: [String: String] = [:]
   ) throws -> SocketClient.Answer {
-    let port = call.error.split(separator: "The panel is at http://127.0.0.1:").last?
-      .prefix { $0.isNumber }
-    guard let number = port.flatMap({ UInt16($0) }) else {
+    guard let port else {
       throw Failure(.noDaemon, "The daemon has not said where its panel is.")
     }
-    return try SocketClient.request(method, path, body: body, headers: headers, port: number)
+    return try SocketClient.request(method, path, body: body, headers: headers, port: port)
+  }
+
+  /// Of the panel's address; nil before it has said which.
+  public var port: UInt16? {
+    call.error.split(separator: "The panel is at http://127.0.0.1:").last
+      .flatMap { UInt16($0.prefix { $0.isNumber }) }
   }
 
   public func safety() throws -> SafetyDocument {

@@ -1,4 +1,4 @@
-// The wire: requests, and the event stream with its way back after a lost connection.
+// The wire.
 import { state } from "./model.js";
 
 /** A refusal (`problem` as the server wrote it), or no answer at all (`problem` is null). */
@@ -9,7 +9,6 @@ export class Refusal extends Error {
 	}
 }
 
-/** Does something; gives the refusal when it was refused, else null. */
 export async function refusalOf(work) {
 	try {
 		await work();
@@ -30,7 +29,7 @@ async function request(method, path, body, headers) {
 	setTimeout(() => limit.abort(), 8000);
 	let response, document;
 	try {
-		response = await fetch(path, { ...options, signal: limit.signal });
+		response = await fetch(`/api/${path}`, { ...options, signal: limit.signal });
 		document = await response.json().catch(() => null);
 	} catch {
 		throw new Refusal(null);
@@ -50,7 +49,6 @@ export const remove = (path) => request("DELETE", path);
 /** For an Idempotency-Key; `crypto.randomUUID` is missing on plain http in a LAN. */
 export const nonce = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-/** Keeps a WebSocket open for as long as the page is: `onEvent` gets each event, `onChange` whether it is open. */
 export function stream(onEvent, onChange) {
 	let socket = null;
 	let attempt = 0;
@@ -71,7 +69,7 @@ export function stream(onEvent, onChange) {
 		own.onclose = () => {
 			if (own !== socket) return;
 			onChange(false);
-			// 0.5 s, 1 s, 2 s ... 10 s, spread so that several tablets don't knock at once.
+			// 0.5 s, 1 s, 2 s ... 10 s, spread over the tablets.
 			const pause = Math.min(10000, 500 * 2 ** attempt) * (0.75 + Math.random() / 2);
 			attempt += 1;
 			timer = setTimeout(connect, pause);
@@ -79,7 +77,7 @@ export function stream(onEvent, onChange) {
 	};
 	connect();
 	return {
-		/** For a socket that looks open and is dead, and for a page that comes back from sleep. */
+		/** For a socket that looks open and is dead. */
 		retry() {
 			if (timer === null && socket?.readyState === WebSocket.CONNECTING) return;
 			const old = socket;

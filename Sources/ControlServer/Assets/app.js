@@ -1,10 +1,10 @@
-// Wires the page: what arrives changes the state, and the page is made to match it.
+// Wires the page.
 import { Refusal, get, stream } from "./api.js";
 import { conditions } from "./coach.js";
 import { byId, h, icon, mark, patch } from "./dom.js";
 import { forgetRefusal, homeView, isStarting } from "./home.js";
 import { historyView, snapshotsView } from "./lists.js";
-import { can, isActive, onChange, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
+import { can, isActive, onChange, serverNow, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
 import { moreView, pairPart, refreshMore } from "./more.js";
 import { progressOf, resultView, runningView } from "./run.js";
 import { age, language, languages, speak, t } from "./texts.js";
@@ -15,6 +15,7 @@ const everything = ["session", "status", "safety", "plan", "lists"];
 const views = ["update", "coach", "history", "snapshots", "more"];
 
 let isOpen = false;
+let polls = 0;
 let connection = null;
 let drawn = 0;
 let drawTimer = null;
@@ -22,7 +23,7 @@ let shown = { view: null, stage: null };
 
 const view = () => views.find((name) => `#${name}` === location.hash) ?? "update";
 
-/** Draws soon: at once when the page was quiet, at most four times a second when much arrives. */
+/** At most four times a second. */
 function draw() {
 	drawTimer ??= setTimeout(render, Math.max(0, 250 - (Date.now() - drawn)));
 }
@@ -41,7 +42,8 @@ function render() {
 
 	patch(byId("skip"), [t.skip]);
 	patch(byId("top"), bar(now));
-	patch(byId("main"), page(now));
+	const { link, heardAt } = state;
+	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last((Date.now() - heardAt) / 1000)), page(now)]);
 	patch(byId("foot"), foot());
 	const run = state.status?.run;
 	const told = now.stage === "running" ? progressOf(run) : null;
@@ -49,7 +51,7 @@ function render() {
 	const heading = byId("main").querySelector("h1");
 	const title = told ? (told.fraction === null ? told.title : `${Math.floor(told.fraction * 100)}% · ${told.title}`) : heading?.textContent;
 	document.title = `${title ?? t.views[now.view]} · chock`;
-	// The result is told to everybody; another change moves the focus only if it was in what has gone.
+	// Another change than a result moves the focus only if it was in what has gone.
 	if (entered && (now.view !== before.view || now.stage === "result" || wasInside)) {
 		heading?.focus({ preventScroll: true });
 		scrollTo({ top: 0 });
@@ -57,15 +59,14 @@ function render() {
 }
 
 function bar({ view: current, stage: now }) {
-	const { link, heardAt } = state;
+	const { link } = state;
+	const { label, ...themes } = t.theme;
 	return [
 		h("a.brand", { href: "#update" }, mark("mark"), h("span", "chock")),
 		h("nav", { "aria-label": "chock" }, views.map((name) => h("a", { href: `#${name}`, "aria-current": name === current && "page", key: name }, t.views[name],
 			name === "update" && current !== name && ["running", "result"].includes(now) && h("i.dot")))),
 		h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
-		picker("theme", t.theme.label, theme.choice, { auto: t.theme.auto, light: t.theme.light, dark: t.theme.dark, night: t.theme.night },
-			(value) => { theme.choose(value); render(); }),
-		link === "lost" && h("p.lost", heardAt === null ? t.link.lead : t.link.last((Date.now() - heardAt) / 1000)),
+		picker("theme", label, theme.choice, themes, (value) => { theme.choose(value); render(); }),
 	];
 }
 
@@ -87,7 +88,6 @@ const foot = () => [
 	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
 	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
-/** For a screen reader: a new step, and each quarter. Not every percent. */
 const announced = { run: null, step: null, quarter: 0, waitingFor: null };
 
 function announce({ step, fraction, waitingFor }) {
@@ -103,10 +103,9 @@ function announce({ step, fraction, waitingFor }) {
 }
 
 async function refreshSession() {
-	state.session = await get("/api/session");
+	state.session = await get("session");
 	clearTimeout(refreshSession.timer);
-	const left = Date.parse(state.session.expires_at) - Date.now();
-	// A technician's time is up.
+	const left = Date.parse(state.session.expires_at) - serverNow();
 	if (left < 864e5) refreshSession.timer = setTimeout(() => refresh(["session"]), Math.max(1000, left + 500));
 	if (state.session.role === "none") return;
 	connection ??= stream(onEvent, onSocket);
@@ -120,7 +119,7 @@ async function refresh(what) {
 		if (!can("viewer")) return draw();
 		// The state first: the gates are part of it.
 		const [status, safety] = await Promise.all(
-			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`/api/${path}`)));
+			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`${path}`)));
 		const wasActive = isActive(state.status?.run);
 		if (status) takeStatus(status);
 		if (wasActive && !isActive(state.status.run)) tasks.add("plan").add("lists");
@@ -133,16 +132,16 @@ async function refresh(what) {
 		if (!tasks.has("session") && [401, 403].includes(error.problem.status)) return refresh(["session"]);
 	}
 	draw();
-	// While an update is applied its plan is half true; it is asked for again when the run has ended.
+	// While an update is applied its plan is half true.
 	const run = state.status?.run;
 	const isSteady = !isActive(run) || run.kind === "rehearse";
 	if (tasks.has("plan") && state.status?.needs_update && isSteady) {
-		await get("/api/database/plan").then((plan) => Object.assign(state, { plan, lastPlan: plan, planProblem: null }), ({ problem }) => {
+		await get("database/plan").then((plan) => Object.assign(state, { plan, lastPlan: plan, planProblem: null }), ({ problem }) => {
 			if (problem) Object.assign(state, { plan: null, planProblem: problem });
 		});
 	}
 	if (tasks.has("lists")) {
-		await Promise.all([get("/api/database/history?limit=30"), get("/api/database/backups")]).then(
+		await Promise.all([get("database/history?limit=30"), get("database/backups")]).then(
 			([runs, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
 			() => setTimeout(refresh, pollEvery, ["lists"]));
 	}
@@ -158,7 +157,6 @@ function contactFailed() {
 function onEvent(event) {
 	const version = state.status?.chock_version;
 	const wanted = takeEvent(event);
-	// Another chock has another page.
 	if (version && version !== state.status.chock_version) return location.reload();
 	if (["phase", "result", "gate"].includes(event.type)) render();
 	else draw();
@@ -189,10 +187,11 @@ function onSocket(open) {
 	setTimeout(() => { if (!isOpen) refresh(["status"]); }, 600);
 }
 
-/** Fresh ages and a sign of life every five seconds; everything, while there is no socket. */
+/** Fresh ages every 5 s, the database every 15 (no event tells when it breaks); all, without a socket. */
 function poll() {
 	if (document.hidden) return;
-	refresh(!state.session ? everything : isOpen && stage() !== "result" ? ["safety"] : ["status", "plan", "safety"]);
+	polls += 1;
+	refresh(!state.session ? everything : isOpen && stage() !== "result" && polls % 3 ? ["safety"] : ["status", "plan", "safety"]);
 }
 
 const { theme } = window;
@@ -213,5 +212,6 @@ setInterval(() => { if (!document.hidden) draw(); }, 1000);
 document.addEventListener("visibilitychange", () => {
 	if (document.hidden) return;
 	if (!isOpen) connection?.retry();
+	polls = -1;
 	poll();
 });

@@ -1,8 +1,8 @@
-// The conditions of the coach: always there, always live; and a person's word for what no device reports.
+// The conditions, and a person's word for what no device reports.
 import { post, refusalOf } from "./api.js";
 import { field, pinField, told } from "./dialog.js";
 import { button, byId, h, icon, prose } from "./dom.js";
-import { can, changed, gateReason, gateTitle, isClosed, state } from "./model.js";
+import { can, changed, gateWords, gateTitle, isClosed, state } from "./model.js";
 import { age, capital, moment, plain, said, t } from "./texts.js";
 
 const waited = () => (Date.now() - state.gatesAt) / 1000;
@@ -23,7 +23,6 @@ export function summary() {
 		icon({ good: "satisfied", bad: "violated", unknown: "unknown" }[tone]), h("b", text), icon("arrow"));
 }
 
-/** All of them: in a view of their own, and beside the update where there is room. */
 export function conditions(isView) {
 	const all = state.status?.gates ?? [];
 	const { tone, text } = tally();
@@ -43,7 +42,7 @@ function gateItem(gate, heading) {
 	const isOpen = gate.state === "satisfied";
 	const tone = gate.required || isOpen ? gate.state : "advice";
 	const details = detailsOf(gate);
-	const own = gateReason(gate);
+	const [own, how] = isOpen ? [] : gateWords(gate);
 	return h("li.gate", { key: gate.id, "data-state": tone },
 		icon(tone),
 		h("div.gate-head",
@@ -51,14 +50,13 @@ function gateItem(gate, heading) {
 			h("p.sub", gate.required ? words.required : words.optional),
 			h("p.gate-state", !gate.required && gate.state === "violated" ? words.note : words.states[gate.state])),
 		// A condition that holds speaks through its readings; the reason would say it twice.
-		!details.length && (!isOpen || !gate.readings.length) && h("p", !isOpen && own ? own : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
+		!details.length && (!isOpen || !gate.readings.length) && h("p", own ? [own, h("span.sub", " ", said(gate.reason))] : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
 		h("dl.readings", gate.readings.map(reading)),
 		details.length > 0 && h("ul.reasons", details.map(([title, ...sub]) => h("li", h("b", said(title)), h("span", sub)))),
-		!isOpen && gate.how_to_clear && h("p", h("b", words.how), " ", words.how_to[gate.id] ?? said(prose(gate.how_to_clear))),
+		!isOpen && gate.how_to_clear && h("p", h("b", words.how), " ", how ?? said(prose(gate.how_to_clear))),
 		vouchForm(gate));
 }
 
-/** What stands behind a gate that no reading tells: who holds updates back, what goes on. */
 function detailsOf(gate) {
 	if (gate.state === "satisfied" || !state.safety) return [];
 	if (gate.id === "update_lock") return state.safety.locks.map((lock) => [`${lock.owner}: ${lock.reason}`, capital(t.gates.until(moment(lock.expires_at)))]);
@@ -79,9 +77,7 @@ function reading(entry) {
 		can("technician") && entry.evidence && h("dd", " ", h("code", entry.evidence)));
 }
 
-// ---- A person's word
 
-/** Of each gate's form what a person has to know: `{isBusy, error}`. */
 const forms = new Map();
 
 const partName = (signal) => plain(signal.slice(signal.indexOf(".") + 1));
@@ -92,7 +88,6 @@ export function signalName(signal) {
 		: capital(signal.startsWith("interlock.") ? partName(signal) : plain(signal));
 }
 
-/** `12.8 V`, `set`, `OK`. */
 export function signalValue(signal, value) {
 	const unit = { vehicle_speed: " km/h", supply_voltage: " V" }[signal];
 	return unit && !Number.isNaN(Number(value)) ? `${value}${unit}` : t.values[value] ?? value;
@@ -109,7 +104,6 @@ export function vouchForm(gate) {
 		h("summary", gate.state === "satisfied" ? words.again : words.open),
 		state.session.pins[role] ? h("form.stack", { onsubmit: (event) => give(event, gate), oninput: () => say(gate.id, {}) },
 			h("fieldset", h("legend", words.looked), gate.attestable.map(({ signal, value }) => {
-				// A box to tick, or a number to enter where the person reads one.
 				const isTick = value !== undefined && value !== null;
 				return h("label.tick", { key: signal }, h("span", `${signalName(signal)}: ${isTick ? signalValue(signal, String(value)) : "V"}`),
 					h("input", isTick ? { type: "checkbox", name: signal, value: String(value) }
@@ -122,7 +116,6 @@ export function vouchForm(gate) {
 			: h("p", prose(words.noPin)));
 }
 
-/** Brings a person to the form of a gate. */
 export function openVouch(id) {
 	const node = byId(`vouch-${id}`);
 	if (!node?.offsetParent) {
@@ -151,7 +144,7 @@ async function give(event, gate) {
 	const error = await refusalOf(async () => {
 		for (const input of chosen) {
 			const value = input.type === "checkbox" ? gate.attestable.find((entry) => entry.signal === input.name)?.value : input.valueAsNumber;
-			await post("/api/safety/attestations", { signal: input.name, value, pin: form.elements.pin.value });
+			await post("safety/attestations", { signal: input.name, value, pin: form.elements.pin.value });
 			input.checked = false;
 		}
 	});

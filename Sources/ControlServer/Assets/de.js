@@ -1,4 +1,4 @@
-// Jedes Wort der Seite auf Deutsch. Was chock selbst sagt, bleibt Englisch, wo es hier keine Worte dafür gibt.
+// Jedes Wort auf Deutsch. Was chock selbst sagt, bleibt Englisch, wo es hier keine Worte dafür gibt.
 import { age, count, duration, stopwatch } from "./texts.js";
 
 export default {
@@ -42,6 +42,9 @@ export default {
 		measure: "Dauer messen", offer: "Eine Probe an einer Kopie misst die Dauer. Nichts wird geändert.",
 		countdown: "Beginnt in", starting: "Beginnt",
 		stopped: "Während des Countdowns hat sich etwas geändert. Bitte noch einmal ansehen.",
+		away: "Während des Countdowns war diese Seite nicht zu sehen. Bitte noch einmal drücken.",
+		failed: { rehearse: "Die Probe dieses Updates ist misslungen", update: "Dieses Update ist misslungen" }, again: "Noch einmal an einer Kopie proben",
+		notes: (number) => `${number} Neuerungen zeigen`,
 	},
 	blocked: {
 		title: "Noch nicht möglich", offline: "Keine Verbindung", loading: "Der Plan wird gelesen", running: "Ein anderer Lauf ist im Gang",
@@ -57,6 +60,7 @@ export default {
 	schedule: {
 		tonight: "Heute Nacht, 02:00", remind: "Morgen erinnern", skip: "Version überspringen", clear: "Zurücknehmen",
 		window: (at) => `Geplant: ${at}, wenn das Fahrzeug dann steht.`,
+		waits: (until) => `Wartet auf das Fahrzeug, bis ${until}.`,
 		reminded: (at) => `Erinnerung ${at}.`,
 		skipped: (version) => `Version ${version} wird übersprungen.`,
 		lapsed: "Das geplante Update hat nicht begonnen",
@@ -76,17 +80,24 @@ export default {
 			no_active_controls: "Nichts bewegt sich", no_active_connections: "Niemand steuert", power: "Strom", disk: "Speicherplatz",
 			clock: "Uhr", technician: "Techniker", update_lock: "Keine Sperre",
 		},
-		unheard: "Das meldet gerade niemand.",
-		reasons: {
-			parked: "Das Fahrzeug ist nicht geparkt.", interlocks: "Eine Verriegelung ist offen.", emergency_stop: "Der Not-Halt ist gedrückt.",
-			no_active_controls: "Etwas bewegt sich gerade.", no_active_connections: "Das Fahrzeug wird gerade gesteuert.",
-			power: "Der Strom reicht nicht.", disk: "Der Speicherplatz reicht nicht.", technician: "Es braucht einen Techniker.",
-			engine_off: "Der Motor läuft.", ignition: "Die Zündung ist an.",
-		},
-		how_to: {
-			parked: "Anhalten, Feststellbremse anziehen.", emergency_stop: "Den Not-Halt lösen.", no_active_controls: "Warten, bis es fertig ist.",
-			no_active_connections: "Die Apps schließen, die das Fahrzeug steuern.", disk: "Platz schaffen.",
-		},
+		unheard: (title) => [`${title}: nicht bekannt.`, "Nachsehen, ob die Steuerung eingeschaltet und verbunden ist."],
+		/** Was der Satz von chock sagt, und was hilft. */
+		told: [
+			["parked", /brake/, "Die Feststellbremse ist gelöst.", "Feststellbremse anziehen."],
+			["parked", /tow/, "Das Fahrzeug wird gezogen.", "Erst parken."],
+			["parked", /moving/, "Das Fahrzeug fährt.", "Anhalten und parken."],
+			["parked", /gear|transmission/, "Ein Gang ist eingelegt.", "P oder Leerlauf einlegen."],
+			["parked", /stands/, "Das Fahrzeug steht noch nicht lange genug.", "Kurz warten."],
+			["interlocks", /not satisfied/, "Eine Verriegelung ist offen.", "In die sichere Stellung bringen, was sie bewacht."],
+			["emergency_stop", /is active/, "Der Not-Halt ist gedrückt.", "Den Not-Halt lösen."],
+			["no_active_controls", /busy|moving/, "Etwas bewegt sich gerade.", "Warten, bis es fertig ist."],
+			["no_active_connections", /open/, "Das Fahrzeug wird gerade gesteuert.", "Die Apps schließen, die das Fahrzeug steuern."],
+			["power", /battery/, "Der Strom reicht nicht.", "Batterie laden oder Landstrom anschließen."],
+			["power", /board/, "Die Platine ist unterversorgt.", "Stärkeres Netzteil oder kürzeres Kabel."],
+			["disk", /needs/, "Der Speicherplatz reicht nicht.", "Platz schaffen."],
+			["technician", /./, "Es braucht einen Techniker."],
+			["engine_off", /running/, "Der Motor läuft.", "Motor abstellen."], ["ignition", /is on/, "Die Zündung ist an.", "Zündung ausschalten."],
+		],
 	},
 	signals: {
 		parking_brake: "Feststellbremse", vehicle_speed: "Tempo", transmission_gear: "Gang", engine_running: "Motor läuft",
@@ -171,6 +182,8 @@ export default {
 	},
 	problem: {
 		title: "Kein Update möglich", lead: "Die Datenbank wurde nicht angerührt.",
+		broken: ["Die Datenbank fehlt", "Die Datenbank ist leer", "Die Datenbank ist beschädigt"],
+		brokenLead: "chock ändert nichts daran. Ein Techniker kann zu einer Kopie zurückgehen.",
 		isNew: "chock kennt diese Datenbank noch nicht",
 		newLead: "Nichts wird geändert, bis es weiß, welche Version sie ist.",
 		recovery: "Notbetrieb",

@@ -1,4 +1,4 @@
-// One question to a person, in front of everything: a yes, and what has to be typed for it.
+// One question to a person, in front of everything.
 import { refusalOf } from "./api.js";
 import { button, byId, h, patch, prose } from "./dom.js";
 import { state } from "./model.js";
@@ -6,7 +6,7 @@ import { said, t } from "./texts.js";
 
 let asked = null;
 
-/** `submit` gets the values of `fields`; its refusal is shown while the question stays. Null when the person says no. */
+/** The refusal of `submit` is shown while the question stays. Null when the person says no. */
 export function ask({ title, text = [], fields = [], ok, error = null, submit = (values) => values }) {
 	return new Promise((resolve) => {
 		asked = { title, text, fields, ok, error, submit, resolve, isBusy: false };
@@ -37,7 +37,6 @@ export const field = ({ name, label, hint, ...props }, prefix, invalid) =>
 		h("input", { name, id: `${prefix}-${name}`, "aria-invalid": Boolean(invalid) && "true",
 			"aria-describedby": Boolean(invalid) && `${prefix}-error`, ...props }));
 
-/** What a refusal says, and what helps. */
 export const told = ({ problem }) => [problem
 	? said([problem.detail ?? problem.title, problem.how_to_clear].filter(Boolean).join(" ").replaceAll("`", "")) : t.noAnswer];
 

@@ -1,5 +1,4 @@
-// A page described by values: `h` describes, `patch` makes the page match in place. Data only ever becomes text,
-// never markup.
+// A page described by values. Data only ever becomes text, never markup.
 
 const svgSpace = "http://www.w3.org/2000/svg";
 /** What the browser keeps as properties, not as attributes. */
@@ -37,7 +36,7 @@ export function patch(parent, children) {
 	for (const child of next) {
 		const node = match(child, place, old);
 		if (node !== place) {
-			// What has no key has its place by its number: what is not there is an empty text.
+			// What has no key has its place by its number.
 			if (child.key === undefined && place && place.key === undefined) place.replaceWith(node);
 			else parent.insertBefore(node, place);
 		}
@@ -69,7 +68,6 @@ function match(child, place, old) {
 function update(node, { props, children }) {
 	const before = node.props ?? {};
 	node.props = props;
-	// A list takes a value only when it has it.
 	if (children.length || node.firstChild) patch(node, children);
 	for (const name of Object.keys({ ...before, ...props })) {
 		const value = props[name];
@@ -81,8 +79,9 @@ function update(node, { props, children }) {
 	}
 }
 
-/** A sentence with commands between backticks. */
 export const prose = (text) =>
 	(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", part) : part));
 
+export const heading = (words) => h("h1.title", { tabindex: -1 }, words);
+export const alarm = (words) => words && h("p.error", { role: "alert" }, words);
 export const byId = (id) => document.getElementById(id);

@@ -1,4 +1,4 @@
-// Every word of the panel in English. What the daemon says itself (reasons, descriptions, errors) is English already.
+// Every word in English. What the daemon says itself is English already.
 import { age, count, duration, stopwatch } from "./texts.js";
 
 export default {
@@ -42,6 +42,9 @@ export default {
 		measure: "Check how long it takes", offer: "A rehearsal on a copy measures the time. Nothing is changed.",
 		countdown: "Starting in", starting: "Starting",
 		stopped: "Something changed during the countdown. Please look again.",
+		away: "This page was out of sight during the countdown. Please press again.",
+		failed: { rehearse: "The rehearsal of this update failed", update: "This update failed" }, again: "Rehearse it again on a copy",
+		notes: (number) => `Show all ${number} notes`,
 	},
 	blocked: {
 		title: "Can't start yet", offline: "No connection", loading: "Reading the plan", running: "Another run is in progress",
@@ -57,6 +60,7 @@ export default {
 	schedule: {
 		tonight: "Tonight 02:00", remind: "Remind me tomorrow", skip: "Skip this version", clear: "Take this back",
 		window: (at) => `Planned for ${at}, if the coach is parked then.`,
+		waits: (until) => `Waiting for the coach, until ${until}.`,
 		reminded: (at) => `You will be reminded ${at}.`,
 		skipped: (version) => `You skip version ${version}.`,
 		lapsed: "The planned update did not start",
@@ -71,7 +75,7 @@ export default {
 		again: "Check again", missing: "no reading yet", old: "too old", how: "To clear:", sources: "Not heard",
 		until: (at) => `until ${at}`,
 		word: (person) => `a person's word (${person})`, veto: (source) => `${source}, can only veto`,
-		titles: {}, unheard: null, reasons: {}, how_to: {},
+		titles: {}, told: [],
 	},
 	signals: {
 		parking_brake: "Parking brake", vehicle_speed: "Speed", transmission_gear: "Gear", engine_running: "Engine running",
@@ -150,6 +154,8 @@ export default {
 	},
 	problem: {
 		title: "No update can be offered", lead: "The database was not touched.",
+		broken: ["The database is missing", "The database is empty", "The database is damaged"],
+		brokenLead: "chock changes nothing in it. A technician can go back to a snapshot.",
 		isNew: "This database is new to chock",
 		newLead: "Nothing is offered or changed until it knows which version it is.",
 		recovery: "Recovery mode",

@@ -1,25 +1,24 @@
-// The first view while nothing runs: what is offered and the button that says yes to it, or why there is nothing.
+// The first view while nothing runs.
 import { Refusal, nonce, post, refusalOf, remove } from "./api.js";
 import { openVouch, summary } from "./coach.js";
-import { ask, consentFields, pinField, told } from "./dialog.js";
-import { button, byId, h, icon, mark, prose } from "./dom.js";
-import { blockers, can, changed, isActive, stage, state, takeRun } from "./model.js";
-import { failureCard, undoPart } from "./run.js";
+import { ask, consentFields, pinField } from "./dialog.js";
+import { button, byId, h, heading, icon, mark, prose } from "./dom.js";
+import { blockers, can, changed, failedTry, isActive, serverNow, stage, state, takeRun } from "./model.js";
+import { failureCard, failureDetails, undoPart } from "./run.js";
 import { bytes, capital, moment, most, needed, range, said, t } from "./texts.js";
 
 const countdownSeconds = 10;
 
-/** The start that is under way: `{until, hash, inputs, key, pin, isPosting}`. */
 let start = null;
-/** Why the last try did not start: `{title, reasons}`. */
 let refusal = null;
 let approved = null;
 
 export const isStarting = () => start !== null;
 export const forgetRefusal = () => { refusal = null; };
 
+addEventListener("visibilitychange", () => start && !start.isPosting && tick());
 addEventListener("keydown", (event) => {
-	if (event.key === "Escape" && start && !start.isPosting) stopCountdown(false);
+	if (event.key === "Escape" && start && !start.isPosting) stopCountdown(null);
 });
 
 async function begin() {
@@ -28,30 +27,50 @@ async function begin() {
 	if (!inputs) return;
 	refusal = null;
 	const { hash } = state.plan;
-	const given = state.session.asks_pin ? await askPin() : {};
+	const given = await mayStart(hash, inputs);
+	changed();
 	if (!given || start) return;
-	start = { until: performance.now() + countdownSeconds * 1000, hash, inputs, key: nonce(), pin: given.pin };
+	start = { until: performance.now() + countdownSeconds * 1000, seen: Date.now(), hash, inputs, key: nonce(), pin: given.pin };
 	start.timer = setInterval(tick, 200);
 	changed();
 	byId("countdown-cancel")?.focus();
 }
 
-const askPin = (error) => ask({ title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next, error });
+/** A demand without the yes: a wrong PIN and a missing approval are told before the countdown. */
+async function mayStart(hash, inputs) {
+	const { asks_pin: asksPin, approvals } = state.session;
+	const submit = async ({ pin } = {}) => {
+		const error = state.status.consent_required && (asksPin || approvals > 1) && await refusalOf(() => demand({ consent: false, inputs, pin }, hash));
+		if (error && (!error.problem || error.problem.code === "CHK-PIN")) throw error;
+		if (error && error.problem.code !== "CHK-CONSENT-MISSING") refusal = refused(error);
+		return { pin };
+	};
+	const error = asksPin ? null : await refusalOf(submit);
+	if (error) refusal = refused(error);
+	const given = asksPin ? await ask({ title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next, submit }) : {};
+	return !refusal && given;
+}
+
+const demand = (body, hash, headers) => post("database/update", body, { "If-Match": `"${hash}"`, ...headers });
 
 function tick() {
 	if (start.isPosting) return;
-	// Another plan, a condition, the connection: the person has to look again.
-	if (state.plan?.hash !== start.hash || blockers().length) return stopCountdown(true);
+	// A phone that slept, or a page that nobody saw, does not start by itself.
+	const gap = Date.now() - start.seen;
+	start.seen += gap;
+	if (document.hidden || gap < 0 || gap > 2000) return stopCountdown(t.available.away);
+	// The person has to look again.
+	if (state.plan?.hash !== start.hash || blockers().length) return stopCountdown(t.available.stopped);
 	if (performance.now() >= start.until) return void send();
 	changed();
 }
 
-function stopCountdown(byItself) {
+function stopCountdown(why) {
 	clearInterval(start.timer);
 	start = null;
-	refusal = byItself ? { title: t.outcomes.refused, reasons: [{ title: t.available.stopped }] } : null;
+	refusal = why && { title: t.outcomes.refused, reasons: [{ title: why }] };
 	changed();
-	if (!byItself) byId("consent")?.focus();
+	if (!why) byId("consent")?.focus();
 }
 
 async function send() {
@@ -61,8 +80,7 @@ async function send() {
 	changed();
 	for (let attempt = 0; ; attempt += 1) {
 		try {
-			takeRun(await post("/api/database/update", { consent: true, inputs: own.inputs, pin: own.pin },
-				{ "If-Match": `"${own.hash}"`, "Idempotency-Key": own.key }));
+			takeRun(await demand({ consent: true, inputs: own.inputs, pin: own.pin }, own.hash, { "Idempotency-Key": own.key }));
 			break;
 		} catch (error) {
 			if (!(error instanceof Refusal)) throw error;
@@ -72,12 +90,8 @@ async function send() {
 				await new Promise((resolve) => setTimeout(resolve, 1000 * (attempt + 1)));
 				continue;
 			}
-			const given = error.problem?.code === "CHK-PIN" && await askPin(told(error));
-			if (!given) {
-				refusal = refused(error);
-				break;
-			}
-			Object.assign(own, { pin: given.pin, key: nonce() });
+			refusal = refused(error);
+			break;
 		}
 	}
 	start = null;
@@ -98,10 +112,9 @@ const attempt = (work) => async () => {
 
 const rehearse = attempt(async () => {
 	const inputs = answers();
-	if (inputs) takeRun(await post("/api/database/rehearse", { inputs }));
+	if (inputs) takeRun(await post("database/rehearse", { inputs }));
 });
 
-/** Agrees to something about this very plan, with the PIN where one is asked for. */
 const agree = (title, send) => attempt(async () => {
 	const hash = state.plan?.hash;
 	const fields = consentFields();
@@ -110,14 +123,14 @@ const agree = (title, send) => attempt(async () => {
 });
 
 const approve = async (plan_hash, pin) => {
-	await post("/api/database/approvals", { plan_hash, pin });
+	await post("database/approvals", { plan_hash, pin });
 	approved = plan_hash;
 };
 
-/** The consent for tonight: by the clock of the device, which may be in another time zone. */
+/** By the clock of the device, which may be in another time zone. */
 const consentToTonight = async (hash, pin) => {
 	const inputs = answers();
-	if (inputs) await post("/api/database/update", { consent: true, inputs, pin, when: "window", at: "02:00" }, { "If-Match": `"${hash}"` });
+	if (inputs) await demand({ consent: true, inputs, pin, when: "window", at: "02:00" }, hash);
 };
 
 function consentLabel() {
@@ -136,7 +149,7 @@ export function homeView() {
 	return { connecting, available, current, problem }[now]?.();
 }
 
-const connecting = () => [mark("scene"), h("h1.title", { tabindex: -1 }, t.link.connecting), h("p.lead", state.link === "lost" && t.link.lead)];
+const connecting = () => [mark("scene"), heading(t.link.connecting), h("p.lead", state.link === "lost" && t.link.lead)];
 
 function available() {
 	const { status, plan } = state;
@@ -159,15 +172,18 @@ function available() {
 		questions(plan?.inputs ?? []),
 		action(),
 		summary(),
+		part(words.meanwhile, h("dl.pairs", words.pairs.map(([name, text]) => h("div", h("dt", name), h("dd", text))))),
 		rehearsal(seconds),
 		later(),
 		part(words.what, stops(plan?.migrations ?? status.pending_migrations,
 			h("li", { "data-here": "true", key: "here" }, h("b", from), h("p", words.here)))),
-		part(words.meanwhile, h("dl.pairs", words.pairs.map(([name, text]) => h("div", h("dt", name), h("dd", text))))),
 	];
 }
 
-export const stops = (migrations, first) => h("ol.stops", first, migrations.map(stop));
+export function stops(migrations, first) {
+	const list = h("ol.stops", first, migrations.map(stop));
+	return migrations.length > 20 ? h("details", h("summary", t.available.notes(migrations.length)), list) : list;
+}
 
 const stop = ({ version, purpose, description, name, incompatible_changes: breaks }) => h("li", { key: version },
 	h("b", version),
@@ -187,12 +203,11 @@ const questions = (inputs) => inputs.length > 0 && h("section.part", { key: "que
 function question({ name, question: words, kind, choices, default_value: own, minimum: min, maximum: max }) {
 	const props = { name, required: true, disabled: Boolean(start), value: own === undefined ? undefined : String(own) };
 	return h("label.field", { key: name }, h("b", said(words)), choices.length
-		// Nothing is chosen for a person where the author has not done so.
 		? h("select", props, own === undefined && h("option", { value: "" }, t.available.choose), choices.map((choice) => h("option", String(choice))))
 		: h("input", { ...props, type: kind === "TEXT" ? "text" : "number", autocomplete: "off", min, max, step: kind === "REAL" && "any" }));
 }
 
-/** The answers by name, or null when one is missing or does not do; the browser then says which. */
+/** Null when one is missing or does not do; the browser says which. */
 function answers() {
 	const form = byId("questions");
 	if (!form) return {};
@@ -202,13 +217,16 @@ function answers() {
 function action() {
 	const found = start ? [] : blockers();
 	const { approvals } = state.session;
+	const failed = failedTry();
 	return h("div.action", { key: "action" },
 		refusal && notice("bad", "violated", refusal.title, refusal.reasons, "alert"),
-		start ? countdown() : found.length ? blocked(found)
-			: h("div", { key: "go" }, button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)),
 		approvals > 1 && !start && !found.length && h("div.card.row-wrap", { key: "approval" },
 			h("p", approved === state.plan.hash ? t.approval.done : t.approval.lead),
-			approved !== state.plan.hash && button(t.approval.go, agree(t.approval.go, approve))));
+			approved !== state.plan.hash && button(t.approval.go, agree(t.approval.go, approve))),
+		failed && !start && [notice("bad", "violated", t.available.failed[failed.kind], [{ said: failed.error.message, saidClear: failed.error.how_to_clear }], "status"),
+			failureDetails(failed.error)],
+		start ? countdown() : found.length ? blocked(found) : failed ? button(t.available.again, rehearse, "strong.wide", { key: "again" })
+			: h("div", { key: "go" }, button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)));
 }
 
 function countdown() {
@@ -216,7 +234,7 @@ function countdown() {
 	const left = Math.max(1, Math.ceil((start.until - performance.now()) / 1000));
 	return h("div.countdown", { key: "countdown" },
 		h("p", { id: "count" }, t.available.countdown, " ", h("b", `${left} s`)),
-		button(t.cancel, () => stopCountdown(false), "strong", { id: "countdown-cancel", "aria-describedby": "count" }),
+		button(t.cancel, () => stopCountdown(null), "strong", { id: "countdown-cancel", "aria-describedby": "count" }),
 		h("i.drain", { "aria-hidden": "true" }));
 }
 
@@ -233,6 +251,7 @@ export function notice(tone, picture, title, reasons, role) {
 	return h("div.notice", { "data-tone": tone, role, key: role ?? tone }, icon(picture),
 		h("div", h("h2", title), h("ul.reasons", reasons.map((reason) => h("li",
 			h("b", reason.title ?? said(reason.said)),
+			reason.title && h("span", said(reason.said)),
 			h("span", reason.clear ?? said(prose(reason.saidClear))),
 			reason.gate?.attestable.length > 0 && can("owner") && button(t.vouch.go, () => openVouch(reason.gate.id)),
 			reason.pairs && h("a.button.quiet", { href: "#more" }, t.blocked.pair))))));
@@ -240,18 +259,17 @@ export function notice(tone, picture, title, reasons, role) {
 
 function rehearsal(seconds) {
 	const { plan, link } = state;
-	return seconds === null && plan && !start && link !== "lost" && can("owner") && plan.available_bytes >= plan.needed_bytes
+	return seconds === null && plan && !start && !failedTry() && link !== "lost" && can("owner") && plan.available_bytes >= plan.needed_bytes
 		&& h("div.card.row-wrap", { key: "rehearse" }, h("p", t.available.offer), button(t.available.measure, rehearse));
 }
 
-// ---- Not now.
 
-const postpone = (action) => attempt(() => post("/api/database/schedule", { action }));
+const postpone = (action) => attempt(() => post("database/schedule", { action }));
 
 function later() {
 	if (state.status.schedule || !can("owner") || start || !state.plan) return false;
 	const words = t.schedule;
-	return h("div.buttons", { key: "later" }, button(words.tonight, agree(words.tonight, consentToTonight)),
+	return h("div.buttons", { key: "later" }, !failedTry() && button(words.tonight, agree(words.tonight, consentToTonight)),
 		button(words.remind, postpone("remind")), button(words.skip, postpone("skip")));
 }
 
@@ -261,9 +279,10 @@ function scheduled() {
 	const words = t.schedule;
 	const lapsed = schedule.lapsed_reason;
 	const at = moment(schedule.at);
-	const text = lapsed ? said(lapsed) : { window: words.window(at), remind: words.reminded(at), skip: words.skipped(schedule.version) }[schedule.action];
+	const isDue = Date.parse(schedule.at) < serverNow();
+	const text = lapsed ? said(lapsed) : { window: isDue ? words.waits(moment(schedule.until)) : words.window(at), remind: words.reminded(at), skip: words.skipped(schedule.version) }[schedule.action];
 	return [notice(lapsed ? "bad" : "wait", "wait", lapsed ? words.lapsed : text, lapsed ? [{ title: text }] : []),
-		can("owner") && button(lapsed ? t.result.understood : words.clear, attempt(() => remove("/api/database/schedule")))];
+		can("owner") && button(lapsed ? t.result.understood : words.clear, attempt(() => remove("database/schedule")))];
 }
 
 function current() {
@@ -281,14 +300,24 @@ function current() {
 }
 
 function problem() {
-	const { mode, adopted, problem: own, current_version: version } = state.status;
-	const words = t.problem;
-	const [title, lead, tone] = mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"]
-		: adopted ? [words.title, words.lead, "warn"] : [words.isNew, words.newLead, "calm"];
+	const { current_version: version } = state.status;
 	return [
-		h("div.verdict", { "data-tone": tone }, icon("advice"), h("div", h("h1.title", { tabindex: -1 }, title), h("p.lead", lead))),
-		own && failureCard(own),
+		...problemPart(),
 		version && facts([[t.result.database, version]]),
 		summary(),
+	];
+}
+
+export function problemPart() {
+	const { mode, adopted, problem: own } = state.status;
+	const words = t.problem;
+	const broken = words.broken[[/DATABASE-MISSING/, /DATABASE-EMPTY/, /DATABASE-CORRUPT|NOT-A-DATABASE/].findIndex((code) => code.test(own?.code))];
+	const isNew = own ? own.code === "CHK-UNADOPTED" : !adopted;
+	const [title, lead, tone] = mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"] : broken ? [broken, words.brokenLead, "bad"]
+		: isNew ? [words.isNew, words.newLead, "calm"] : [words.title, words.lead, "warn"];
+	return [
+		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),
+		own && failureCard(own),
+		broken && h("div.buttons", h("a.button.quiet", { href: "#snapshots" }, t.views.snapshots)),
 	];
 }

@@ -1,7 +1,6 @@
-// What ran, and what can be gone back to.
 import { post, put, refusalOf, remove } from "./api.js";
 import { ask, told } from "./dialog.js";
-import { button, h, icon } from "./dom.js";
+import { alarm, button, h, heading, icon } from "./dom.js";
 import { can, changed, isActive, runSeconds, state, takeRun, undo, verdict } from "./model.js";
 import { askRestore, restoreBlocked } from "./run.js";
 import { bytes, duration, moment, said, t } from "./texts.js";
@@ -13,7 +12,7 @@ export const row = (key, tone, picture, title, big, status, sub, ...more) =>
 		h("div", h("p.sub", sub.filter(Boolean).join(" · ")), more));
 
 const list = (title, words, items, ...more) => [
-	h("h1.title", { tabindex: -1 }, title), h("p.lead", words.lead), more,
+	heading(title), h("p.lead", words.lead), more,
 	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
 
 export function historyView() {
@@ -29,7 +28,6 @@ export function historyView() {
 	}));
 }
 
-/** Does something with a snapshot; what is refused is told at the top. */
 async function act(work) {
 	const error = await refusalOf(async () => {
 		const run = await work();
@@ -46,7 +44,7 @@ export function snapshotsView() {
 	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
 	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
 		const { id, pinned, version, verified_at: verified } = snapshot;
-		const path = `/api/database/backups/${id}`;
+		const path = `database/backups/${id}`;
 		const label = words.version(version);
 		const choice = (name, work, kind) => button(name, () => act(work), kind, { "aria-label": `${name}: ${label}, ${moment(snapshot.created_at)}` });
 		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
@@ -60,7 +58,7 @@ export function snapshotsView() {
 					title: `${words.remove}: ${label}, ${moment(snapshot.created_at)}?`, text: [words.removeText], ok: words.remove,
 					submit: () => remove(path) }))));
 	}),
-	h("div.buttons", isIdle && button(words.take, () => act(() => post("/api/database/backups")))),
-	failure && h("p.error", { role: "alert" }, failure),
+	h("div.buttons", isIdle && button(words.take, () => act(() => post("database/backups")))),
+	alarm(failure),
 	state.snapshots?.length > 0 && can("owner") && (why ? h("p.sub", t.undo.blocked, " ", why) : !can("technician") && h("p.sub", words.technician)));
 }

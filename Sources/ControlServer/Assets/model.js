@@ -1,19 +1,16 @@
-// What is known, and what follows from it. No page and no network here.
+// What is known, and what follows from it.
 import { bytes, needed, t } from "./texts.js";
 
 export const state = {
 	session: null,
 	status: null,
-	/** The newest `GET /api/safety`: locks, activities and sources, beside the gates in `status`. */
 	safety: null,
 	gatesAt: 0,
 	plan: null,
-	/** As it was before it was carried out. */
 	lastPlan: null,
 	planProblem: null,
 	runs: null,
 	snapshots: null,
-	/** Days for which a snapshot is kept at least; null where the daemon does not say. */
 	keptDays: null,
 	link: "connecting",
 	heardAt: null,
@@ -49,10 +46,11 @@ export function takeSafety(safety) {
 }
 
 export function takeRun(run) {
+	if (run.outcome && state.runs && !state.runs.some(({ id }) => id === run.id)) state.runs.unshift(run);
 	if (state.status) state.status.run = merged(state.status.run, run);
 }
 
-/** Two accounts of the same run can arrive out of order; progress and endings only move forward. */
+/** Accounts can arrive out of order; a run only moves forward. */
 function merged(known, next) {
 	if (!next || known?.id !== next.id) return next ?? null;
 	if (known.outcome && !next.outcome) return known;
@@ -101,7 +99,7 @@ const phaseOrder = ["plan", "safety", "snapshot", "rehearse", "apply", "verify",
 function enter(run, phase, at) {
 	if (phaseOrder.indexOf(phase) <= phaseOrder.indexOf(run.phase)) return;
 	const now = Date.parse(at);
-	// The seconds of a finished phase come with the next full account; until then they are ours.
+	// Until the next full account tells.
 	if (run.phaseAt && now > run.phaseAt && !run.phases.some((entry) => entry.phase === run.phase)) {
 		run.phases.push({ phase: run.phase, seconds: (now - run.phaseAt) / 1000 });
 	}
@@ -118,22 +116,31 @@ export function stage() {
 	const { run } = status;
 	if (isActive(run)) return "running";
 	// What a rehearsal has found is told where it was asked for.
-	if (run?.outcome && !run.acknowledged && !(run.kind === "rehearse" && run.outcome === "finished")) return "result";
+	if (run?.outcome && !run.acknowledged && !(run.kind === "rehearse" && (run.outcome === "finished" || run.plan_hash === state.plan?.hash))) return "result";
 	if (status.mode === "recovery" || !status.adopted || status.problem) return "problem";
 	return status.needs_update ? "available" : "current";
 }
 
 export const isClosed = (gate) => gate.required && gate.state !== "satisfied";
 export const gateTitle = (gate) => t.gates.titles[gate.id] ?? gate.title;
-/** In this language where there are words for it, else null: then the daemon's own are shown. */
-export const gateReason = (gate) => (gate.state === "unknown" ? t.gates.unheard : t.gates.reasons[gate.id]) ?? null;
+/** The reason and what helps, where there are words for it; else the daemon's own are shown. */
+export const gateWords = (gate) => (gate.state === "unknown" && !["disk", "clock"].includes(gate.id) ? t.gates.unheard?.(gateTitle(gate))
+	: t.gates.told.find(([id, says]) => id === gate.id && says.test(gate.reason))?.slice(2)) ?? [];
 
-/** What keeps any run from starting that changes the database, from the coach's side. */
-export const closedGates = () => state.status.gates.filter(isClosed).map((gate) => ({
-	gate, title: gateReason(gate), said: gate.reason, clear: t.gates.how_to[gate.id], saidClear: gate.how_to_clear,
-}));
+export const closedGates = () => state.status.gates.filter(isClosed).map((gate) => {
+	const [title, clear] = gateWords(gate);
+	return { gate, title, said: gate.reason, clear, saidClear: gate.how_to_clear };
+});
 
-/** Why an update can't be started now; empty when it can. */
+/** These say nothing about the update itself. */
+const passing = ["CHK-STOPPED", "CHK-GATE-CLOSED", "CHK-INTERRUPTED", "CHK-RUN-ACTIVE", "CHK-NO-SPACE"];
+
+/** The newest try of this very plan, if it failed: the next would fail too. */
+export function failedTry() {
+	const run = state.runs?.find((entry) => entry.plan_hash && entry.plan_hash === state.plan?.hash && entry.outcome && !passing.includes(entry.error?.code));
+	return run?.error ? run : null;
+}
+
 export function blockers() {
 	const { status, plan, link } = state;
 	const words = t.blocked;
@@ -151,7 +158,6 @@ export function blockers() {
 	return found;
 }
 
-/** The phases of which a person is told, by kind of run. */
 const told = {
 	update: ["snapshot", "rehearse", "apply", "verify", "commit"], rehearse: ["snapshot", "rehearse"], restore: ["restore", "commit"],
 	recover: ["restore", "commit"], snapshot: ["snapshot"], verify: ["verify"], import: ["snapshot", "apply", "commit"],
@@ -159,7 +165,6 @@ const told = {
 
 export function steps(run) {
 	let phases = told[run.kind] ?? told.update;
-	// A run that has to put the old state back says so in the place of its last step.
 	const order = phaseOrder.indexOf(run.phase);
 	if (run.phase === "restore" && !phases.includes("restore")) phases = [...phases.slice(0, -1), "restore"];
 	const current = Math.max(0, phases.findLastIndex((phase) => phaseOrder.indexOf(phase) <= order));
@@ -175,7 +180,6 @@ export function runSeconds(run) {
 	return Math.max(0, (end - Date.parse(run.started_at)) / 1000) || 0;
 }
 
-/** What the newest update can be taken back with: its snapshot, if that is still there. */
 export function undo() {
 	const newest = state.runs?.find((run) => ["committed", "restored"].includes(run.outcome) && run.kind !== "recover");
 	if (newest?.kind !== "update" || newest.outcome !== "committed") return null;
@@ -188,6 +192,7 @@ export function verdict(run) {
 	const good = (title) => ({ title, tone: "good", icon: "satisfied" });
 	const calm = (title) => ({ title, tone: "calm", icon: "back" });
 	const warn = (title) => ({ title, tone: "warn", icon: "advice", failed: true });
+	const putBack = state.status.problem ? words.restored : words.putBack;
 	const isStopped = error?.code === "CHK-STOPPED";
 	if (error && kind === "rehearse") return (isStopped ? calm : warn)(`${t.outcomes[isStopped ? "cancelled" : "refused"]}. ${words.untouched}`);
 	const isCancelled = isStopped && (outcome === "refused" || state.stopping.has(run.id));
@@ -196,11 +201,11 @@ export function verdict(run) {
 		case "committed":
 			return good(({ update: words.updated, recover: words.recovered }[kind] ?? words.restored)(to));
 		case "rolled_back":
-			return warn(words.putBack(from));
+			return warn(putBack(from));
 		case "refused":
 			return warn(`${t.outcomes.refused}. ${words.still(from)}`);
 		case "restored":
-			return kind === "restore" ? good(words.restored(to)) : warn(words.putBack(from));
+			return kind === "restore" ? good(words.restored(to)) : warn(putBack(from));
 		case "needs_recovery":
 			return { title: words.needsPerson, tone: "bad", icon: "violated", failed: true };
 		default:

@@ -1,7 +1,6 @@
-// Who this device is, and what a technician needs.
 import { get, post, put, refusalOf, remove } from "./api.js";
 import { ask, consentFields, field, pinField, told } from "./dialog.js";
-import { button, h, prose } from "./dom.js";
+import { button, h, heading, prose } from "./dom.js";
 import { part } from "./home.js";
 import { row } from "./lists.js";
 import { can, changed, isActive, state, takeRun } from "./model.js";
@@ -12,11 +11,10 @@ let failure = null;
 let devices = null;
 /** How far a technician wants to go back: `{version, plan}`. */
 let rollback = null;
-/** A first owner chooses a PIN; the daemon says when. */
 let asksFirstPin = false;
 
 export async function refreshMore() {
-	devices = can("owner") ? (await get("/api/devices").catch(() => null))?.devices : null;
+	devices = can("owner") ? (await get("devices").catch(() => null))?.devices : null;
 	changed();
 }
 
@@ -28,7 +26,7 @@ async function act(work, wanted = []) {
 export function moreView() {
 	const words = t.more;
 	return [
-		h("h1.title", { tabindex: -1 }, t.views.more), can("owner") && failure && h("p.error", { role: "alert", key: "error" }, told(failure)),
+		heading(t.views.more), can("owner") && failure && h("p.error", { role: "alert", key: "error" }, told(failure)),
 		part(words.device, device()),
 		!can("owner") && pairPart(),
 		devices?.length > 0 && part(words.devices, h("ol.rows", devices.map(deviceRow))),
@@ -50,10 +48,10 @@ function device() {
 
 const raise = (role) => act(() => ask({
 	title: t.more.raise[role], text: [t.more.raiseText], fields: [pinField(role)], ok: t.next,
-	submit: ({ pin }) => post("/api/session", { role, pin }),
+	submit: ({ pin }) => post("session", { role, pin }),
 }), ["session"]);
 
-const signOut = () => remove("/api/session");
+const signOut = () => remove("session");
 const lower = () => act(() => (state.session.expires_at ? signOut()
 	: ask({ title: `${t.more.lower}?`, text: [t.more.removeText], ok: t.more.lower, submit: signOut })), ["session"]);
 
@@ -61,14 +59,14 @@ function deviceRow({ id, name, role, last_seen: seen, is_this: isThis }) {
 	const words = t.more;
 	return row(id, isThis ? "good" : "calm", isThis ? "satisfied" : "unknown", name, words.roles[role] ?? role, isThis && words.here, [seen && words.seen(moment(seen))],
 		!isThis && button(words.remove, () => act(async () => {
-			await ask({ title: `${words.remove}: ${name}?`, text: [words.removeText], ok: words.remove, submit: () => remove(`/api/devices/${id}`) });
+			await ask({ title: `${words.remove}: ${name}?`, text: [words.removeText], ok: words.remove, submit: () => remove(`devices/${id}`) });
 			await refreshMore();
 		}), "quiet", { "aria-label": `${words.remove}: ${name}` }));
 }
 
 export function pairPart() {
 	const words = t.pair;
-	return h("section.part", { key: "pair" }, state.session.role === "none" ? h("h1.title", { tabindex: -1 }, t.blocked.pair) : h("h2", t.blocked.pair),
+	return h("section.part", { key: "pair" }, state.session.role === "none" ? heading(t.blocked.pair) : h("h2", t.blocked.pair),
 		h("p.lead", prose(words.lead)),
 		h("form.stack.narrow", { onsubmit: pair },
 			field({ name: "code", label: words.code, hint: words.codeHint, inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9 ]{8,9}", required: true }, "pair", failure),
@@ -81,7 +79,7 @@ export function pairPart() {
 async function pair(event) {
 	event.preventDefault();
 	const values = Object.fromEntries(new FormData(event.target));
-	await act(() => post("/api/pair", values), ["session"]);
+	await act(() => post("pair", values), ["session"]);
 	if (failure?.problem?.code !== "CHK-PIN-NEEDED") return;
 	[asksFirstPin, failure] = [true, null];
 	changed();
@@ -94,11 +92,11 @@ function technician() {
 	return part(words.technician,
 		h("h3", words.locks),
 		state.safety?.locks.length > 0 ? h("ol.rows", state.safety.locks.map((lock) => row(lock.id, "warn", "advice", said(lock.owner), "",
-			said(lock.reason), [t.gates.until(moment(lock.expires_at))], button(words.break, () => act(() => remove(`/api/safety/locks/${lock.id}`), ["safety"])))))
+			said(lock.reason), [t.gates.until(moment(lock.expires_at))], button(words.break, () => act(() => remove(`safety/locks/${lock.id}`), ["safety"])))))
 			: h("p.lead", words.noLocks),
 		h("div.buttons", button(words.lock, () => act(() => ask({
 			title: words.lock, fields: [{ name: "reason", label: words.reason, required: true, maxlength: 100, autocomplete: "off" }], ok: words.lock,
-			submit: ({ reason }) => put("/api/safety/locks/panel", { owner: state.session.name ?? "panel", reason, ttl_seconds: 28800 }),
+			submit: ({ reason }) => put("safety/locks/panel", { owner: state.session.name ?? "panel", reason, ttl_seconds: 28800 }),
 		}), ["safety"]))),
 		h("h3", words.rollback), h("p.lead", words.rollbackLead),
 		why ? h("p", t.undo.blocked, " ", why) : rollbackPart());
@@ -114,7 +112,7 @@ function rollbackPart() {
 	const look = (event) => {
 		event.preventDefault();
 		const { version } = Object.fromEntries(new FormData(event.target));
-		act(async () => { rollback = { version, plan: await get(`/api/database/plan?rollback_to=${encodeURIComponent(version)}`) }; }, ["lists"]);
+		act(async () => { rollback = { version, plan: await get(`database/plan?rollback_to=${encodeURIComponent(version)}`) }; }, ["lists"]);
 	};
 	return [
 		h("form.row-wrap", { onsubmit: look },
@@ -126,7 +124,7 @@ function rollbackPart() {
 			h("div.buttons", counted
 				? button(rollbackLabel(plan), () => act(() => startRollback(plan)), "strong")
 				: button(words.count, () => act(async () => {
-					takeRun(await post("/api/database/rehearse", { rollback_to: plan.to_version }));
+					takeRun(await post("database/rehearse", { rollback_to: plan.to_version }));
 				}, ["status"]), "quiet", { disabled: isActive(state.status.run) }))),
 	];
 }
@@ -134,7 +132,7 @@ function rollbackPart() {
 async function startRollback(plan) {
 	const run = await ask({
 		title: rollbackLabel(plan), fields: consentFields(), text: [t.more.rollbackLead], ok: t.more.rollback,
-		submit: ({ pin }) => post("/api/database/rollback", { consent: true, rollback_to: plan.to_version, pin }, { "If-Match": `"${plan.hash}"` }),
+		submit: ({ pin }) => post("database/rollback", { consent: true, rollback_to: plan.to_version, pin }, { "If-Match": `"${plan.hash}"` }),
 	});
 	if (!run) return;
 	rollback = null;
@@ -144,14 +142,12 @@ async function startRollback(plan) {
 
 export const diagnosticsButton = () => button(t.result.diagnostics, download);
 
-/** One file with what this page knows, made in the browser. */
 async function download() {
 	const found = { at: new Date().toISOString(), browser: navigator.userAgent, session: state.session, link: state.link };
 	const paths = ["database/status", "database/plan", "safety", "database/history?limit=50", "database/backups"];
 	if (can("technician")) paths.push("database/audit");
-	// What does not answer is told as that: it may be the reason for the file.
 	await Promise.all(paths.map(async (path) => {
-		found[path] = await get(`/api/${path}`).catch((error) => error.problem ?? "no answer");
+		found[path] = await get(path).catch((error) => error.problem ?? "no answer");
 	}));
 	const url = URL.createObjectURL(new Blob([JSON.stringify(found, null, 1)], { type: "application/json" }));
 	Object.assign(document.createElement("a"), { href: url, download: `chock-${found.at.replace(/\W/g, "").slice(0, 15)}.json` }).click();

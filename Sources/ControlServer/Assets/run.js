@@ -1,9 +1,9 @@
-// A run in progress, how the last one ended, and the way back from it.
+// A run in progress, how it ended, and the way back.
 import { post, refusalOf } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
 import { ask, consentFields, told } from "./dialog.js";
-import { button, h, icon, prose } from "./dom.js";
-import { facts, notice, part, stops } from "./home.js";
+import { alarm, button, h, heading, icon, prose } from "./dom.js";
+import { facts, notice, part, problemPart, stops } from "./home.js";
 import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
 import { capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
@@ -11,7 +11,7 @@ import { capital, date, duration, language, moment, said, stopwatch, t } from ".
 let failure = null;
 
 async function tell(run, verb) {
-	const error = await refusalOf(async () => takeRun(await post(`/api/database/update/${run.id}/${verb}`)));
+	const error = await refusalOf(async () => takeRun(await post(`database/update/${run.id}/${verb}`)));
 	failure = error && told(error);
 	return !error;
 }
@@ -25,7 +25,6 @@ async function cancel(run) {
 
 const acknowledge = async (run) => changed(await tell(run, "acknowledge") ? ["status", "plan", "lists"] : []);
 
-/** What happens right now: the migration with its number, or a step. */
 function doing(run) {
 	const [, words, number, all] = /^(.*) \((\d+) of (\d+)\)$/.exec(run.message ?? "") ?? [];
 	if (words) return { message: said(words), text: words, number: `${number} / ${all}` };
@@ -35,7 +34,6 @@ function doing(run) {
 
 export function progressOf(run) {
 	const kind = t.kinds[run.kind] ?? run.kind;
-	// Its own account says so only once it has read the files.
 	const to = run.to_version ?? (run.kind === "update" && state.status.target_version);
 	return {
 		title: to && ["update", "rollback", "restore"].includes(run.kind) ? t.running.toVersion(kind, to) : kind,
@@ -50,7 +48,6 @@ export function runningView() {
 	const isStopping = state.stopping.has(run.id) && run.cancellable;
 	const now = doing(run);
 	const percent = fraction === null ? undefined : Math.floor(fraction * 100);
-	// A recovery starts before anybody could be asked to keep still, and waits for nobody.
 	const isRecovery = run.kind === "recover";
 	const changes = isRecovery || ["update", "rollback", "restore", "import"].includes(run.kind);
 	const until = Date.parse(run.waiting_until ?? "");
@@ -70,7 +67,7 @@ export function runningView() {
 			run.cancellable && !isStopping && !isRecovery && can("owner") && state.link !== "lost" && button(t.cancel, () => cancel(run), "quiet", { id: "cancel" }),
 			h("p.sub", isStopping ? words.stopping : run.cancellable ? (changes ? words.until : words.always)
 				: run.phase === "restore" ? words.puttingBack : words.tooLate)),
-		failure && h("p.error", { role: "alert" }, failure),
+		alarm(failure),
 		changes && h("p.keep", icon("power"), h("span", words.power)),
 		summary(),
 	];
@@ -80,20 +77,23 @@ export function runningView() {
 const sentences = (title) => title.split(/(?<=\.) /).flatMap((words) => [h("span.sentence", words), " "]);
 
 export function resultView() {
-	const { run, current_version: version } = state.status;
+	const { run, current_version: version, problem } = state.status;
 	const words = t.result;
 	const { title, tone, icon: picture, failed } = verdict(run);
+	// What is wrong now goes before how a run ended.
+	const isWrong = problem && run.outcome !== "needs_recovery";
 	const timed = run.phases.filter((entry) => entry.seconds >= 0.05);
 	const isUpdated = run.kind === "update" && run.outcome === "committed";
 	return [
+		isWrong && problemPart(),
 		h("div.verdict", { "data-tone": tone, role: failed && "alert" }, icon(picture),
-			h("div", h("h1.title", { tabindex: -1 }, sentences(title)),
+			h("div", isWrong ? h("h2", title) : heading(sentences(title)),
 				h("p.lead", run.outcome === "needs_recovery" ? words.person : run.ended_at && words.ended(capital(moment(run.ended_at)), runSeconds(run))))),
 		// A stop that was asked for is no failure; its error would only repeat the heading.
 		failed && run.error && failureCard(run.error),
 		h("div.buttons", can("owner") && button(failed ? words.understood : words.done, () => acknowledge(run), "strong", { id: "acknowledge" }),
 			failed && diagnosticsButton()),
-		failure && h("p.error", { role: "alert" }, failure),
+		alarm(failure),
 		isUpdated && undoPart(),
 		facts([
 			version && [words.database, version],
@@ -112,20 +112,24 @@ export function resultView() {
 	];
 }
 
-/** A failure as a person needs it: what, where, and what to do next. */
 export function failureCard(own) {
 	const words = t.result;
-	const row = (label, value) => value && h("div", h("dt", label), h("dd", value));
-	return h("div.card.failure", { key: "failure" },
+	return h("div.card.failure", { key: `failure ${own.code}` },
 		h("p.strong", said(own.message)),
-		h("dl", row(words.next, own.how_to_clear && said(prose(own.how_to_clear))),
-			row(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
-			// Scrolls on a narrow screen, so it must be reachable with the keyboard.
-			row(words.statement, own.statement && h("pre", { tabindex: 0, role: "region", "aria-label": words.statement }, own.statement)),
-			row(words.code, h("code", own.code))));
+		own.how_to_clear && h("p.sub", words.next, ": ", said(prose(own.how_to_clear))),
+		failureDetails(own));
 }
 
-/** Why nothing can be gone back to now, as a sentence; null when it can. */
+export function failureDetails(own) {
+	const words = t.result;
+	const row = (label, value) => value && h("div", h("dt", label), h("dd", value));
+	return h("dl", { key: "failure" }, row(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
+		// Scrolls on a narrow screen, so it must be reachable with the keyboard.
+			row(words.statement, own.statement && h("pre", { tabindex: 0, role: "region", "aria-label": words.statement }, own.statement)),
+			row(words.code, h("code", own.code)));
+}
+
+/** As a sentence; null when it can. */
 export function restoreBlocked() {
 	const closed = closedGates().find(({ gate }) => gate.id !== "technician" && gate.id !== "disk");
 	if (state.link === "lost") return t.blocked.offline;
@@ -136,7 +140,7 @@ export function restoreBlocked() {
 export async function askRestore({ id, version, created_at: at }) {
 	const run = await ask({
 		title: t.undo.title(version), text: [t.undo.lost(moment(at)), t.undo.rescue], ok: t.undo.ok, fields: consentFields(),
-		submit: ({ pin }) => post(`/api/database/restore/${id}`, { consent: true, pin }),
+		submit: ({ pin }) => post(`database/restore/${id}`, { consent: true, pin }),
 	});
 	if (!run) return;
 	takeRun(run);
@@ -144,7 +148,6 @@ export async function askRestore({ id, version, created_at: at }) {
 	changed(["status"]);
 }
 
-/** The button that takes the newest update back, with until when and what it costs. */
 export function undoPart() {
 	const snapshot = can("owner") && undo();
 	if (!snapshot) return false;

@@ -1,24 +1,15 @@
-// Which language is spoken, and how numbers, times and sizes are written in it.
+// The language, and how numbers, times and sizes are written in it.
 import { h } from "./dom.js";
+import { serverNow } from "./model.js";
 
-const key = "chock.language";
 export const languages = { en: "English", de: "Deutsch" };
 
-/** The words of the language that is spoken: en.js or de.js. */
 export let t = null;
 export let language = "en";
 let number, clock, day;
 
-/** The one that was chosen here, else the browser's first that there is. */
-function preferred() {
-	let chosen = null;
-	try {
-		chosen = localStorage.getItem(key);
-	} catch {
-		// Storage can be switched off.
-	}
-	return [chosen, ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
-}
+const preferred = () =>
+	[window.theme.keep("language"), ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
 
 export async function speak(chosen) {
 	const next = chosen ?? preferred();
@@ -29,14 +20,13 @@ export async function speak(chosen) {
 	clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
 	day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 	document.documentElement.lang = next;
-	if (chosen) localStorage.setItem(key, next);
+	if (chosen) window.theme.keep("language", next);
 }
 
 export const said = (text) => (language === "en" || !text ? text : h("span", { lang: "en" }, text));
 
 export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 export const count = (many, one, more) => `${number.format(many)} ${many === 1 ? one : more}`;
-/** A name as a database or a profile has it. */
 export const plain = (name) => name.replace(/[._-]/g, " ");
 
 /** Measured seconds: `0.4 s`, `41 s`, `3 min 5 s`. */
@@ -49,7 +39,6 @@ export function duration(seconds) {
 	return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Seconds to come, rounded up so that the promise is kept: `9 s`, `40 s`, `3 min`. */
 export function most(seconds) {
 	if (seconds <= 10) return `${Math.max(1, Math.ceil(seconds))} s`;
 	if (seconds <= 60) return `${Math.ceil(seconds / 5) * 5} s`;
@@ -57,7 +46,7 @@ export function most(seconds) {
 	return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
 }
 
-/** The rehearsal's time, and half as much again for a device that is busy: `4 to 6 s`. */
+/** Half as much again for a busy device: `4 to 6 s`. */
 export function range(seconds) {
 	const [low, high] = [most(seconds), most(seconds * 1.5)];
 	const [value, unit] = low.split(" ");
@@ -87,14 +76,13 @@ export function bytes(size) {
 	return `${number.format(value < 10 ? value : Math.round(value))} ${units[unit]}`;
 }
 
-/** What is needed is never said too small. */
 export const needed = (size) => bytes(size < 1e6 ? size : Math.ceil(size / 1e6) * 1e6);
 
 /** `today 14:32`, `yesterday 09:10`, `2 May 2026, 14:32`. */
 export function moment(iso) {
 	const date = new Date(iso ?? "");
 	if (Number.isNaN(date.getTime())) return t.unknown;
-	const days = Math.round((new Date(date).setHours(0, 0, 0, 0) - new Date().setHours(0, 0, 0, 0)) / 864e5);
+	const days = Math.round((new Date(date).setHours(0, 0, 0, 0) - new Date(serverNow()).setHours(0, 0, 0, 0)) / 864e5);
 	const near = { "-1": t.yesterday, 0: t.today, 1: t.tomorrow }[days];
 	return near ? `${near} ${clock.format(date)}` : `${day.format(date)}, ${clock.format(date)}`;
 }

@@ -11,15 +11,20 @@ window.theme = (() => {
 		choose(choice) {
 			theme.choice = choice;
 			theme.apply();
-			localStorage.setItem("chock.theme", choice);
+			theme.keep("theme", choice);
+		},
+		/** Reads what was chosen here, or keeps it; storage can be switched off. */
+		keep(name, value) {
+			try {
+				if (value) localStorage.setItem(`chock.${name}`, value);
+				return localStorage.getItem(`chock.${name}`);
+			} catch {
+				return null;
+			}
 		},
 	};
-	try {
-		const kept = localStorage.getItem("chock.theme");
-		if (["light", "dark", "night"].includes(kept)) theme.choice = kept;
-	} catch {
-		// Storage can be switched off: for this visit only.
-	}
+	const kept = theme.keep("theme");
+	if (["light", "dark", "night"].includes(kept)) theme.choice = kept;
 	theme.apply();
 	dark.addEventListener("change", theme.apply);
 	return theme;
