@@ -79,7 +79,7 @@ extension Updater {
   /// Withdraws a consent for later, or takes note of one that has lapsed.
   ///
   /// - Parameter person: for the audit.
-  public func clearSchedule(by person: String = Updater.somebody) throws(Failure) {
+  public func clearSchedule(by person: String) throws(Failure) {
     if let schedule {
       try audit(
         .unschedule, schedule.version,

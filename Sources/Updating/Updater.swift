@@ -524,9 +524,6 @@ public actor Updater {
     return await withCheckedContinuation { waiting[id, default: []].append($0) }
   }
 
-  /// Where nobody says who it was.
-  public static let somebody = "somebody"
-
   /// In the audit before it counts.
   func audit(
     _ action: AuditEntry.Action, _ what: String, _ reason: String, _ person: String
