@@ -11,6 +11,7 @@ import http.server
 import importlib.util
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -57,6 +58,17 @@ def until(what, condition, seconds=30):
     return found
 
 
+def free_port():
+    """One that the kernel gives to nobody by itself, so that it stays free over a restart of the daemon."""
+    while True:
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", random.randrange(20_000, 30_000)))
+                return free.getsockname()[1]
+            except OSError:
+                pass
+
+
 class Coach:
     """A sample coach with a daemon and a simulator of its own."""
 
@@ -74,9 +86,7 @@ class Coach:
             self.run([TOP / "Tests/SampleCoach/make-sample-coach.sh", Coach.made, "3", "3"])
         self.database = self.folder / "coach.db"
         shutil.copy(Coach.made, self.database)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.state = self.folder / "simulator.json"
         (self.folder / "chock.toml").write_text(
