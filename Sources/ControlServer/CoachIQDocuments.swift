@@ -131,7 +131,7 @@ struct CoachIQJob: Encodable {
 
   /// The percentages that CoachIQ gives its steps.
   private static let usualProgress: [CoachIQProgress.Status: Int] = [
-    .initializing: 0, .backingUp: 10, .backupComplete: 20, .planning: 30, .migrating: 40,
+    .initializing: 0, .backingUp: 10, .planning: 30, .migrating: 40,
     .verifying: 85,
     .rollingBack: 90,
   ]

@@ -1,9 +1,8 @@
-/// A run as CoachIQ's panel follows it: one of its ten words, and a percentage.
+/// A run as CoachIQ's panel follows it: one of its words, and a percentage.
 public struct CoachIQProgress: Sendable, Equatable {
   public enum Status: String, Codable, Sendable {
     case initializing, planning, migrating, verifying, completed, failed
     case backingUp = "backing_up"
-    case backupComplete = "backup_complete"
     case rollingBack = "rolling_back"
   }
 
