@@ -1,3 +1,4 @@
+import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -76,15 +77,16 @@ struct ControlResponder: Sendable {
     var response: Response
     do {
       response = try await route(request, channel, isSpare: isSpare)
-    } catch let problem as Problem {
-      response = problem.response
-    } catch let failure as Failure {
-      response = Problem(failure).response
     } catch {
-      logger.error(
-        "A request failed",
-        metadata: ["path": "\(request.uri.path)", "error": "\(String(reflecting: error))"])
-      response = Problem.internalError
+      if var problem = error as? Problem ?? (error as? Failure).map({ Problem($0) }) {
+        problem.isForCoachIQ = request.uri.path == DatabaseRoutes.coachIQMigrate
+        response = problem.response
+      } else {
+        logger.error(
+          "A request failed",
+          metadata: ["path": "\(request.uri.path)", "error": "\(String(reflecting: error))"])
+        response = Problem.internalError
+      }
     }
     // A long body that nobody has read is not worth waiting for.
     if isSpare || request.headers[.transferEncoding] != nil
@@ -94,6 +96,7 @@ struct ControlResponder: Sendable {
     }
     response.headers[.contentSecurityPolicy] =
       "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    response.headers[.date] = Date.now.formatted(.http)
     response.headers[.xContentTypeOptions] = "nosniff"
     response.headers[.referrerPolicy] = "no-referrer"
     embedding.allow(request, &response)

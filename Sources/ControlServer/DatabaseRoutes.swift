@@ -12,6 +12,9 @@ struct DatabaseRoutes: Sendable {
   let approvals: Int
   let bodyLimit: Int
 
+  /// Where CoachIQ's panel starts an update: refusals carry its fields, too.
+  static let coachIQMigrate = "/api/database/migrate"
+
   // Second spellings are those of CoachIQ's panel and of the plan that it was built from.
   func add(to routes: inout RouteTable) {
     let base = "/api/database"
@@ -35,21 +38,12 @@ struct DatabaseRoutes: Sendable {
       case .later(let schedule): try .json(schedule)
       }
     }
-    routes.on(.post, "\(base)/migrate", for: .role(.owner)) { request, context in
-      do {
-        switch try await update(request, context, consentsToVersion: true) {
-        case .now(let run):
-          return try .json(
-            CoachIQAnswer(run: run), status: .accepted, headers: [.location: location(of: run)])
-        case .later(let schedule): return try .json(schedule)
-        }
-      } catch var problem as Problem {
-        problem.isForCoachIQ = true
-        throw problem
-      } catch let failure as Failure {
-        var problem = Problem(failure)
-        problem.isForCoachIQ = true
-        throw problem
+    routes.on(.post, Self.coachIQMigrate, for: .role(.owner)) { request, context in
+      switch try await update(request, context, consentsToVersion: true) {
+      case .now(let run):
+        try .json(
+          CoachIQAnswer(run: run), status: .accepted, headers: [.location: location(of: run)])
+      case .later(let schedule): try .json(schedule)
       }
     }
     routes.on(.post, "\(base)/schedule", for: .role(.owner)) { request, context in
@@ -74,7 +68,7 @@ struct DatabaseRoutes: Sendable {
       guard let goal = try fields.rollback() else {
         throw Failure(
           .usage, "The request does not say how far to go back.",
-          howToClear: "Send `rollback_to` or `rollback_only` with a version.")
+          howToClear: "Send `rollback_to` or `rollback_only` with a version.", pointer: "")
       }
       return try accepted(
         await start(
@@ -193,154 +187,6 @@ struct DatabaseRoutes: Sendable {
     return flag
   }
 
-  private struct RehearseBody: StrictBody {
-    var targetVersion: String?
-    var outOfOrder: Bool?
-    var rollbackTo: String?
-    var rollbackOnly: String?
-    var inputs: [String: InputValue]?
-
-    enum CodingKeys: String, CodingKey, CaseIterable {
-      case inputs
-      case targetVersion = "target_version"
-      case outOfOrder = "out_of_order"
-      case rollbackTo = "rollback_to"
-      case rollbackOnly = "rollback_only"
-    }
-  }
-
-  private struct UpdateBody: StrictBody {
-    var consent: Bool?
-    var confirm: Bool?
-    var targetVersion: String?
-    var outOfOrder: Bool?
-    var inputs: [String: InputValue]?
-    var force: Bool?
-    var skipBackup: Bool?
-    var pin: String?
-    var when: When?
-    var at: String?
-
-    enum When: String, Decodable { case now, window }
-
-    enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, force, inputs, pin, when, at
-      case targetVersion = "target_version"
-      case outOfOrder = "out_of_order"
-      case skipBackup = "skip_backup"
-    }
-
-    /// - Throws: `.usage` for a time without a window.
-    func later() throws(Failure) -> Later? {
-      guard when == .window else {
-        guard at == nil else {
-          throw Failure(
-            .usage, "`at` is the beginning of a window.",
-            howToClear: "Add \"when\": \"window\", or leave `at` out.", pointer: "/at")
-        }
-        return nil
-      }
-      return Later(at: at)
-    }
-  }
-
-  /// An update in a window: which begins then, or with the maintenance window.
-  private struct Later {
-    var at: String?
-  }
-
-  private struct ScheduleBody: StrictBody {
-    var action: Schedule.Action
-    var hours: Double?
-
-    enum CodingKeys: CodingKey, CaseIterable { case action, hours }
-  }
-
-  private struct RollbackBody: StrictBody {
-    var consent: Bool?
-    var confirm: Bool?
-    var rollbackTo: String?
-    var rollbackOnly: String?
-    var inputs: [String: InputValue]?
-    var pin: String?
-
-    enum CodingKeys: String, CodingKey, CaseIterable {
-      case consent, confirm, inputs, pin
-      case rollbackTo = "rollback_to"
-      case rollbackOnly = "rollback_only"
-    }
-  }
-
-  private struct ImportBody: StrictBody {
-    var consent: Bool?
-    var replace: Bool?
-    var pin: String?
-
-    enum CodingKeys: String, CodingKey, CaseIterable { case consent, replace, pin }
-  }
-
-  /// Where a plan is to lead, as requests say it.
-  private struct GoalFields {
-    var targetVersion: String?
-    var outOfOrder: Bool?
-    var rollbackTo: String?
-    var rollbackOnly: String?
-
-    init(
-      targetVersion: String? = nil, outOfOrder: Bool? = nil, rollbackTo: String? = nil,
-      rollbackOnly: String? = nil
-    ) {
-      self.targetVersion = targetVersion
-      self.outOfOrder = outOfOrder
-      self.rollbackTo = rollbackTo
-      self.rollbackOnly = rollbackOnly
-    }
-
-    init(_ body: RehearseBody) {
-      self.init(
-        targetVersion: body.targetVersion, outOfOrder: body.outOfOrder,
-        rollbackTo: body.rollbackTo, rollbackOnly: body.rollbackOnly)
-    }
-
-    init(_ body: UpdateBody) {
-      self.init(targetVersion: body.targetVersion, outOfOrder: body.outOfOrder)
-    }
-
-    /// - Throws: `.usage` for what is no version, and for two goals at once.
-    func goal() throws(Failure) -> Goal {
-      guard let rollback = try rollback() else {
-        return .update(
-          to: try version(targetVersion, field: "target_version"), outOfOrder: outOfOrder ?? false)
-      }
-      guard targetVersion == nil, outOfOrder == nil else { throw Self.ambiguous }
-      return rollback
-    }
-
-    func rollback() throws(Failure) -> Goal? {
-      guard rollbackTo == nil || rollbackOnly == nil else { throw Self.ambiguous }
-      if let target = try version(rollbackTo, field: "rollback_to") {
-        return .rollback(to: target)
-      }
-      return try version(rollbackOnly, field: "rollback_only").map(Goal.rollbackOnly)
-    }
-
-    private static var ambiguous: Failure {
-      Failure(
-        .usage, "The request names two goals.",
-        howToClear: "Send one of `target_version`, `rollback_to` and `rollback_only`.")
-    }
-
-    private func version(_ text: String?, field: String) throws(Failure) -> SchemaVersion? {
-      guard let text else { return nil }
-      guard let version = SchemaVersion(text) else {
-        throw Failure(
-          .usage, "`\(field)` is not a schema version: \(text.prefix(100))",
-          pointer: "/\(field)")
-      }
-      return version
-    }
-  }
-
   /// Everything that makes two requests the same one; a PIN does not.
   private struct Asked: Encodable {
     var path: String
@@ -349,6 +195,8 @@ struct DatabaseRoutes: Sendable {
     var inputs: [String: InputValue] = [:]
     var consent = false
     var replace = false
+    /// When a window is to begin, if it is for one.
+    var window: String?
   }
 
   private enum Begun {
@@ -383,11 +231,17 @@ struct DatabaseRoutes: Sendable {
     }
     try await checkConsent(to: goal, planHash)
     try await updater.access.confirm(person, pin: body.pin)
+    let key = try key(
+      of: request,
+      Asked(
+        path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
+        consent: consent, window: later.at ?? ""))
+    if let schedule = try await updater.schedule(with: key) { return .later(schedule) }
     let actor = try await approved(goal, planHash, by: person)
     let schedule = try await updater.scheduleUpdate(
       UpdateRequest(
         planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
-        isTechnician: person.isTechnician, credential: person.credential), at: later.at)
+        isTechnician: person.isTechnician, credential: person.credential, key: key), at: later.at)
     updater.access.forgetApprovals(of: planHash)
     return .later(schedule)
   }
@@ -429,13 +283,6 @@ struct DatabaseRoutes: Sendable {
     guard approvals > 1, await updater.needsApproval(of: goal) else { return person.actor }
     let other = try updater.access.approver(of: planHash, beside: person)
     return "\(person.actor), approved by \(other)"
-  }
-
-  private struct RestoreBody: StrictBody {
-    var consent: Bool?
-    var confirm: Bool?
-    var pin: String?
-    enum CodingKeys: CodingKey, CaseIterable { case consent, confirm, pin }
   }
 
   @Sendable private func restore(_ request: Request, _ context: ControlContext) async throws

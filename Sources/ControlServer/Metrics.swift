@@ -49,7 +49,8 @@ extension Metrics {
   /// this process; failures to authenticate since its start.
   static func now(_ updater: Updater) async throws(Failure) -> Metrics {
     let status = await updater.status()
-    let snapshots = try updater.snapshots()
+    // Nobody knows how many there are where the folder cannot be read: then nothing is said of them.
+    let snapshots = try? updater.snapshots()
     let figures = try updater.figures()
     let listeners = updater.events.listeners
     var metrics = Metrics()
@@ -59,14 +60,18 @@ extension Metrics {
     metrics.addVersions(status)
     metrics.addState(status)
     metrics.addRuns(figures)
-    metrics.add("chock_snapshots", .gauge, "Snapshots that are kept.", Double(snapshots.count))
+    func ofSnapshots(_ value: ([SnapshotDocument]) -> Double) -> [Sample] {
+      snapshots.map { [("", [], value($0))] } ?? []
+    }
+    metrics.add(
+      "chock_snapshots", .gauge, "Snapshots that are kept.", ofSnapshots { Double($0.count) })
     metrics.add(
       "chock_snapshot_bytes", .gauge, "Bytes of all snapshots together.",
-      Double(snapshots.reduce(0) { $0 + $1.sizeBytes }))
+      ofSnapshots { Double($0.reduce(0) { $0 + $1.sizeBytes }) })
     metrics.add(
       "chock_last_verified_snapshot_timestamp_seconds", .gauge,
       "When a snapshot was last found to be what was written; 0: never.",
-      snapshots.compactMap { $0.verifiedAt.flatMap(seconds) }.max() ?? 0)
+      ofSnapshots { $0.compactMap { $0.verifiedAt.flatMap(seconds) }.max() ?? 0 })
     metrics.add(
       "chock_last_integrity_check_timestamp_seconds", .gauge,
       "When the database last went through its full check; 0: never since it was last changed.",
@@ -95,7 +100,7 @@ extension Metrics {
   private mutating func addVersions(_ status: StatusDocument) {
     func sample(_ version: String?) -> [Sample] {
       // A version of several numbers has none as a figure, and is in the label.
-      version.map { [("", [("version", $0)], Double($0) ?? 0)] } ?? []
+      version.map { [("", [("version", $0)], Double(Int64($0) ?? 0))] } ?? []
     }
     add(
       "chock_schema_version", .gauge, "Version of the database's schema.",

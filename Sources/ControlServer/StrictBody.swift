@@ -49,6 +49,9 @@ extension Request {
       buffer = try await body.collect(upTo: limit)
     } catch is NIOTooManyBytesError {
       throw tooLarge
+    } catch {
+      throw Problem(
+        Failure(.usage, "The body ended before it was whole."), headers: [.connection: "close"])
     }
     if buffer.readableBytes > 0 || headers[.contentType] != nil {
       // Other types (a form, plain text) are what a page of another site can send without being

@@ -103,7 +103,9 @@ public struct MigrationInput: Hashable, Sendable, Codable {
   }
 
   private func refusal(_ why: String) -> Failure {
-    Failure(.input, "\(question) \(why).", howToClear: "Give \(name): \(domain).")
+    Failure(
+      .input, "\(question) \(why).", howToClear: "Give \(name): \(domain).",
+      pointer: "/inputs/\(name)")
   }
 
   /// A value that it accepts.

@@ -336,14 +336,15 @@ public struct Plan: Sendable, Hashable {
       throw Failure(
         .input,
         "The plan asks for no \(unknown).\(suggestion(for: unknown, among: inputs.map(\.name)))",
-        howToClear: "`chock plan` lists what it asks for.")
+        howToClear: "`chock plan` lists what it asks for.", pointer: "/inputs")
     }
     var values: [String: InputValue] = [:]
     for input in inputs {
       guard let value = given[input.name] ?? input.defaultValue else {
         throw Failure(
           .input, "The plan asks: \(input.question)",
-          howToClear: "Answer it with --input \(input.name)=VALUE: \(input.domain).")
+          howToClear: "Answer it with --input \(input.name)=VALUE: \(input.domain).",
+          pointer: "/inputs/\(input.name)")
       }
       values[input.name] = try input.accept(value)
     }

@@ -131,6 +131,22 @@ public struct StateStore: Sendable {
     }
   }
 
+  /// The newest run that has begun to change the database, or has put it back; nil when there is none. One
+  /// that found it locked has not begun.
+  public func newestWork() throws(Failure) -> String? {
+    guard FileSystem.facts(path) != nil else { return nil }
+    return try asking { connection throws(SQLiteError) in
+      try connection.text(
+        """
+        SELECT id FROM runs
+        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore')
+          AND document ->> 'outcome' NOT IN ('refused', 'nothing_to_do')
+          AND document ->> '$.error.code' IS NOT 'CHK-DATABASE-LOCKED'
+        ORDER BY rowid DESC LIMIT 1
+        """)
+    }
+  }
+
   // MARK: Idempotency keys
 
   /// The request that came with a key, as a digest, and the run that it was to start.

@@ -70,8 +70,10 @@ public struct PlanDocument: Codable, Sendable, Equatable {
   public var schema = "chock.PLAN/1"
   public var fromVersion: String
   public var toVersion: String
-  /// What a person consents to; also the ETag.
+  /// What a person consents to, once: the plan after what was last done to the database. Also the ETag.
   public var hash: String
+  /// The plan alone: what a run and a rehearsal name.
+  public var planHash: String
   public var direction: Direction
   public var migrations: [PlannedMigration]
   /// Files that were rolled back and are left alone: `--out-of-order` brings them again.
@@ -124,15 +126,18 @@ public struct PlanDocument: Codable, Sendable, Equatable {
 
   public enum Direction: String, Codable, Sendable { case update, rollback }
 
-  /// - Parameter breaks: what each step breaks, if that is known.
+  /// - Parameters:
+  ///   - hash: what a person consents to.
+  ///   - breaks: what each step breaks, if that is known.
   public init(
-    _ plan: Plan, breaks: [[Shape.Break]?],
+    _ plan: Plan, hash: String, breaks: [[Shape.Break]?],
     expectedSeconds: Double?, worstCaseSeconds: Double?, databaseBytes: Int64, neededBytes: Int64,
     availableBytes: Int64, timeoutSeconds: Double
   ) {
     fromVersion = plan.from.description
     toVersion = plan.to.description
-    hash = plan.hash
+    self.hash = hash
+    planHash = plan.hash
     direction = plan.direction == .update ? .update : .rollback
     migrations = plan.steps.enumerated().map { index, step in
       PlannedMigration(
@@ -279,6 +284,10 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var openers: [Opener]
   /// What a person has decided to do later about the pending update.
   public var schedule: Schedule?
+  /// When a consent for later begins where it names no time, in the device's time: `02:00-05:00`.
+  public var maintenanceWindow: String
+  /// Who has agreed to a plan that another person is still to start.
+  public var approvals: [ApprovalDocument]
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -288,7 +297,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     pendingMigrations: [PendingMigration], isSafeToMigrate: Bool, gates: [GateDocument],
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
-    integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?
+    integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?,
+    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument]
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -312,6 +322,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     integrityCheckAgeSeconds = integrityCheck?.ageSeconds()
     self.openers = openers
     self.schedule = schedule
+    self.maintenanceWindow = maintenanceWindow.description
+    self.approvals = approvals
   }
 }
 

@@ -109,7 +109,7 @@ struct ScheduleFile {
 }
 
 /// A window of every day, in the device's own time zone: `02:00-05:00`.
-public struct DailyWindow: Codable, Sendable, Equatable {
+public struct DailyWindow: Codable, Sendable, Equatable, CustomStringConvertible {
   /// In minutes since midnight.
   public let start: Int
   public let length: Int
@@ -130,6 +130,14 @@ public struct DailyWindow: Codable, Sendable, Equatable {
   private init(start: Int, length: Int) {
     self.start = start
     self.length = length
+  }
+
+  /// As it is written: `02:00-05:00`.
+  public var description: String {
+    func clock(_ minutes: Int) -> String {
+      [minutes / 60 % 24, minutes % 60].map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":")
+    }
+    return "\(clock(start))-\(clock(start + length))"
   }
 
   /// `02:00` in minutes since midnight.

@@ -344,7 +344,8 @@ extension Failure {
 
   static var planChanged: Failure {
     Failure(
-      .planChanged, "The plan is not the one that was confirmed: files or database have changed.",
+      .planChanged,
+      "The plan is not the one that was confirmed: files or database have changed, or the consent was used.",
       howToClear: "Look at the new plan and confirm it.")
   }
 }

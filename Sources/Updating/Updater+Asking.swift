@@ -73,7 +73,8 @@ extension Updater {
       latestBackup: look.latestBackup, migrationInProgress: active != nil,
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
-      openers: look.openers, schedule: schedule)
+      openers: look.openers, schedule: schedule, maintenanceWindow: settings.maintenanceWindow,
+      approvals: access.approvals())
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -139,11 +140,19 @@ extension Updater {
     let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
     let authors = times.count == plan.steps.count && !times.isEmpty ? times.reduce(0, +) : nil
     return PlanDocument(
-      plan, breaks: breaks, expectedSeconds: estimate?.expected ?? authors,
+      plan, hash: Self.consentHash(of: plan, history), breaks: breaks,
+      expectedSeconds: estimate?.expected ?? authors,
       worstCaseSeconds: estimate?.worst,
       databaseBytes: state.bytes, neededBytes: settings.estimatedBytes(database: state.bytes),
       availableBytes: (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0,
       timeoutSeconds: Double(settings.migrationTimeoutSeconds))
+  }
+
+  /// What a person consents to: this plan, after what was last done to the database. A consent is used up
+  /// by what it starts: after an update that failed or was undone, the same plan has another hash.
+  static func consentHash(of plan: Plan, _ history: StateStore) -> String {
+    let newest = (try? history.newestWork()) ?? nil
+    return newest.map { sha256(Array("\(plan.hash) after \($0)".utf8)) } ?? plan.hash
   }
 
   /// From a run that rehearsed: its snapshot, its rehearsal, and the same statements once more. At

@@ -36,6 +36,10 @@ extension Updater {
       action: .window, version: plan.to.description, at: Timestamp.text(secondsSince1970: start),
       until: Timestamp.text(secondsSince1970: end),
       requestedBy: request.requestedBy, createdAt: Timestamp.now())
+    if let key = request.key {
+      try history.save(
+        idempotencyKey: key.key, request: key.request, run: Self.name(of: schedule))
+    }
     try audit(
       .schedule, "\(schedule.version), \(schedule.at ?? "") to \(schedule.until ?? "")",
       "the plan \(planHash)", schedule.requestedBy)
@@ -45,6 +49,22 @@ extension Updater {
         isTechnician: request.isTechnician, credential: request.credential))
     return schedule
   }
+
+  /// What a request with this key has scheduled.
+  ///
+  /// - Throws: `.keyReused` when it was another request, or what it scheduled is not to come any more.
+  public func schedule(with key: IdempotencyKey?) throws(Failure) -> Schedule? {
+    guard let known = try known(key) else { return nil }
+    guard let schedule, Self.name(of: schedule) == known else {
+      throw Failure(
+        .keyReused, "What this request scheduled has begun, has lapsed or was withdrawn.",
+        howToClear: "`chock status` and `chock history` say what became of it.")
+    }
+    return schedule
+  }
+
+  /// What a key is kept with.
+  private static func name(of schedule: Schedule) -> String { "schedule \(schedule.createdAt)" }
 
   /// Says nothing of the pending update for a while (`hours`), or for good.
   ///
@@ -61,11 +81,13 @@ extension Updater {
     if action == .remind {
       let hours = hours ?? 24
       guard hours > 0, hours <= Self.horizon else {
-        throw Failure(.usage, "The field `hours` must be above 0 and at most \(Int(Self.horizon)).")
+        throw Failure(
+          .usage, "The field `hours` must be above 0 and at most \(Int(Self.horizon)).",
+          pointer: "/hours")
       }
       at = Timestamp.text(secondsSince1970: UpdateLocks.now + hours * 3600)
     } else if hours != nil {
-      throw Failure(.usage, "The field `hours` is for a reminder.")
+      throw Failure(.usage, "The field `hours` is for a reminder.", pointer: "/hours")
     }
     let schedule = Schedule(
       action: action, version: plan.to.description, at: at, requestedBy: requestedBy,
@@ -98,12 +120,13 @@ extension Updater {
     guard let time = Timestamp.date(text)?.timeIntervalSince1970 else {
       throw Failure(
         .usage, "The field `at` is no time: \(text.prefix(40))",
-        howToClear: "Send \"02:00\" (the device's own time) or \"2027-05-01T02:00:00Z\".")
+        howToClear: "Send \"02:00\" (the device's own time) or \"2027-05-01T02:00:00Z\".",
+        pointer: "/at")
     }
     guard time > now, time <= now + horizon * 3600 else {
       throw Failure(
         .usage, "The field `at` is in the past, or more than \(Int(horizon / 24)) days ahead.",
-        howToClear: "Check the device's clock, and send a time to come.")
+        howToClear: "Check the device's clock, and send a time to come.", pointer: "/at")
     }
     return (time, nil)
   }
@@ -201,7 +224,7 @@ extension Updater {
     if plan.steps.isEmpty || (schedule.action != .window && isOther) {
       try? keep(nil)
     } else if let document = scheduled, document.goal == .newest, schedule.action == .window,
-      schedule.lapsedReason == nil, document.planHash != plan.hash
+      schedule.lapsedReason == nil, document.planHash != Self.consentHash(of: plan, history)
     {
       lapse(Failure.planChanged.message)
     }

@@ -98,7 +98,8 @@ extension Updater {
     for document in ended where document.resultSeq == nil { publishResult(document) }
   }
 
-  func publishState() {
+  /// Tells everybody who listens how it stands now.
+  public func publishState() {
     let status = status(Look(settings, store, history, endedRuns: endedRuns))
     events.publish(.state) { $0.status = status }
   }

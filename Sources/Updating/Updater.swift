@@ -6,7 +6,7 @@ public import Storage
 
 /// What a client asks for when it starts an update or a rollback.
 public struct UpdateRequest: Sendable {
-  /// The hash of the plan that the person saw.
+  /// What the person saw as ``PlanDocument/hash``.
   public var planHash: String?
   /// True when a person said yes to that plan.
   public var consent: Bool
@@ -240,68 +240,12 @@ public actor Updater {
     judge(forTechnician: true)
     guard verdict.isSafe else { return }
     isAutoMigrationDue = false
-    let plan = DatabaseState(settings, busyTimeout: DatabaseState.patience).plan
     do throws(Failure) {
       _ = try startUpdate(
-        UpdateRequest(
-          planHash: plan?.hash, consent: false, requestedBy: "auto", isTechnician: true))
+        UpdateRequest(planHash: nil, consent: false, requestedBy: "auto", isTechnician: true))
     } catch {
       logger.warning("The automatic update did not start: \(error.message)")
     }
-  }
-
-  // MARK: Snapshots
-
-  public nonisolated func snapshots() throws(Failure) -> [SnapshotDocument] { try store.list() }
-
-  /// - Throws: `.notFound`.
-  public func setPinned(_ pinned: Bool, snapshot id: String) throws(Failure) -> SnapshotDocument {
-    try store.setPinned(pinned, id)
-  }
-
-  /// - Throws: `.notFound`, `.notAllowed` (it is pinned, or recovery needs it), `.runActive` (a run may be
-  ///   using it).
-  ///
-  /// - Parameter person: for the audit.
-  public func deleteSnapshot(
-    _ id: String, by person: String
-  ) throws(Failure) {
-    try betweenRuns { () throws(Failure) in
-      guard try !neededByRecovery().contains(id) else {
-        throw Failure(
-          .notAllowed, "Snapshot \(id) belongs to a run that was interrupted.",
-          howToClear: "`chock recover` first.")
-      }
-      try store.delete(id) { (snapshot) throws(Failure) in
-        try audit(
-          .deleteSnapshot, id,
-          "of version \(snapshot.version ?? "unknown"), taken \(snapshot.createdAt)", person)
-      }
-    }
-  }
-
-  /// What the interrupted run, if there is one, may have to put back or to name.
-  private func neededByRecovery() throws(Failure) -> Set<String> {
-    guard let run = try journalFile.read()?.run else { return [] }
-    let taken = try store.list().filter { $0.run == run.id }.map(\.id)
-    return Set(taken + [run.snapshotId, run.rescueCopy].compactMap { $0 })
-  }
-
-  /// - Returns: the ids that retention removed.
-  public func prune() throws(Failure) -> [String] {
-    try betweenRuns { () throws(Failure) in
-      try store.prune(
-        settings.retention, of: settings.databasePath, inUse: try neededByRecovery())
-    }
-  }
-
-  /// Does something that no run of any process may see half done.
-  private func betweenRuns<R>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
-    guard current == nil, let lock = try RunLock(folder: settings.stateDirectory) else {
-      throw Failure.runActive
-    }
-    defer { withExtendedLifetime(lock) {} }
-    return try body()
   }
 
   // MARK: Doing
@@ -324,7 +268,8 @@ public actor Updater {
       ) {
         $0.goal = request.goal
         $0.inputs = request.inputs
-        $0.consentedPlan = request.consent ? request.planHash : nil
+        // What it is about has just been compared.
+        $0.consentedPlan = request.consent && request.planHash != nil ? plan.hash : nil
       }, with: request.key)
   }
 
@@ -343,7 +288,8 @@ public actor Updater {
       guard request.planHash != nil else { throw Failure.planChanged }
     }
     // Who names a plan means it, also where nobody has to.
-    guard request.planHash == nil || request.planHash == plan.hash else {
+    guard request.planHash == nil || request.planHash == Self.consentHash(of: plan, history)
+    else {
       throw Failure.planChanged
     }
     if !request.isTechnician,
@@ -363,18 +309,25 @@ public actor Updater {
   ///
   /// - Throws: `.keyReused` when it was another request.
   public func started(with key: IdempotencyKey?) throws(Failure) -> RunDocument? {
+    // The power may have gone before it was begun: then nobody knows it.
+    try known(key).flatMap { try? run($0) }
+  }
+
+  /// What was begun for this key.
+  ///
+  /// - Throws: `.keyReused` when it was another request.
+  func known(_ key: IdempotencyKey?) throws(Failure) -> String? {
     guard let key, let known = try history.idempotent(key.key) else { return nil }
     guard known.request == key.request else {
       throw Failure(
         .keyReused, "This Idempotency-Key was used for another request.",
         howToClear: "Use a new key for every new request.")
     }
-    // The power may have gone before it was begun: then nobody knows it.
-    return try? run(known.run)
+    return known.run
   }
 
   /// The key is written down before the run begins: a power cut in between must not make it two.
-  private func start(
+  func start(
     _ order: WorkOrder, with key: IdempotencyKey?
   ) throws(Failure) -> RunDocument {
     if let key {
@@ -438,42 +391,10 @@ public actor Updater {
       })
   }
 
-  public func startSnapshot(requestedBy: String) throws(Failure) -> RunDocument {
-    guard current == nil else { throw Failure.runActive }
-    return start(order(.snapshot, requestedBy: requestedBy))
-  }
-
-  /// - Throws: `.notFound`, `.gateClosed`, `.runActive`.
-  public func startRestore(
-    snapshot id: String, requestedBy: String, key: IdempotencyKey? = nil
-  ) throws(Failure) -> RunDocument {
-    if let run = try started(with: key) { return run }
-    guard current == nil else { throw Failure.runActive }
-    _ = try store.find(id)
-    // What is pending is no matter of a restore.
-    judge(forTechnician: true)
-    guard verdict.isSafe else { throw Failure.gates(verdict) }
-    return try start(
-      order(.restore, requestedBy: requestedBy) { $0.snapshot = id }, with: key)
-  }
-
   /// Whether there is something to agree to: a run that changes nothing needs nobody's word.
   public func needsApproval(of goal: Goal) -> Bool {
     DatabaseState(settings, goal: goal, busyTimeout: DatabaseState.patience).plan
       .map { !$0.steps.isEmpty } ?? true
-  }
-
-  /// Whether putting this snapshot back undoes the newest update: an owner may.
-  public func undoesNewestUpdate(snapshot id: String) -> Bool {
-    let newest = (try? history(limit: 50))?.first { $0.kind == .update && $0.outcome == .committed }
-    return newest?.snapshotId == id
-  }
-
-  /// - Throws: `.notFound`, `.runActive`.
-  public func startVerify(snapshot id: String, requestedBy: String) throws(Failure) -> RunDocument {
-    guard current == nil else { throw Failure.runActive }
-    _ = try store.find(id)
-    return start(order(.verify, requestedBy: requestedBy) { $0.snapshot = id })
   }
 
   /// Asks the run to stop and to put everything back.
@@ -533,7 +454,7 @@ public actor Updater {
         action, of: settings.databasePath, accepted: what, reason: reason, actor: person))
   }
 
-  private func checkIdle() throws(Failure) {
+  func checkIdle() throws(Failure) {
     leaveRecoveryMode()
     if let recoveryMode { throw recoveryMode }
     guard current == nil else { throw Failure.runActive }

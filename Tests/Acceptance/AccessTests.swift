@@ -126,7 +126,7 @@ struct AccessTests {
   func idempotency() async throws {
     let coach = try Sample.coach(config: Self.consenting)
     var daemon = try await coach.serve()
-    let plan = try plan(daemon)
+    var plan = try plan(daemon)
     func start(_ key: String, _ body: String = #"{"consent": true}"#) throws -> SocketClient.Answer
     {
       try daemon.ask(
@@ -151,6 +151,9 @@ struct AccessTests {
     #expect(other.status == 422)
     #expect(other.text.contains("CHK-KEY-REUSED"))
 
+    // The consent was used by the run that was interrupted.
+    #expect(try start("k2").status == 412)
+    plan = try self.plan(daemon)
     let second = try id(start("k2"))
     #expect(second != first)
     #expect(try await daemon.ended(second).outcome == .committed)
@@ -163,6 +166,47 @@ struct AccessTests {
     let history = try JSON.decode(
       [RunDocument].self, from: daemon.ask("GET", "/api/database/history").body)
     #expect(Set(history.filter { $0.kind == .update }.map(\.id)) == [first, second])
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A replayed consent starts nothing: neither after an undo nor after a failure")
+  func replayedConsent() async throws {
+    let coach = try Sample.coach(config: Self.consenting)
+    let daemon = try await coach.serve()
+    func update(_ plan: PlanDocument) throws -> SocketClient.Answer {
+      try daemon.ask(
+        "POST", "/api/database/update", #"{"consent": true}"#,
+        headers: ["If-Match": "\"\(plan.hash)\""])
+    }
+    func ended(_ answer: SocketClient.Answer) async throws -> RunDocument {
+      try #require(answer.status == 202, "\(answer.text)")
+      return try await daemon.ended(try JSON.decode(RunDocument.self, from: answer.body).id)
+    }
+    let first = try plan(daemon)
+    let updated = try await ended(update(first))
+    #expect(updated.outcome == .committed)
+    let snapshot = try #require(updated.snapshotId)
+    let undone = try await ended(
+      daemon.ask("POST", "/api/database/restore/\(snapshot)", #"{"consent": true}"#))
+    #expect(undone.outcome == .restored)
+    let again = try plan(daemon)
+    #expect(again.planHash == first.planHash)
+    #expect(try update(first).status == 412)
+    // What changes nothing uses up nothing.
+    let copied = try await ended(daemon.ask("POST", "/api/database/rehearse", "{}"))
+    #expect(copied.outcome == .finished)
+    #expect(try plan(daemon).hash == again.hash)
+
+    let watch = try JournalWatch(coach.state)
+    let running = try JSON.decode(RunDocument.self, from: try update(again).body)
+    let frozen = try await watch.freeze(.rehearse, workerOf: daemon.process.pid)
+    #expect(
+      try daemon.ask("POST", "/api/database/update/\(running.id)/cancel", "{}").status == 200)
+    frozen?.letGo()
+    let cancelled = try await daemon.ended(running.id)
+    #expect(cancelled.outcome == .rolledBack, "\(cancelled)")
+    #expect(try update(again).status == 412)
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
     #expect(await daemon.stop() == .exited(0))
   }
 

@@ -48,7 +48,7 @@ struct CommandLineTests {
 
     let rehearsed = try await run(coach, ["rehearse"] + offline)
     #expect(rehearsed.outcome == .finished)
-    #expect(rehearsed.rehearsal?.planHash == plan.hash)
+    #expect(rehearsed.rehearsal?.planHash == plan.planHash)
     #expect(rehearsed.rehearsal?.touchedTables == ["item", "note"])
     #expect(try coach.fingerprint() == old)
     let measured: PlanDocument = try await document(coach, "plan", schema: "chock.PLAN/1")

@@ -52,6 +52,29 @@ struct ScheduleTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("A consent for later that comes again is the same one, and is not given twice")
+  func sameRequest() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let daemon = try await coach.serve()
+    let plan = try JSON.decode(
+      PlanDocument.self, from: try daemon.ask("GET", "/api/database/plan").body)
+    func ask(at: String) throws -> SocketClient.Answer {
+      try daemon.ask(
+        "POST", "/api/database/update",
+        #"{"consent": true, "when": "window", "at": "\#(at)"}"#,
+        headers: ["If-Match": "\"\(plan.hash)\"", "Idempotency-Key": "tonight"])
+    }
+    let first = try ask(at: "02:00")
+    #expect(first.status == 200, "\(first.text)")
+    #expect(try ask(at: "02:00").text == first.text)
+    #expect(try ask(at: "03:00").text.contains("CHK-KEY-REUSED"))
+    #expect(try daemon.ask("DELETE", "/api/database/schedule").status == 204)
+    // The retry of a request that came late must not bring back what was withdrawn.
+    #expect(try ask(at: "02:00").status == 422)
+    #expect(try daemon.status().schedule == nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A kill in between changes nothing of it", .timeLimit(.minutes(15)))
   func restart() async throws {
     let coach = try Sample.coach(config: Self.config)

@@ -563,6 +563,17 @@ struct AccessTests {
         #expect(answer.status == 400, "\(body)")
         #expect(try answer.problem.pointer == pointer, "\(body): \(answer.body)")
       }
+      for (path, body, pointer) in [
+        ("update", #"{"at": "02:00"}"#, "/at"),
+        ("rollback", "{}", ""),
+        ("rollback", #"{"rollback_to": "1", "rollback_only": "1"}"#, ""),
+        ("rollback", #"{"rollback_to": "x"}"#, "/rollback_to"),
+        ("rehearse", #"{"target_version": "1", "rollback_to": "1"}"#, ""),
+      ] {
+        let answer = try await server.send(json: body, "POST", "/api/database/\(path)")
+        #expect(answer.status == 400, "\(body)")
+        #expect(try answer.problem.pointer == pointer, "\(body): \(answer.body)")
+      }
     }
   }
 

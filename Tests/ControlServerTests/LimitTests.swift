@@ -46,6 +46,35 @@ struct LimitTests {
     }
   }
 
+  @Test("Who asks before sending a body is told to go on, or at once that it is too long")
+  func expectation() async throws {
+    try await withServer { server in
+      func ask(_ length: Int, then body: String) async throws -> String {
+        try await withConnection(to: server) { connection in
+          try await connection.send(
+            """
+            PUT /api/safety/readings/parking_brake HTTP/1.1\r
+            Host: \(server.host)\r
+            Content-Type: application/json\r
+            Content-Length: \(length)\r
+            Expect: 100-continue\r
+            Connection: close\r
+            \r
+
+            """)
+          guard !body.isEmpty else { return await connection.readToEnd() }
+          let interim = try await connection.take(through: "\r\n\r\n")
+          #expect(interim.hasPrefix("HTTP/1.1 100 "), "\(interim)")
+          try await connection.send(body)
+          return await connection.readToEnd()
+        }
+      }
+      let body = #"{"value": "engaged", "ttl_seconds": 5}"#
+      #expect(try await ask(body.utf8.count, then: body).hasPrefix("HTTP/1.1 204 "))
+      #expect(try await ask(104_857_600, then: "").hasPrefix("HTTP/1.1 413 "))
+    }
+  }
+
   @Test("Slowloris: a header that does not end is cut off by the total time")
   func slowHeader() async throws {
     try await withServer(\.headerTime, .milliseconds(200)) { server in

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 @testable import ControlServer
@@ -109,6 +110,20 @@ struct MetricsTests {
       let refused = families["chock_auth_failures_total"]?.samples ?? []
       #expect(refused.map(\.value) == [1])
       #expect(families["chock_updates_total"]?.samples.count == 20)
+    }
+  }
+
+  @Test("Where nobody can read the snapshots, nothing is said of them, and all the rest is")
+  func withoutSnapshots() async throws {
+    try await withServer { server in
+      let folder = server.updater.settings.snapshotsFolder
+      try? FileManager.default.removeItem(atPath: folder)
+      #expect(FileManager.default.createFile(atPath: folder, contents: nil))
+      let answer = try await server.send("GET", "/metrics")
+      #expect(answer.status == 200, "\(answer.body)")
+      let families = try Exposition(answer.body).families
+      #expect(families["chock_snapshots"]?.samples.isEmpty == true)
+      #expect(families["chock_build_info"]?.samples.count == 1)
     }
   }
 

@@ -20,6 +20,8 @@ struct RoutingTests {
       #expect(wrong.header("allow") == "GET, HEAD, OPTIONS")
       #expect(wrong.header("content-type") == "application/problem+json")
       #expect(try await server.send("HEAD", "/api/database/status").status == 200)
+      // RFC 9110 6.6.1
+      #expect(wrong.header("date")?.hasSuffix(" GMT") == true)
     }
   }
 
@@ -53,6 +55,25 @@ struct RoutingTests {
       let answer = try await server.send(
         json: #"{"value": "engaged", "ttl_seconds": 5, "source": "test"}"#, "PUT", reading)
       #expect(answer.status == 204)
+    }
+  }
+
+  @Test("Whatever refuses CoachIQ's request, the answer has its fields")
+  func coachIQRefusals() async throws {
+    try await withServer { server in
+      let path = "/api/database/migrate"
+      for answer in [
+        try await server.send("GET", path), try await server.send("DELETE", path),
+        try await server.send(
+          "POST", path, headers: ["Content-Type: application/json", "Origin: http://evil.example"],
+          body: "{}"),
+        try await server.send(json: "{", "POST", path),
+      ] {
+        #expect((400..<500).contains(answer.status))
+        for field in ["success", "job_id", "message", "error", "safety_issues", "hint"] {
+          #expect(answer.body.contains("\"\(field)\":"), "\(answer.status) \(field)")
+        }
+      }
     }
   }
 

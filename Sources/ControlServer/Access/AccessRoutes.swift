@@ -74,6 +74,7 @@ struct AccessRoutes: Sendable {
       let person = try context.person()
       try await access.confirm(person, pin: body.pin)
       let until = try access.approve(body.planHash, by: person)
+      await updater.publishState()
       return try .json(
         ApprovalDocument(
           planHash: body.planHash, by: person.actor,

@@ -116,7 +116,7 @@ export function stage() {
 	const { run } = status;
 	if (isActive(run)) return "running";
 	// What a rehearsal has found is told where it was asked for.
-	if (run?.outcome && !run.acknowledged && !(run.kind === "rehearse" && (run.outcome === "finished" || run.plan_hash === state.plan?.hash))) return "result";
+	if (run?.outcome && !run.acknowledged && !(run.kind === "rehearse" && (run.outcome === "finished" || run.plan_hash === state.plan?.plan_hash))) return "result";
 	if (status.mode === "recovery" || !status.adopted || status.problem) return "problem";
 	return status.needs_update ? "available" : "current";
 }
@@ -137,7 +137,7 @@ const passing = ["CHK-STOPPED", "CHK-GATE-CLOSED", "CHK-INTERRUPTED", "CHK-RUN-A
 
 /** The newest try of this very plan, if it failed: the next would fail too. */
 export function failedTry() {
-	const run = state.runs?.find((entry) => entry.plan_hash && entry.plan_hash === state.plan?.hash && entry.outcome && !passing.includes(entry.error?.code));
+	const run = state.runs?.find((entry) => entry.plan_hash && entry.plan_hash === state.plan?.plan_hash && entry.outcome && !passing.includes(entry.error?.code));
 	return run?.error ? run : null;
 }
 

@@ -107,7 +107,7 @@ const rollbackLabel = (plan) => t.running.toVersion(t.more.rollback, plan.to_ver
 function rollbackPart() {
 	const words = t.more;
 	const plan = rollback?.plan;
-	const counted = plan && state.runs?.find((run) => run.rehearsal?.plan_hash === plan.hash)?.rehearsal;
+	const counted = plan && state.runs?.find((run) => run.rehearsal?.plan_hash === plan.plan_hash)?.rehearsal;
 	const losses = counted?.losses ?? [];
 	const look = (event) => {
 		event.preventDefault();

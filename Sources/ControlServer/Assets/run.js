@@ -106,7 +106,7 @@ export function resultView() {
 				[...new Set(run.attestations.map(({ source }) => source.replace(/^attestation by /, "")))].join(", ")],
 			[words.run, run.id, run.requested_by && words.by(run.requested_by)],
 		]),
-		isUpdated && state.lastPlan?.hash === run.plan_hash && part(t.available.what, stops(state.lastPlan.migrations)),
+		isUpdated && state.lastPlan?.plan_hash === run.plan_hash && part(t.available.what, stops(state.lastPlan.migrations)),
 		timed.length > 0 && part(words.times, h("ol.times", timed.map((entry) =>
 			h("li", h("span", t.phases[entry.phase] ?? entry.phase), h("b", duration(entry.seconds)))))),
 	];

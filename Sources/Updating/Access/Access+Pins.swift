@@ -180,6 +180,17 @@ extension Access {
     return clocks.secondsSince1970() + Self.raisedTime.seconds
   }
 
+  /// Those that still hold.
+  func approvals() -> [ApprovalDocument] {
+    let now = clocks.now()
+    return state.withLock { $0.approvals }.filter { $0.end > now }.map {
+      ApprovalDocument(
+        planHash: $0.planHash, by: $0.requester.actor,
+        expiresAt: Timestamp.text(
+          secondsSince1970: clocks.secondsSince1970() + ($0.end - now).seconds))
+    }
+  }
+
   /// Who agreed to the plan beside the one who starts it.
   ///
   /// - Throws: `.approval` when nobody did.
