@@ -17,7 +17,7 @@ struct ChockCommand: AsyncParsableCommand {
     version: Chock.version,
     subcommands: [
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, ApproveCommand.self,
-      UpdateCommand.self,
+      UpdateCommand.self, ScheduleCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
       RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
       CheckCommand.self, SquashCommand.self, DevCommand.self,
@@ -39,7 +39,8 @@ struct ChockCommand: AsyncParsableCommand {
       if first == "--config", !rest.isEmpty { leading.append(rest.removeFirst()) }
     }
     let verbs = min(
-      ["snapshots", "coach", "pin", "token", "devices"].contains(rest.first) ? 2 : 1, rest.count)
+      ["snapshots", "coach", "pin", "token", "devices", "schedule"].contains(rest.first) ? 2 : 1,
+      rest.count)
     let arguments = rest.isEmpty ? leading : rest.prefix(verbs) + leading + rest.dropFirst(verbs)
     do {
       var command = try parseAsRoot(Array(arguments))

@@ -248,6 +248,29 @@ struct DaemonEngine: Engine {
     try await ask("POST", "/api/database/approvals", body: ["plan_hash": .text(planHash)])
   }
 
+  /// Consents to an update in a window; nil: the maintenance window.
+  func schedule(
+    _ goal: Goal, inputs: [String: InputValue], planHash: String, at: String?
+  ) async throws(Failure) -> Schedule {
+    var body = Self.fields(goal)
+    body["consent"] = .flag(true)
+    body["when"] = .text("window")
+    if let at { body["at"] = .text(at) }
+    if !inputs.isEmpty { body["inputs"] = .values(inputs) }
+    return try await ask(
+      "POST", "/api/database/update", headers: [("if-match", "\"\(planHash)\"")], body: body)
+  }
+
+  func postpone(_ action: Schedule.Action, hours: Double?) async throws(Failure) -> Schedule {
+    var body: [String: Field] = ["action": .text(action.rawValue)]
+    if let hours { body["hours"] = .number(hours) }
+    return try await ask("POST", "/api/database/schedule", body: body)
+  }
+
+  func clearSchedule() async throws(Failure) {
+    _ = try await answer("DELETE", "/api/database/schedule")
+  }
+
   func devices() async throws(Failure) -> [CredentialDocument] {
     let document: DevicesDocument = try await ask("GET", "/api/devices")
     return document.devices

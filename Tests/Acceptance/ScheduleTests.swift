@@ -52,6 +52,31 @@ struct ScheduleTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("The command line decides, shows and withdraws as the panel does")
+  func commandLine() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    #expect(try await coach.run("schedule").code == 69)
+    let daemon = try await coach.serve()
+    #expect(try await coach.run("schedule").output.contains("Nothing is decided"))
+    #expect(try await coach.run("schedule", "window", "--at", "02:00").code == 77)
+    #expect(try daemon.status().schedule == nil)
+    let window = try await coach.run("schedule", "window", "--at", "02:00", "--yes")
+    #expect(window.code == 0, "\(window)")
+    #expect(window.output.hasPrefix("Update to 2 between "), "\(window)")
+    #expect(try daemon.status().schedule?.action == .window)
+    let wrong = try await coach.run("schedule", "window", "--at", "25:00", "--yes")
+    #expect(wrong.code == 64 && wrong.error.contains("25:00"), "\(wrong)")
+    #expect(try await coach.run("schedule", "remind", "--hours", "1000").code == 64)
+    #expect(try await coach.run("schedule", "remind", "--hours", "2").code == 0)
+    #expect(try daemon.status().schedule?.action == .remind)
+    #expect(try await coach.run("schedule", "skip").code == 0)
+    let shown = try await coach.run("schedule", "--json")
+    #expect(shown.output.contains(#""action":"skip""#), "\(shown)")
+    #expect(try await coach.run("schedule", "clear").code == 0)
+    #expect(try daemon.status().schedule == nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A consent for later that comes again is the same one, and is not given twice")
   func sameRequest() async throws {
     let coach = try Sample.coach(config: Self.config)
