@@ -125,7 +125,7 @@ final class ConnectionRulesHandler: ChannelDuplexHandler, RemovableChannelHandle
       // RFC 9110 10.1.1: before it sends the body, it wants to hear that it is read. What is too long is
       // refused instead. Behind a request that is still to be answered it has to wait by itself.
       let length = head.headers.first(name: "content-length").flatMap(Int.init)
-      if head.version >= .http1_1,
+      if head.version != .http1_0,
         head.headers[canonicalForm: "expect"].contains(where: { $0.lowercased() == "100-continue" }
         ),
         rules.responsesDue == 0, length ?? 0 <= rules.limits.maxBodyBytes

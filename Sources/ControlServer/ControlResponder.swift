@@ -1,4 +1,4 @@
-import FoundationEssentials
+import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -96,11 +96,23 @@ struct ControlResponder: Sendable {
     }
     response.headers[.contentSecurityPolicy] =
       "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    response.headers[.date] = Date.now.formatted(.http)
+    response.headers[.date] = Self.date()
     response.headers[.xContentTypeOptions] = "nosniff"
     response.headers[.referrerPolicy] = "no-referrer"
     embedding.allow(request, &response)
     return response
+  }
+
+  /// Now, as RFC 9110 5.6.7 writes it.
+  private static func date() -> String {
+    var seconds = time(nil)
+    var parts = tm()
+    gmtime_r(&seconds, &parts)
+    return String(unsafeUninitializedCapacity: 40) { buffer in
+      buffer.withMemoryRebound(to: CChar.self) {
+        strftime($0.baseAddress, 40, "%a, %d %b %Y %H:%M:%S GMT", &parts)
+      }
+    }
   }
 
   private func route(

@@ -1,4 +1,5 @@
-import Migrations
+import Coach
+public import Migrations
 public import Storage
 
 // Snapshots: taken, checked, kept, deleted, put back.
