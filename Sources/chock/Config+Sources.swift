@@ -1,3 +1,4 @@
+import Coach
 import Migrations
 import Storage
 import TOMLKit

@@ -70,8 +70,10 @@ struct LimitTests {
         }
       }
       let body = #"{"value": "engaged", "ttl_seconds": 5}"#
-      #expect(try await ask(body.utf8.count, then: body).hasPrefix("HTTP/1.1 204 "))
-      #expect(try await ask(104_857_600, then: "").hasPrefix("HTTP/1.1 413 "))
+      let taken = try await ask(body.utf8.count, then: body)
+      #expect(taken.hasPrefix("HTTP/1.1 204 "), "\(taken)")
+      let refused = try await ask(104_857_600, then: "")
+      #expect(refused.hasPrefix("HTTP/1.1 413 "), "\(refused)")
     }
   }
 
