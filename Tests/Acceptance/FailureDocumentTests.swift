@@ -18,7 +18,8 @@ struct FailureDocumentTests {
       let words = code.explanation
       return "| `\(code.rawValue)` | \(words.meaning) | \(words.done) | \(words.next) |\n"
     }
-    let table = "| code | when it comes | what chock has done | what to do next |\n|---|---|---|---|\n"
+    let table =
+      "| code | when it comes | what chock has done | what to do next |\n|---|---|---|---|\n"
     let wanted = table + rows.joined()
     #expect(try document().hasSuffix(wanted), "It should end with:\n\(wanted)")
   }
