@@ -28,7 +28,8 @@ struct FailureDocumentTests {
   func tests() throws {
     var tests = ""
     let files = FileManager.default.enumerator(
-      at: root.appending(path: "Tests"), includingPropertiesForKeys: nil)
+      at: root.appending(path: "Tests"), includingPropertiesForKeys: nil,
+      options: .skipsHiddenFiles)
     while let file = files?.nextObject() as? URL {
       guard file.pathExtension == "swift" else { continue }
       tests += try String(contentsOf: file, encoding: .utf8)
