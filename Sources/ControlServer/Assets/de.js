@@ -38,7 +38,7 @@ export default {
 		],
 		consent: "Datenbank auf Version {} bringen",
 		under: "Beginnt 10 s nach dem Drücken. Bis dahin lässt es sich abbrechen.",
-		asks: "Was es wissen muss", choose: "Bitte wählen",
+		asks: "Bitte zuerst antworten", choose: "Bitte wählen",
 		measure: "Dauer messen", offer: "Eine Probe an einer Kopie misst die Dauer. Nichts wird geändert.",
 		countdown: "Beginnt in", starting: "Beginnt",
 		stopped: "Während des Countdowns hat sich etwas geändert. Bitte noch einmal ansehen.",
@@ -222,7 +222,7 @@ export default {
 		diagnostics: "Eine Datei mit dem, was diese Seite weiß, ohne die Daten Ihrer App.",
 	},
 	pair: {
-		lead: "`chock pair`, auf dem Gerät, zeigt einen Code.",
+		lead: "`chock pair` auf dem Gerät zeigt einen Code, das Telefon eines Besitzers unter Mehr auch.",
 		code: "Code", codeHint: "8 Ziffern, 2 Minuten lang gültig", name: "Name dieses Geräts", guess: "Mein Telefon",
 		pin: "PIN wählen", pinLead: "Vor jeder Änderung wird danach gefragt.",
 		go: "Anmelden",

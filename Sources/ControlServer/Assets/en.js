@@ -38,7 +38,7 @@ export default {
 		],
 		consent: "Update database to version {}",
 		under: "Starts 10 s after you press. You can still cancel then.",
-		asks: "What it asks", choose: "Please choose",
+		asks: "Please answer first", choose: "Please choose",
 		measure: "Check how long it takes", offer: "A rehearsal on a copy measures the time. Nothing is changed.",
 		countdown: "Starting in", starting: "Starting",
 		stopped: "Something changed during the countdown. Please look again.",
@@ -194,7 +194,7 @@ export default {
 		diagnostics: "One file with what this page knows, and none of your app's data.",
 	},
 	pair: {
-		lead: "`chock pair`, on the device, shows a code.",
+		lead: "`chock pair` on the device shows a code, and so does an owner's phone under More.",
 		code: "Code", codeHint: "8 digits, good for 2 minutes", name: "Name of this device", guess: "My phone",
 		pin: "Choose a PIN", pinLead: "You will be asked for it before every change.",
 		go: "Pair",

@@ -179,7 +179,7 @@ function rollbackPart() {
 function exportsPart() {
 	const words = t.more;
 	const runs = state.runs ?? [];
-	const isDone = (run) => runs.some(({ kind, outcome, export_folder: folder }) => kind === "import" && outcome === "committed" && folder === run.export_folder);
+	const isDone = (run) => runs.some(({ kind, outcome, error, export_folder: folder }) => kind === "import" && outcome && !error && folder === run.export_folder);
 	const kept = runs.filter((run) => run.kind === "rollback" && run.outcome === "committed" && run.export_folder && run.from_version === state.status.current_version && !isDone(run));
 	return kept.map((run) => h("div.card.row-wrap", { key: run.id },
 		h("p", words.exported(run.from_version, moment(run.started_at))),
