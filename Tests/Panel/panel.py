@@ -213,7 +213,7 @@ class Person:
         if theme:
             self.context.add_init_script(f"localStorage.setItem('chock.theme', '{theme}')")
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", self.heard)
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
         self.page.goto(url)
@@ -239,7 +239,7 @@ class Person:
     def go(self, view):
         self.page.goto(f"{self.url}/#{view}")
 
-    def sees(self, text, seconds=30):
+    def sees(self, text, seconds=60):
         """Waits for a text that is shown."""
         try:
             self.page.get_by_text(text).locator("visible=true").first.wait_for(timeout=seconds * 1000)
@@ -249,7 +249,7 @@ class Person:
             check(f"“{text}” is shown", False, f"{self.page.inner_text('main')}\n{error}")
             return False
 
-    def heading(self, text, seconds=60):
+    def heading(self, text, seconds=120):
         """Waits for the heading of the view."""
         try:
             self.page.wait_for_function(

@@ -155,7 +155,7 @@ function available() {
 			power(),
 			[words.snapshot, words.first, words.where(bytes(plan.database_bytes))],
 		]),
-		questions(plan?.inputs ?? []),
+		can("owner") && questions(plan?.inputs ?? []),
 		action(),
 		summary(),
 		part(words.meanwhile, h("dl.pairs", words.pairs.map(([name, text]) => h("div", h("dt", name), h("dd", text))))),

@@ -29,7 +29,7 @@ export async function speak(chosen) {
 
 export const said = (text) => (language === "en" || !text ? text : h("span", { lang: "en" }, text));
 
-export const volts = (value) => `${Number(value).toLocaleString(language, { maximumFractionDigits: 2 })} V`;
+export const volts = (value) => `${Number(value).toLocaleString(language, { maximumFractionDigits: 2 })} V`;
 export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 export const count = (many, one, more) => `${number.format(many)} ${many === 1 ? one : more}`;
 export const plain = (name) => name.replace(/[._-]/g, " ");
