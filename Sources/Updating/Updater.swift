@@ -98,6 +98,9 @@ public actor Updater {
   /// True when a person started chock in recovery mode.
   var isRecoveryWanted = false
   private var isAutoMigrationDue = false
+  /// The start of the daemon, while it waits for recovery.
+  var start: CheckedContinuation<Void, Never>?
+  var isShuttingDown = false
   var scheduled: ScheduleFile.Document?
   var scheduleWatch: Task<Void, Never>?
   /// What has kept the scheduled update from starting so far, and from when on it may be tried again.
@@ -165,7 +168,7 @@ public actor Updater {
         .needsPerson, "chock was started in recovery mode.",
         howToClear: "Start it without --recovery when everything is well.")
     } else {
-      _ = await recover()
+      await recoverAtStart()
     }
     let recent = (try? history(limit: 20)) ?? []
     lastRun = recent.first { Self.isShown($0) && !$0.acknowledged }
@@ -212,20 +215,24 @@ public actor Updater {
 
   /// Forgets an interrupted run; the database is left as it is.
   public func discardInterruptedRun() throws(Failure) {
-    try betweenRuns { () throws(Failure) in if journalFile.exists { try journalFile.remove() } }
+    try betweenRuns { () throws(Failure) in
+      guard journalFile.exists else { return }
+      let stopped = ((try? journalFile.read()) ?? nil)?.application?.stopped ?? []
+      try journalFile.remove()
+      try ApplicationControl(settings: settings.application).start(stopped, environment: [:])
+    }
   }
 
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
+    isShuttingDown = true
     expiry?.cancel()
     gateEvent?.cancel()
     scheduleWatch?.cancel()
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
-    worker.stop(
-      Failure(
-        .interrupted, "The daemon was told to stop.", howToClear: "Start the update again."))
+    worker.stop(Self.daemonStops)
     _ = await ended(current.id)
   }
 
@@ -419,6 +426,25 @@ public actor Updater {
     } catch {
       logger.error("The audit could not be written: \(error.message)")
     }
+    return current
+  }
+
+  /// Ends the probation of the application: somebody says that it is well.
+  ///
+  /// - Throws: `.notFound` when the run is not in progress, `.notAllowed` when it is not in its probation.
+  ///
+  /// - Parameter person: for the audit.
+  public func confirm(_ id: String, by person: String) throws(Failure) -> RunDocument {
+    guard let current, current.id == id, let worker else {
+      throw Failure(.notFound, "The run \(id) is not in progress.")
+    }
+    guard current.phase == .prove else {
+      throw Failure(
+        .notAllowed, "There is nothing to confirm: the application is not on probation.",
+        howToClear: "Confirm it when the run is in its phase `prove`.")
+    }
+    try audit(.confirm, id, current.message ?? "", person)
+    worker.send(.confirm(person))
     return current
   }
 

@@ -14,6 +14,7 @@ import Synchronization
 final class WorkerLink: Sendable {
   let stop: StopSignal
   private let verdicts: Mailbox
+  private let confirmed: Confirmation
   /// For how long a supervisor may read nothing, in seconds: for longer than it waits for a worker.
   private let patience: UInt32
   /// Progress is sent at most so often; a terminal or a browser cannot show more.
@@ -37,8 +38,10 @@ final class WorkerLink: Sendable {
   private init(_ input: LineReader, _ settings: UpdateSettings) {
     let stop = StopSignal()
     let verdicts = Mailbox()
+    let confirmed = Confirmation()
     self.stop = stop
     self.verdicts = verdicts
+    self.confirmed = confirmed
     let grace = Int(WorkerProcess.grace.components.seconds)
     patience = UInt32(clamping: settings.migrationTimeoutSeconds + 2 * grace)
     // A queue of its own: reading blocks until the supervisor is gone.
@@ -50,6 +53,8 @@ final class WorkerLink: Sendable {
         case .stop(let failure):
           stop.request(failure)
           verdicts.close()
+          confirmed.wake()
+        case .confirm(let person): confirmed.put(person)
         case nil: break
         }
       }
@@ -58,8 +63,15 @@ final class WorkerLink: Sendable {
           .interrupted, "The daemon that supervised the run has ended.",
           howToClear: "Start it again: nothing was changed."))
       verdicts.close()
+      confirmed.wake()
     }
   }
+
+  /// Who has said that the application is well.
+  var confirmation: String? { confirmed.person }
+
+  /// Waits for so long, or until a stop or a confirmation comes.
+  func pause(for duration: Duration) { confirmed.wait(duration) }
 
   func send(_ message: WorkerMessage) {
     if case .progress(let progress) = message {
@@ -128,6 +140,23 @@ extension Failure {
       .gateClosed, verdict.blockers.map(\.reason).joined(separator: " "),
       howToClear: ways.joined(separator: " "))
   }
+}
+
+/// Hands a confirmation to the thread that does the work, and wakes it.
+private final class Confirmation: Sendable {
+  private let content = Mutex<String?>(nil)
+  private let signal = DispatchSemaphore(value: 0)
+
+  var person: String? { content.withLock { $0 } }
+
+  func put(_ person: String) {
+    content.withLock { $0 = $0 ?? person }
+    signal.signal()
+  }
+
+  func wake() { signal.signal() }
+
+  func wait(_ duration: Duration) { _ = signal.wait(timeout: .now() + duration.seconds) }
 }
 
 /// Hands verdicts from the reading thread to the one that does the work.
