@@ -443,7 +443,7 @@ public actor Updater {
         .notAllowed, "There is nothing to confirm: the application is not on probation.",
         howToClear: "Confirm it when the run is in its phase `prove`.")
     }
-    try audit(.confirm, id, current.message ?? "", person)
+    try audit(.confirm, id, "in its probation", person)
     worker.send(.confirm(person))
     return current
   }

@@ -164,7 +164,7 @@ struct ProbationTests {
       try await isBack(run, application)
     }
     #expect(await next.stop() == .exited(0))
-    #expect(try application.coach.run("recover", "--json").code == 0)
+    #expect(try await application.coach.run("recover", "--json").code == 0)
   }
 
   @Test(

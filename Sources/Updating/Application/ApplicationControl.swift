@@ -115,7 +115,7 @@ struct ApplicationControl {
   private func doesNotStop(_ part: String) -> Failure {
     Failure(
       .applicationStop,
-      "The application does not stop: \(part) was still running after \(settings.stopTimeoutSeconds) s.",
+      "The application does not stop: \(name(part)) was still running after \(settings.stopTimeoutSeconds) s.",
       howToClear:
         "Look at what it waits for, or raise application.stop_timeout_seconds; then try again.")
   }
@@ -156,7 +156,7 @@ struct ApplicationControl {
     while try state(of: part) != .up {
       guard .now < patience else {
         throw Failure(
-          .application, "The application was started, and \(part) does not run.",
+          .application, "The application was started, and \(name(part)) does not run.",
           howToClear: "Look at its log.")
       }
       Self.pause()
@@ -173,6 +173,10 @@ struct ApplicationControl {
         howToClear: "Start it by hand, or put application.start back.")
     }
     return commands
+  }
+
+  private func name(_ part: String) -> String {
+    part == ApplicationSettings.byCommands ? "it" : part
   }
 
   private func words(_ command: [String]) -> String { command.joined(separator: " ") }
