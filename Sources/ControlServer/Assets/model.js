@@ -94,7 +94,7 @@ export function takeEvent(event) {
 	}
 }
 
-const phaseOrder = ["plan", "safety", "snapshot", "rehearse", "apply", "verify", "commit", "restore", "done"];
+const phaseOrder = ["plan", "safety", "quiesce", "snapshot", "rehearse", "apply", "verify", "commit", "resume", "prove", "restore", "done"];
 
 function enter(run, phase, at) {
 	if (phaseOrder.indexOf(phase) <= phaseOrder.indexOf(run.phase)) return;
@@ -167,6 +167,7 @@ export function steps(run) {
 	let phases = told[run.kind] ?? told.update;
 	const order = phaseOrder.indexOf(run.phase);
 	if (run.phase === "restore" && !phases.includes("restore")) phases = [...phases.slice(0, -1), "restore"];
+	if (run.phase === "resume" || run.phase === "prove") phases = [...phases, run.phase];
 	const current = Math.max(0, phases.findLastIndex((phase) => phaseOrder.indexOf(phase) <= order));
 	return phases.map((phase, index) => ({
 		label: t.phases[phase],
