@@ -70,6 +70,7 @@ extension Updater {
       return
     }
     current = journal.run
+    current?.cancellable = false
     await withCheckedContinuation { continuation in
       start = continuation
       Task { await supervise(order(.recover, requestedBy: "recovery")) }
@@ -152,6 +153,8 @@ extension Updater {
         .interrupted, "The worker process ended unexpectedly (\(end.words)).",
         howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
     if order.kind != .recover {
+      // Nothing stops recovery, nor what follows it.
+      current?.cancellable = false
       var recovered = await run(
         self.order(.recover, requestedBy: order.requestedBy) { $0.cause = cause })
       if recovered.kind == .recover {

@@ -53,7 +53,8 @@ final class WorkerLink: Sendable {
         case .stop(let failure):
           stop.request(failure)
           verdicts.close()
-          confirmed.wake()
+          // A gate that closed too late stops nobody who watches.
+          if failure.code == .interrupted { confirmed.end() }
         case .confirm(let person): confirmed.put(person)
         case nil: break
         }
@@ -63,12 +64,15 @@ final class WorkerLink: Sendable {
           .interrupted, "The daemon that supervised the run has ended.",
           howToClear: "Start it again: nothing was changed."))
       verdicts.close()
-      confirmed.wake()
+      confirmed.end()
     }
   }
 
   /// Who has said that the application is well.
   var confirmation: String? { confirmed.person }
+
+  /// The supervisor ends, or is gone.
+  var isAlone: Bool { confirmed.isOver }
 
   /// Waits for so long, or until a stop or a confirmation comes.
   func pause(for duration: Duration) { confirmed.wait(duration) }
@@ -144,17 +148,22 @@ extension Failure {
 
 /// Hands a confirmation to the thread that does the work, and wakes it.
 private final class Confirmation: Sendable {
-  private let content = Mutex<String?>(nil)
+  private let content = Mutex<(person: String?, isOver: Bool)>((nil, false))
   private let signal = DispatchSemaphore(value: 0)
 
-  var person: String? { content.withLock { $0 } }
+  var person: String? { content.withLock { $0.person } }
+  var isOver: Bool { content.withLock { $0.isOver } }
 
   func put(_ person: String) {
-    content.withLock { $0 = $0 ?? person }
+    content.withLock { $0.person = $0.person ?? person }
     signal.signal()
   }
 
-  func wake() { signal.signal() }
+  /// Nobody will confirm any more.
+  func end() {
+    content.withLock { $0.isOver = true }
+    signal.signal()
+  }
 
   func wait(_ duration: Duration) { _ = signal.wait(timeout: .now() + duration.seconds) }
 }

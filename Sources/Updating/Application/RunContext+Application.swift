@@ -127,7 +127,7 @@ extension RunContext {
         return ending
       }
       // The supervisor ends: the next one goes on.
-      if link.stop.requested != nil { return nil }
+      if link.isAlone { return nil }
       let time = ContinuousClock.now - began
       switch probation.note(isHealthy: problem == nil, at: time) {
       case .healthy: return ending
