@@ -10,7 +10,7 @@ import Updating
   .serialized, .timeLimit(.minutes(15)))
 struct ApplicationTests {
   /// It runs again, was started by chock, and all that it got an OK for is there.
-  private func isBack(_ application: Application, _ version: String) async throws {
+  private func isBack(_ application: CoachApplication, _ version: String) async throws {
     try await application.goesOn()
     #expect(application.starts > 0)
     #expect(try application.coach.ledgerVersion() == version)
@@ -19,9 +19,9 @@ struct ApplicationTests {
     #expect(try await application.missing(in: [application.coach.database]) == 0)
   }
 
-  @Test("An update that commits", arguments: Application.Way.allCases)
-  func commit(way: Application.Way) async throws {
-    let application = try await Application(way)
+  @Test("An update that commits", arguments: CoachApplication.Way.allCases)
+  func commit(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way)
     let daemon = try await application.serve()
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
@@ -38,16 +38,16 @@ struct ApplicationTests {
 
   @Test("A rehearsal and a snapshot leave it alone")
   func alone() async throws {
-    let application = try await Application()
+    let application = try await CoachApplication()
     for verb in [["rehearse"], ["snapshots", "take"]] {
       #expect(try await application.coach.run(verb + ["--offline"]).code == 0)
     }
     #expect(application.stops == 0)
   }
 
-  @Test("What did not run is not started", arguments: Application.Way.allCases)
-  func notRunning(way: Application.Way) async throws {
-    let application = try await Application(way, isRunning: false)
+  @Test("What did not run is not started", arguments: CoachApplication.Way.allCases)
+  func notRunning(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way, isRunning: false)
     let daemon = try await application.serve()
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
@@ -59,7 +59,7 @@ struct ApplicationTests {
   @Test("An update that fails in the rehearsal, and one that fails in the database")
   func failing() async throws {
     for top in ["", "[update]\nrehearse = false\n"] {
-      let application = try await Application(
+      let application = try await CoachApplication(
         top: TestCoach.development + "\n" + top, update: "-- Description: Bad\nSELECT nothing;")
       let daemon = try await application.serve()
       let run = try await daemon.ended(try daemon.startUpdate())
@@ -72,7 +72,7 @@ struct ApplicationTests {
 
   @Test("One that a person cancels, and one whose time is over", arguments: [true, false])
   func stopped(isCancelled: Bool) async throws {
-    let application = try await Application(
+    let application = try await CoachApplication(
       top: TestCoach.development + "\n[update]\nrehearse = false\n"
         + (isCancelled ? "" : "migration_timeout_seconds = 2\n"), update: Sample.endless)
     let daemon = try await application.serve()
@@ -90,7 +90,7 @@ struct ApplicationTests {
 
   @Test("A restore, whatever it is asked for")
   func restore() async throws {
-    let application = try await Application()
+    let application = try await CoachApplication()
     let daemon = try await application.serve()
     let update = try await daemon.ended(try daemon.startUpdate())
     let snapshot = try #require(update.snapshotId)
@@ -112,7 +112,7 @@ struct ApplicationTests {
 
   @Test("One whose worker, whose daemon or both are killed", arguments: phases, Victim.allCases)
   func killed(phase: Phase, victim: Victim) async throws {
-    let application = try await Application()
+    let application = try await CoachApplication()
     let coach = application.coach
     let daemon = try await application.serve()
     let watch = try JournalWatch(coach.state)
@@ -139,9 +139,9 @@ struct ApplicationTests {
 
   @Test(
     "One that hangs in its stop is not killed: the run is refused",
-    arguments: Application.Way.allCases)
-  func hanging(way: Application.Way) async throws {
-    let application = try await Application(way) { _ in "stop_timeout_seconds = 2" }
+    arguments: CoachApplication.Way.allCases)
+  func hanging(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way) { _ in "stop_timeout_seconds = 2" }
     try application.make("hang")
     let daemon = try await application.serve()
     let run = try await daemon.ended(try daemon.startUpdate())
@@ -156,7 +156,7 @@ struct ApplicationTests {
 
   @Test("One that somebody starts in the middle is stopped once more")
   func startedAgain() async throws {
-    let application = try await Application()
+    let application = try await CoachApplication()
     let daemon = try await application.serve()
     let watch = try JournalWatch(application.coach.state)
     let id = try daemon.startUpdate()
@@ -174,7 +174,7 @@ struct ApplicationTests {
 
   @Test("One that does not stay down keeps the update from its database")
   func restless() async throws {
-    let application = try await Application { _ in "stop_timeout_seconds = 3" }
+    let application = try await CoachApplication { _ in "stop_timeout_seconds = 3" }
     try application.make("restless")
     let daemon = try await application.serve()
     let run = try await daemon.ended(try daemon.startUpdate())
@@ -194,7 +194,7 @@ struct ApplicationTests {
         "/nowhere/app"
       ),
     ] {
-      let application = try await Application()
+      let application = try await CoachApplication()
       let coach = try Sample.coach(config: "\(TestCoach.development)\n[application]\n\(control)")
       let answer = try await coach.run(
         ["update", "--offline", "--json"], environment: application.environment)
@@ -222,7 +222,7 @@ struct ApplicationTests {
 
   @Test("In read-only mode it stays up, and loses nothing")
   func readOnly() async throws {
-    let application = try await Application { _ in "mode = \"read_only\"" }
+    let application = try await CoachApplication { _ in "mode = \"read_only\"" }
     let daemon = try await application.serve()
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
@@ -235,7 +235,7 @@ struct ApplicationTests {
 
   @Test("When a person is needed it stays down, and is started when the run is forgotten")
   func needsPerson() async throws {
-    let application = try await Application()
+    let application = try await CoachApplication()
     let coach = application.coach
     let daemon = try await application.serve()
     let watch = try JournalWatch(coach.state)

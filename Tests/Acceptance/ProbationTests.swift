@@ -11,9 +11,9 @@ import Updating
 struct ProbationTests {
   /// - Parameter seconds: how long the probation lasts.
   private func application(
-    _ way: Application.Way = .commands, seconds: Int = 2, checks: String = ""
-  ) async throws -> Application {
-    try await Application(way) { port in
+    _ way: CoachApplication.Way = .commands, seconds: Int = 2, checks: String = ""
+  ) async throws -> CoachApplication {
+    try await CoachApplication(way) { port in
       """
       probation_seconds = \(seconds)
       interval_seconds = 1
@@ -53,7 +53,7 @@ struct ProbationTests {
   }
 
   /// The old state is back, with the application in safe mode, and nothing that it wrote is lost.
-  private func isBack(_ run: RunDocument, _ application: Application) async throws {
+  private func isBack(_ run: RunDocument, _ application: CoachApplication) async throws {
     let coach = application.coach
     #expect(run.outcome == .restored, "\(run)")
     #expect(run.error?.code == .applicationUnhealthy)
@@ -70,8 +70,8 @@ struct ProbationTests {
     #expect(try await application.missing(in: [coach.database] + copies) == 0)
   }
 
-  @Test("One that is not well goes back", arguments: Application.Way.allCases)
-  func unhealthy(way: Application.Way) async throws {
+  @Test("One that is not well goes back", arguments: CoachApplication.Way.allCases)
+  func unhealthy(way: CoachApplication.Way) async throws {
     let application = try await application(way)
     try application.make("unhealthy")
     let daemon = try await application.serve()

@@ -7,7 +7,7 @@ import Updating
 
 /// Tests/SampleCoach/application.py under its supervisor: a coach with an application that chock stops and
 /// starts.
-final class Application: Sendable {
+final class CoachApplication: Sendable {
   static let program = "\(SampleApplication.folder)/Tests/SampleCoach/application.py"
 
   /// How chock is told to stop and start it.
