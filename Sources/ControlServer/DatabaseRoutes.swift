@@ -100,6 +100,15 @@ struct DatabaseRoutes: Sendable {
       try await withoutFields(request)
       return try .json(await updater.cancel(try context.id("id"), by: try context.person().actor))
     }
+    // The application itself says so with its token.
+    for method in [HTTPRequest.Method.post, .put] {
+      routes.on(method, "\(base)/update/:id/confirm", for: .ownersAndControllers) {
+        request, context in
+        try await withoutFields(request)
+        return try .json(
+          await updater.confirm(try context.id("id"), by: try context.person().actor))
+      }
+    }
     routes.on(.post, "\(base)/update/:id/acknowledge", for: .role(.owner)) { request, context in
       try await withoutFields(request)
       return try .json(

@@ -120,13 +120,14 @@ extension Failure.Code {
     // Something has to change first; then the same request works.
     case .gateClosed, .runActive, .noSpace, .databaseLocked, .unadopted, .databaseMissing,
       .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson,
-      .approval:
+      .approval, .application, .applicationStop:
       .conflict
     // The content (files, database, snapshot) does not do.
     case .migrationsMissing, .migrationFile, .migrationOrder, .rollbackMissing, .drift,
       .databaseNewer,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
-      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity, .keyReused:
+      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .integrity, .keyReused,
+      .applicationUnhealthy:
       .unprocessableContent
     case .noDaemon, .busy: .serviceUnavailable
     case .badConfig, .coachFile, .inputOutput: .internalServerError

@@ -30,6 +30,7 @@ extension Failure.Code {
     case .databaseMissing, .databaseExists, .databaseEmpty, .notADatabase, .databaseCorrupt,
       .databaseReadOnly, .databaseLocked, .inputOutput:
       ofDatabase
+    case .application, .applicationStop, .applicationUnhealthy: ofApplication
     case .gateClosed, .runActive, .noSpace, .noDaemon, .busy: ofTheMoment
     case .preflight, .statement, .forbiddenStatement, .timeout, .stopped, .validation,
       .foreignKeys, .rowsLost, .expectation, .integrity, .snapshotDamaged, .interrupted,
@@ -204,6 +205,33 @@ extension Failure.Code {
         next:
           "The message names the file. `chock doctor` looks at folders and rights, `dmesg` at the card."
       )
+    }
+  }
+
+  private var ofApplication: Explanation {
+    switch self {
+    case .applicationStop:
+      Explanation(
+        "The application does not stop, or somebody starts it again while its database is changed.",
+        done:
+          "What was stopped is started again. Found before the change: nothing was changed. Found in it: everything was put back.",
+        next:
+          "Find out who starts it, or why it does not stop (`systemctl status UNIT`), then try again."
+      )
+    case .applicationUnhealthy:
+      Explanation(
+        "After the update the application was not well, or crashed again and again.",
+        done:
+          "The old state was put back, what was recorded since is in the rescue copy, and the application runs with the old schema (safe mode).",
+        next:
+          "Send the checks that failed to the maker of the application. `chock history` names the rescue copy."
+      )
+    default:
+      Explanation(
+        "A unit or a command of `[application]` cannot be asked, or could not be started again.",
+        done:
+          "Found before: nothing was changed. At the end: the database is as the result says, and the application is down.",
+        next: "Mend what the message names; `systemctl status UNIT` says why it does not start.")
     }
   }
 

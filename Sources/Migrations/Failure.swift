@@ -76,6 +76,10 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case noDaemon = "CHK-NO-DAEMON"
     /// All places for connections are taken.
     case busy = "CHK-BUSY"
+    /// The application cannot be stopped or started as the config says.
+    case application = "CHK-APPLICATION"
+    /// It does not stop, or does not stay down.
+    case applicationStop = "CHK-APPLICATION-STOP"
     // While the run went
     case preflight = "CHK-PREFLIGHT"
     case statement = "CHK-STATEMENT"
@@ -88,6 +92,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case expectation = "CHK-EXPECTATION"
     case integrity = "CHK-INTEGRITY"
     case snapshotDamaged = "CHK-SNAPSHOT-DAMAGED"
+    /// It was not well with the new state.
+    case applicationUnhealthy = "CHK-APPLICATION-UNHEALTHY"
     case interrupted = "CHK-INTERRUPTED"
     case needsPerson = "CHK-NEEDS-PERSON"
   }
@@ -104,11 +110,13 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .databaseMissing, .migrationsMissing, .notFound: 66
     case .noDaemon: 69
     case .inputOutput, .databaseReadOnly, .databaseExists: 74
-    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval, .busy: 75
+    case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval, .busy,
+      .application, .applicationStop:
+      75
     case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78
     case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,
-      .expectation, .integrity, .interrupted:
+      .expectation, .integrity, .interrupted, .applicationUnhealthy:
       1
     case .needsPerson: 2
     }

@@ -36,6 +36,8 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     /// A person stopped a run, and took note of how one ended.
     case cancel
     case acknowledge
+    /// Somebody said that the application is well after an update.
+    case confirm
     /// A snapshot is gone for good.
     case deleteSnapshot = "delete_snapshot"
     /// A technician said that all is well again after recovery mode.

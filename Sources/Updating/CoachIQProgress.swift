@@ -27,11 +27,11 @@ public struct CoachIQProgress: Sendable, Equatable {
 
   public static func status(in phase: Phase, of kind: RunKind) -> Status {
     switch phase {
-    case .plan, .safety: .initializing
+    case .plan, .safety, .quiesce: .initializing
     case .snapshot: .backingUp
     case .rehearse: .planning
     case .apply: .migrating
-    case .verify, .commit, .done: .verifying
+    case .verify, .commit, .resume, .prove, .done: .verifying
     // A run that is a restore does what it was asked for.
     case .restore: kind == .restore ? .migrating : .rollingBack
     }

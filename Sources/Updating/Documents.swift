@@ -17,13 +17,13 @@ public enum RunKind: String, Codable, Sendable {
 
   /// Whether a gate that closes makes the run wait, because it has changed nothing yet.
   func waitsForGates(in phase: Phase?) -> Bool {
-    [nil, .plan, .safety, .snapshot, .rehearse].contains(phase)
+    [nil, .plan, .safety, .quiesce, .snapshot, .rehearse].contains(phase)
   }
 
   /// Whether a run may still be stopped: not from the commit on, nor while an update is undone.
   func isCancellable(in phase: Phase?) -> Bool {
     switch phase {
-    case nil, .commit, .done: false
+    case nil, .commit, .resume, .prove, .done: false
     case .restore: self == .restore
     default: true
     }
@@ -32,7 +32,15 @@ public enum RunKind: String, Codable, Sendable {
 
 /// The named steps of a run, in the order in which they happen.
 public enum Phase: String, Codable, Sendable, CaseIterable {
-  case plan, safety, snapshot, rehearse, apply, verify, commit, restore, done
+  case plan, safety
+  /// The application is stopped.
+  case quiesce
+  case snapshot, rehearse, apply, verify, commit, restore
+  /// The application is started again; on every way out.
+  case resume
+  /// It has to show that it is well with the new state.
+  case prove
+  case done
 }
 
 /// How a run ended.
@@ -221,6 +229,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var error: Failure?
   /// What was found and did not stop the run.
   public var warnings: [Failure]?
+  /// Who has said that the application is well, before its probation was over.
+  public var confirmedBy: String?
   /// Who consented or asked ("panel", "cli:root", "auto").
   public var requestedBy: String?
   public var startedAt: String

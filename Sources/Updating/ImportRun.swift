@@ -24,6 +24,7 @@ struct ImportRun {
       context.set(import: folder, at: ledger.current)
       try context.enter(.safety)
       _ = try context.permit()
+      try context.quiesce()
       try context.enter(.snapshot)
       let bytes = document.tables.reduce(0 as Int64) {
         $0 + (FileSystem.facts("\(folder)/\($1.file)")?.size ?? 0)

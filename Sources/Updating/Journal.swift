@@ -17,6 +17,8 @@ struct Journal: Codable, Sendable, Equatable {
   var setAsideFiles: [String]?
   /// The number of the file that a restore puts in the database's place.
   var replacement: UInt64?
+  /// What has to be started again, and how far that is; nil: a run does not stop it.
+  var application: ApplicationJournal?
   /// How often recovery has begun; three failures end in recovery mode.
   var recoveries = 0
 

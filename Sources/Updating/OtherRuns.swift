@@ -107,6 +107,7 @@ struct RestoreRun {
         Space.Need(
           snapshot.sizeBytes, at: context.settings.databasePath, for: "what is put back"),
       ])
+      try context.quiesce()
     } catch {
       return context.end(.refused, error)
     }

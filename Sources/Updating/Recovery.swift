@@ -25,6 +25,10 @@ struct RecoveryRun {
           howToClear: "Set database.path to it, or look at it, and then `chock recover --discard`.")
       }
       context.resume(journal)
+      // The database is well: what is left is the application's start and its probation, as often as it takes.
+      if let ending = journal.application?.ending {
+        return context.end(ending.outcome, ending.failure)
+      }
       guard journal.recoveries < Journal.attempts else {
         throw Failure(
           .needsPerson,
@@ -52,6 +56,7 @@ struct RecoveryRun {
 
   /// Decides by the journaled phase; from apply on, by what the database itself says.
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
+    if let unhealthy = journal.application?.unhealthy { return try giveUp(journal, unhealthy) }
     switch journal.run.kind {
     case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
     case .update, .rollback, .import: break
@@ -60,15 +65,26 @@ struct RecoveryRun {
       return context.end(.refused, interruption(journal, "nothing had been changed"))
     }
     switch journal.phase {
-    case .plan, .safety, .snapshot, .rehearse:
+    case .plan, .safety, .quiesce, .snapshot, .rehearse:
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.rolledBack, interruption(journal, "nothing had been changed"))
-    case .apply, .verify, .commit, .done, .restore:
+    case .apply, .verify, .commit, .resume, .prove, .done, .restore:
       // One that was taken again, and not named yet. What the rescue copy holds may be nowhere else.
       context.removeSnapshots(
         takenFor: journal.run, but: [journal.run.snapshotId, journal.run.rescueCopy])
       return try journal.partialCommit == nil ? byLedger(journal) : bySnapshot(journal)
     }
+  }
+
+  /// An application that was not well with the new state: what was begun is finished. It was judged, and the
+  /// run has not ended; what was written since is kept.
+  private func giveUp(_ journal: Journal, _ unhealthy: Failure) throws(Failure) -> RunDocument {
+    // The rescue copy of an attempt that was not committed: a newer one holds the same and more.
+    context.removeSnapshots(
+      takenFor: journal.run, but: [journal.run.snapshotId, journal.run.rescueCopy])
+    let ledger = try LedgerTable.read(try Database.openSettled(journal.databasePath))
+    let isDone = ledger?.begun == nil && ledger?.current.description == journal.run.fromVersion
+    return context.endUnhealthy(unhealthy, isDone: isDone)
   }
 
   /// A restore is committed or not; it is never begun again, since the application may have written

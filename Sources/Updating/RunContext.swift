@@ -18,6 +18,10 @@ final class RunContext {
   private var setAsideFiles: [String]?
   private var replacement: UInt64?
   private var recoveries = 0
+  /// What of the application has to be started again; nil: a run does not stop it.
+  var application: ApplicationJournal?
+  /// So often somebody has started it in the middle of the run.
+  var comebacks = 0
   private var published: Phase?
 
   var settings: UpdateSettings { order.settings }
@@ -41,6 +45,10 @@ final class RunContext {
   /// - Throws: the stop that was requested (until the commit), or why the journal cannot be written.
   func enter(_ phase: Phase) throws(Failure) {
     if phase != .done { try stop.check() }
+    switch phase {
+    case .snapshot, .rehearse, .apply, .verify, .commit, .restore: try holdDown()
+    case .plan, .safety, .quiesce, .resume, .prove, .done: break
+    }
     try journal(phase)
   }
 
@@ -49,13 +57,20 @@ final class RunContext {
     try journal(.restore)
   }
 
-  private func journal(_ phase: Phase) throws(Failure) {
+  /// The phase is the same; something else that recovery needs has changed.
+  func journalAgain() throws(Failure) {
+    if let phase = document.phase { try journal(phase) }
+  }
+
+  /// Without a look at a stop: for the way out.
+  func journal(_ phase: Phase) throws(Failure) {
     note(phase)
     try journalFile.write(
       Journal(
         run: document, phase: phase, databasePath: settings.databasePath,
         partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
-        setAsideFiles: setAsideFiles, replacement: replacement, recoveries: recoveries))
+        setAsideFiles: setAsideFiles, replacement: replacement, application: application,
+        recoveries: recoveries))
     if published != phase { link.send(.phase(phase)) }
     published = phase
   }
@@ -150,6 +165,10 @@ final class RunContext {
 
   func set(warnings: [Failure]) { document.warnings = warnings.isEmpty ? nil : warnings }
 
+  func add(warning: Failure) { document.warnings = (document.warnings ?? []) + [warning] }
+
+  func set(confirmedBy person: String) { document.confirmedBy = person }
+
   func set(losses: [Loss], exportFolder: String?) {
     document.rehearsal?.losses = losses
     document.exportFolder = exportFolder
@@ -202,11 +221,21 @@ final class RunContext {
       fraction: begin.map { $0 + (step == "copy" ? 0.5 * (part ?? 0) : 0) } ?? part)
   }
 
+  /// Every way out of a run: the application is put back, and then it is written down how the run ended.
+  ///
+  /// - Returns: without an outcome when the application is still to be watched, by another process.
+  func end(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
+    guard let ending = settle(Ending(outcome: outcome, failure: failure)) else { return document }
+    return close(ending)
+  }
+
   /// Writes how the run ended into the history, and then removes the journal: whoever dies in
   /// between leaves a journal from which the same result follows.
   ///
   /// What cannot be written any more is logged: it does not change how the run ended.
-  func end(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
+  func close(_ ending: Ending) -> RunDocument {
+    let outcome = ending.outcome
+    let failure = ending.failure
     note(nil)
     if document.kind == .rollback, [.refused, .rolledBack].contains(outcome) { discardExport() }
     document.outcome = outcome
@@ -268,6 +297,7 @@ final class RunContext {
     setAsideFiles = journal.setAsideFiles
     replacement = journal.replacement
     recoveries = journal.recoveries
+    application = journal.application
   }
 
   /// Removes what retention no longer wants; a failure is only logged.

@@ -3,6 +3,10 @@ enum RunProgress {
   private static func range(of phase: Phase, _ kind: RunKind) -> ClosedRange<Double> {
     switch (kind, phase) {
     case (_, .plan), (_, .safety): 0...0.02
+    case (_, .quiesce): 0.02...0.02
+    // Also after a run that failed: a bar that jumps to its end would say something else.
+    case (_, .resume): 0...0
+    case (_, .prove): 0.99...1
     case (.update, .snapshot), (.rollback, .snapshot): 0.02...0.25
     case (.update, .rehearse), (.rollback, .rehearse): 0.25...0.5
     case (.update, .apply), (.rollback, .apply): 0.5...0.9

@@ -16,12 +16,17 @@ struct UpdateRun {
       let live = try Database.openForWriting(settings.databasePath, busyTimeout: 30_000)
       let plan = try agreedPlan(live)
       guard !plan.steps.isEmpty else { return context.end(.nothingToDo) }
-      if plan.isSegmentedRollback { try checkNobodyWrites() }
+      let isRehearsal = context.order.kind == .rehearse
+      // What chock stops does not write any more when it matters.
+      let isStopped = settings.application.isStopped && !isRehearsal
+      if plan.isSegmentedRollback, !isStopped { try checkNobodyWrites() }
 
-      if context.order.kind != .rehearse {
+      if !isRehearsal {
         try context.enter(.safety)
         _ = try context.permit()
+        try context.quiesce()
       }
+      if plan.isSegmentedRollback, isStopped { try checkNobodyWrites() }
       // A plan in several segments has nothing but the snapshot to go back to, and what a rollback takes
       // out is found by comparing with it.
       let needsSnapshot =
@@ -239,13 +244,16 @@ extension RunContext {
 
   /// The new state is committed: nothing that fails now may say otherwise.
   func finish() -> RunDocument {
-    do throws(Failure) {
-      try enter(.done)
-    } catch {
-      link.send(.log("The journal could not be written: \(error.message)"))
+    guard let ending = settle(Ending(outcome: .committed)) else { return document }
+    if ending.outcome == .committed {
+      do throws(Failure) {
+        try enter(.done)
+      } catch {
+        link.send(.log("The journal could not be written: \(error.message)"))
+      }
     }
-    prune()
-    return end(.committed)
+    if ending.outcome != .needsRecovery { prune() }
+    return close(ending)
   }
 
   /// Removes the snapshot that this run took and does not need; a failure is only logged.

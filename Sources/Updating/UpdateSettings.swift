@@ -34,6 +34,7 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   /// When a scheduled update may start, where no other time is named.
   public var maintenanceWindow: DailyWindow
   public var verdicts: Verdicts
+  public var application = ApplicationSettings()
   /// Check in a run also what the indexes hold.
   public var integrityCheckInRun: Bool
   /// How often the daemon does so when it has nothing else to do; 0: never.

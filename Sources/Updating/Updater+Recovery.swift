@@ -24,7 +24,12 @@ extension Updater {
 
   /// Forgets an interrupted run; the database is left as it is.
   public func discardInterruptedRun() throws(Failure) {
-    try betweenRuns { () throws(Failure) in if journalFile.exists { try journalFile.remove() } }
+    try betweenRuns { () throws(Failure) in
+      guard journalFile.exists else { return }
+      let stopped = ((try? journalFile.read()) ?? nil)?.application?.stopped ?? []
+      try journalFile.remove()
+      try ApplicationControl(settings: settings.application).start(stopped, environment: [:])
+    }
   }
 
   // MARK: Recovery mode

@@ -331,7 +331,9 @@ extension Updater {
     let now = ContinuousClock.now
     return SafetyDocument(
       verdict,
-      updateInProgress: current.flatMap { $0.kind.isWatched ? UpdateInProgress($0) : nil },
+      updateInProgress: current.flatMap {
+        $0.kind.isWatched && $0.phase != .prove ? UpdateInProgress($0) : nil
+      },
       locks: locks.held.map(LockDocument.init),
       activities: readings.activities(at: now).map {
         ActivityDocument(id: $0.id, description: $0.description)

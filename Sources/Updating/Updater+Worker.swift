@@ -31,6 +31,8 @@ extension Updater {
 
   private func supervise(_ order: WorkOrder) async {
     let document = await run(order)
+    // A result that the start of the daemon waits for is told by it.
+    let isTold = start == nil
     if Self.isShown(document) { lastRun = document }
     stopTelling()
     current = nil
@@ -46,9 +48,14 @@ extension Updater {
     }
     reviewScheduledRun(document)
     scheduleIdleCheck()
-    for continuation in waiting.removeValue(forKey: order.run) ?? [] {
-      continuation.resume(returning: document)
+    for id in Set([order.run, document.id]) {
+      for continuation in waiting.removeValue(forKey: id) ?? [] {
+        continuation.resume(returning: document)
+      }
     }
+    databaseIsSettled()
+    // The next daemon goes on with it.
+    guard document.outcome != nil else { return }
     // The new state first: a result beside the old version would contradict itself.
     if isServed {
       judge()
@@ -56,7 +63,28 @@ extension Updater {
       publishState()
     }
     tellCoachIQ(document)
-    publishResult(document)
+    if isTold { publishResult(document) }
+  }
+
+  /// Recovers at the daemon's start. An application that is being started or watched after it keeps the daemon
+  /// from nothing.
+  func recoverAtStart() async {
+    guard let journal = (try? journalFile.read()) ?? nil, journal.application != nil else {
+      _ = await recover()
+      return
+    }
+    current = journal.run
+    current?.cancellable = false
+    await withCheckedContinuation { continuation in
+      start = continuation
+      Task { await supervise(order(.recover, requestedBy: "recovery")) }
+    }
+  }
+
+  /// What the database holds will not change by the run in progress, unless the application is not well with it.
+  private func databaseIsSettled() {
+    start?.resume()
+    start = nil
   }
 
   /// Publishes how a run ended, and writes down under which number: whoever was away gets it from the
@@ -99,7 +127,9 @@ extension Updater {
           return event
         }
       }.sorted { $0.seq < $1.seq })
-    for document in ended where document.resultSeq == nil { publishResult(document) }
+    for document in ended where document.resultSeq == nil && document.id != current?.id {
+      publishResult(document)
+    }
   }
 
   /// Tells everybody who listens how it stands now.
@@ -127,6 +157,8 @@ extension Updater {
         .interrupted, "The worker process ended unexpectedly (\(end.words)).",
         howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
     if order.kind != .recover {
+      // Nothing stops recovery, nor what follows it.
+      current?.cancellable = false
       var recovered = await run(
         self.order(.recover, requestedBy: order.requestedBy) { $0.cause = cause })
       if recovered.kind == .recover {
@@ -164,12 +196,23 @@ extension Updater {
       // What stopped the run must not stop its way back.
       case (.restore, .update), (.restore, .rollback):
         limitSilence(of: process, evenWhenStopped: true)
+      case (.quiesce, _):
+        process.limit(
+          to: .seconds(settings.application.stopTimeoutSeconds) + limitOfSilence,
+          evenWhenStopped: false, because: Self.tookTooLong)
+      // The application is started whatever stopped the run.
+      case (.resume, _):
+        process.limit(
+          to: .seconds(settings.application.startTimeoutSeconds) + limitOfSilence,
+          evenWhenStopped: true, because: Self.tookTooLong)
       default: limitSilence(of: process)
       }
       enter(phase)
+      if phase == .prove, isShuttingDown { process.stop(Self.daemonStops) }
+      if [.resume, .prove].contains(phase) { databaseIsSettled() }
     case .progress(let progress):
       // The statements of a run have one limit for all of them, however much they report.
-      if ![.rehearse, .apply, .verify, .commit].contains(current?.phase) {
+      if ![.quiesce, .rehearse, .apply, .verify, .commit, .resume].contains(current?.phase) {
         limitSilence(of: process)
       }
       show(progress)
@@ -191,6 +234,7 @@ extension Updater {
   private func enter(_ phase: Phase) {
     guard var document = current else { return }
     stopTelling()
+    let former = document.phase
     document.phase = phase
     document.message = nil
     document.done = nil
@@ -205,6 +249,10 @@ extension Updater {
       $0.fraction = document.fraction
     }
     tellCoachIQ(document)
+    // While the application is only watched, the coach may be used.
+    if document.kind.isWatched, phase != former, [phase, former].contains(.prove) {
+      publishGates()
+    }
     // A gate that closed a moment ago means something else in this phase.
     if !verdict.isSafe { judge() }
   }
@@ -213,9 +261,15 @@ extension Updater {
   /// by themselves at the limit; this is for a step that does not, and for a worker that hangs.
   private func limitSilence(of process: WorkerProcess, evenWhenStopped: Bool = false) {
     process.limit(
-      to: .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace,
-      evenWhenStopped: evenWhenStopped, because: Self.tookTooLong)
+      to: limitOfSilence, evenWhenStopped: evenWhenStopped, because: Self.tookTooLong)
   }
+
+  private var limitOfSilence: Duration {
+    .seconds(settings.migrationTimeoutSeconds) + WorkerProcess.grace
+  }
+
+  static let daemonStops = Failure(
+    .interrupted, "The daemon was told to stop.", howToClear: "Start the update again.")
 
   private static let tookTooLong = Failure(
     .timeout, "The run did not end within update.migration_timeout_seconds.",

@@ -103,6 +103,9 @@ public actor Updater {
   let starts: StartCounter
   var settled: Task<Void, Never>?
   private var isAutoMigrationDue = false
+  /// The start of the daemon, while it waits for recovery.
+  var start: CheckedContinuation<Void, Never>?
+  var isShuttingDown = false
   var scheduled: ScheduleFile.Document?
   var scheduleWatch: Task<Void, Never>?
   /// What has kept the scheduled update from starting so far, and from when on it may be tried again.
@@ -169,7 +172,7 @@ public actor Updater {
     if let reason = try reasonForRecoveryMode(isAsked: recovery) {
       enterRecoveryMode(reason)
     } else {
-      _ = await recover()
+      await recoverAtStart()
     }
     let recent = (try? history(limit: 20)) ?? []
     lastRun = recent.first { Self.isShown($0) && !$0.acknowledged }
@@ -199,6 +202,7 @@ public actor Updater {
 
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
+    isShuttingDown = true
     expiry?.cancel()
     gateEvent?.cancel()
     scheduleWatch?.cancel()
@@ -207,9 +211,7 @@ public actor Updater {
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
-    worker.stop(
-      Failure(
-        .interrupted, "The daemon was told to stop.", howToClear: "Start the update again."))
+    worker.stop(Self.daemonStops)
     _ = await ended(current.id)
   }
 
@@ -403,6 +405,25 @@ public actor Updater {
     } catch {
       logger.error("The audit could not be written: \(error.message)")
     }
+    return current
+  }
+
+  /// Ends the probation of the application: somebody says that it is well.
+  ///
+  /// - Throws: `.notFound` when the run is not in progress, `.notAllowed` when it is not in its probation.
+  ///
+  /// - Parameter person: for the audit.
+  public func confirm(_ id: String, by person: String) throws(Failure) -> RunDocument {
+    guard let current, current.id == id, let worker else {
+      throw Failure(.notFound, "The run \(id) is not in progress.")
+    }
+    guard current.phase == .prove else {
+      throw Failure(
+        .notAllowed, "There is nothing to confirm: the application is not on probation.",
+        howToClear: "Confirm it when the run is in its phase `prove`.")
+    }
+    try audit(.confirm, id, "in its probation", person)
+    worker.send(.confirm(person))
     return current
   }
 

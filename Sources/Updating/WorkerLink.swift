@@ -14,6 +14,7 @@ import Synchronization
 final class WorkerLink: Sendable {
   let stop: StopSignal
   private let verdicts: Mailbox
+  private let confirmed: Confirmation
   /// For how long a supervisor may read nothing, in seconds: for longer than it waits for a worker.
   private let patience: UInt32
   /// Progress is sent at most so often; a terminal or a browser cannot show more.
@@ -37,8 +38,10 @@ final class WorkerLink: Sendable {
   private init(_ input: LineReader, _ settings: UpdateSettings) {
     let stop = StopSignal()
     let verdicts = Mailbox()
+    let confirmed = Confirmation()
     self.stop = stop
     self.verdicts = verdicts
+    self.confirmed = confirmed
     let grace = Int(WorkerProcess.grace.components.seconds)
     patience = UInt32(clamping: settings.migrationTimeoutSeconds + 2 * grace)
     // A queue of its own: reading blocks until the supervisor is gone.
@@ -50,6 +53,9 @@ final class WorkerLink: Sendable {
         case .stop(let failure):
           stop.request(failure)
           verdicts.close()
+          // A gate that closed too late stops nobody who watches.
+          if failure.code == .interrupted { confirmed.end() }
+        case .confirm(let person): confirmed.put(person)
         case nil: break
         }
       }
@@ -58,8 +64,18 @@ final class WorkerLink: Sendable {
           .interrupted, "The daemon that supervised the run has ended.",
           howToClear: "Start it again: nothing was changed."))
       verdicts.close()
+      confirmed.end()
     }
   }
+
+  /// Who has said that the application is well.
+  var confirmation: String? { confirmed.person }
+
+  /// The supervisor ends, or is gone.
+  var isAlone: Bool { confirmed.isOver }
+
+  /// Waits for so long, or until a stop or a confirmation comes.
+  func pause(for duration: Duration) { confirmed.wait(duration) }
 
   func send(_ message: WorkerMessage) {
     if case .progress(let progress) = message {
@@ -128,6 +144,28 @@ extension Failure {
       .gateClosed, verdict.blockers.map(\.reason).joined(separator: " "),
       howToClear: ways.joined(separator: " "))
   }
+}
+
+/// Hands a confirmation to the thread that does the work, and wakes it.
+private final class Confirmation: Sendable {
+  private let content = Mutex<(person: String?, isOver: Bool)>((nil, false))
+  private let signal = DispatchSemaphore(value: 0)
+
+  var person: String? { content.withLock { $0.person } }
+  var isOver: Bool { content.withLock { $0.isOver } }
+
+  func put(_ person: String) {
+    content.withLock { $0.person = $0.person ?? person }
+    signal.signal()
+  }
+
+  /// Nobody will confirm any more.
+  func end() {
+    content.withLock { $0.isOver = true }
+    signal.signal()
+  }
+
+  func wait(_ duration: Duration) { _ = signal.wait(timeout: .now() + duration.seconds) }
 }
 
 /// Hands verdicts from the reading thread to the one that does the work.

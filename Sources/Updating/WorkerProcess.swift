@@ -37,9 +37,9 @@ final class WorkerProcess: Sendable {
       defer { cause = cause ?? reason }
       return cause == nil
     }
+    if isFirst || reason.code == .interrupted { send(.stop(reason)) }
     // A second reason must not give it more time.
     guard isFirst else { return }
-    send(.stop(reason))
     setLimit(Self.grace, because: reason)
   }
 

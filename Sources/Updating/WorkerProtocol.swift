@@ -27,6 +27,8 @@ enum SupervisorMessage: Codable, Sendable {
   case safety(SafetyVerdict)
   /// Stop at the next safe point and put everything back. End of file means the same.
   case stop(Failure)
+  /// A person, or the application itself, says that it is well.
+  case confirm(String)
 }
 
 /// What a worker reports: one JSON line each.

@@ -17,7 +17,7 @@ struct ChockCommand: AsyncParsableCommand {
     version: Chock.version,
     subcommands: [
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, ApproveCommand.self,
-      UpdateCommand.self, ScheduleCommand.self,
+      UpdateCommand.self, ConfirmCommand.self, ScheduleCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
       RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
       CheckCommand.self, SquashCommand.self, DevCommand.self,

@@ -126,14 +126,14 @@ struct CoachConfig: Sendable {
     return text
   }
 
-  private static func lines(of header: String, in text: String) -> [Int] {
+  static func lines(of header: String, in text: String) -> [Int] {
     text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap {
       $1.filter { $0 != " " && $0 != "\t" }.hasPrefix(header) ? $0 + 1 : nil
     }
   }
 
   /// One table of a list.
-  private struct Row {
+  struct Row {
     let name: String
     let table: TOMLTable
     let place: Failure

@@ -21,7 +21,7 @@ extension Config {
   }
 
   static func parse(
-    _ text: String, file: String, into coach: inout CoachConfig
+    _ text: String, file: String, into coach: inout CoachConfig, _ health: inout [HealthCheck]
   ) throws(Failure) -> [Key: Value] {
     if let line = TOMLHeaders.unreadableLine(of: text) {
       throw Failure(
@@ -63,6 +63,8 @@ extension Config {
         guard let value = section[inner] else { continue }
         if name == "coach", CoachConfig.tables.contains(inner) {
           try coach.read(inner, value, in: text, file: file)
+        } else if name == "application", inner == "health" {
+          health = try HealthConfig.read(value, in: text, file: file)
         } else {
           try read("\(name).\(inner)", value)
         }

@@ -61,6 +61,18 @@ struct Config {
     case controllerPort = "coach.controller_port"
     case lockHook = "coach.lock_hook_url"
     case lockUnit = "coach.lock_unit"
+    case applicationMode = "application.mode"
+    case applicationUnits = "application.units"
+    case applicationStop = "application.stop"
+    case applicationStart = "application.start"
+    case applicationIsRunning = "application.is_running"
+    case applicationStopTimeout = "application.stop_timeout_seconds"
+    case applicationStartTimeout = "application.start_timeout_seconds"
+    case applicationStartWhenUnsure = "application.start_when_unsure"
+    case applicationProbation = "application.probation_seconds"
+    case applicationInterval = "application.interval_seconds"
+    case applicationUnhealthy = "application.unhealthy_seconds"
+    case applicationHealthyAfter = "application.healthy_after"
 
     /// Such as `CHOCK_UPDATE_AUTO_MIGRATE`.
     var variable: String {
@@ -79,8 +91,9 @@ struct Config {
     var values: [Key: Value] = [:]
     var file: String?
     var coach = CoachConfig()
+    var health: [HealthCheck] = []
     if let bytes = try FileSystem.read(path) {
-      values = try parse(String(decoding: bytes, as: UTF8.self), file: path, into: &coach)
+      values = try parse(String(decoding: bytes, as: UTF8.self), file: path, into: &coach, &health)
       file = path
     } else if named != nil {
       throw Failure(
@@ -88,7 +101,7 @@ struct Config {
         howToClear: "Name the right file with --config or CHOCK_CONFIG.")
     }
     try readVariables(variables, into: &values)
-    return try Config(values, coach, file: file)
+    return try Config(values, coach, health, file: file)
   }
 
   /// chock removes its own files by their names.
@@ -99,6 +112,7 @@ struct Config {
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
       "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers", "starts",
+      "safe-mode.json",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
@@ -108,7 +122,9 @@ struct Config {
       howToClear: "Set state.directory to a folder of its own.")
   }
 
-  private init(_ values: [Key: Value], _ coach: CoachConfig, file: String?) throws(Failure) {
+  private init(
+    _ values: [Key: Value], _ coach: CoachConfig, _ health: [HealthCheck], file: String?
+  ) throws(Failure) {
     self.coach = coach
     let reader = Reader(values: values)
     let environment =
@@ -162,6 +178,7 @@ struct Config {
     try readGates(reader)
     try readCoach(reader)
     try readNotify(reader)
+    try readApplication(reader, health)
     try checkProduction(reader)
   }
 

@@ -275,6 +275,10 @@ struct DaemonEngine: Engine {
     _ = try await answer("DELETE", "/api/database/schedule")
   }
 
+  func confirm(_ id: String) async throws(Failure) -> RunDocument {
+    try await ask("POST", "/api/database/update/\(Self.escaped(id))/confirm", body: [:])
+  }
+
   func devices() async throws(Failure) -> [CredentialDocument] {
     let document: DevicesDocument = try await ask("GET", "/api/devices")
     return document.devices

@@ -169,6 +169,9 @@ struct Output: Sendable {
           : "Nothing to do: the database is at version \(run.toVersion ?? from).")
     case .refused: lines.append(bold("Refused. Nothing was changed."))
     case .rolledBack: lines.append(bold("Put back to version \(from). Nothing was lost."))
+    case .restored where [.update, .rollback].contains(run.kind):
+      lines.append(
+        bold("Put back to version \(from): the application was not well with the new one."))
     case .restored:
       lines.append(
         bold("Restored snapshot \(run.snapshotId ?? "?") (version \(run.toVersion ?? "unknown"))."))
@@ -182,6 +185,8 @@ struct Output: Sendable {
         default: "Done."
         }
       lines.append(words)
+    case nil where run.phase == .prove:
+      lines.append("The application is on probation; chock goes on with it at its next start.")
     case nil: lines.append("Still running: \(run.phase?.rawValue ?? "").")
     }
     if let rehearsal = run.rehearsal {

@@ -140,6 +140,7 @@ struct AuditCommand: AsyncParsableCommand {
       case .unschedule: "withdrew what was decided of the update to \(entry.accepted)"
       case .postpone: "put off the update to \(entry.accepted)"
       case .cancel: "cancelled the run \(entry.accepted)"
+      case .confirm: "confirmed the update \(entry.accepted)"
       case .acknowledge: "took note of the run \(entry.accepted)"
       case .deleteSnapshot: "deleted the snapshot \(entry.accepted)"
       case .leaveRecovery: "ended recovery mode (\(entry.accepted))"

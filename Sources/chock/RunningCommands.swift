@@ -43,6 +43,7 @@ extension Session {
       output.complain("chock: " + Output.words(error).joined(separator: "\n  "))
     }
     return switch run.outcome {
+    case .restored where [.update, .rollback].contains(run.kind): 1
     case .committed, .restored, .nothingToDo, .finished: 0
     case .needsRecovery: 2
     case .refused: run.error?.exitCode ?? 1

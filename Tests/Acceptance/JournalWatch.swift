@@ -91,7 +91,8 @@ final class JournalWatch: Sendable {
 
   private func order(_ phase: Phase) -> Int {
     let all: [Phase] = [
-      .plan, .safety, .snapshot, .rehearse, .apply, .verify, .restore, .commit, .done,
+      .plan, .safety, .quiesce, .snapshot, .rehearse, .apply, .verify, .restore, .commit, .resume,
+      .prove, .done,
     ]
     return all.firstIndex(of: phase) ?? all.count
   }

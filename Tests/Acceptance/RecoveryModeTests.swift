@@ -19,7 +19,8 @@ struct RecoveryModeTests {
   @Test("A damaged database: status for all, tools for technicians, and an end by hand")
   func damage() async throws {
     let coach = try Sample.coach()
-    let good = try await coach.run("snapshots", "take", "--offline", "--json").document(RunDocument.self)
+    let good = try await coach.run("snapshots", "take", "--offline", "--json").document(
+      RunDocument.self)
     let snapshot = try #require(good.snapshotId)
     let file = open(coach.database, O_WRONLY | O_CLOEXEC)
     #expect(pwrite(file, [UInt8](repeating: 0xa5, count: 100), 100, 0) == 100)

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
 /// A JSON document of which only some places are wanted.
-enum JSONTree: Decodable, Hashable {
+package enum JSONTree: Decodable, Hashable {
   case null
   case flag(Bool)
   case number(Double)
@@ -10,12 +10,12 @@ enum JSONTree: Decodable, Hashable {
   case object([String: JSONTree])
 
   /// Nil when the bytes are no JSON.
-  init?(_ bytes: [UInt8]) {
+  package init?(_ bytes: [UInt8]) {
     guard let tree = try? JSONDecoder().decode(Self.self, from: Data(bytes)) else { return nil }
     self = tree
   }
 
-  init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
       self = .null
@@ -37,14 +37,14 @@ enum JSONTree: Decodable, Hashable {
 }
 
 /// A place in a JSON document (RFC 6901), in which one `*` stands for every key of an object.
-struct JSONPointer: Hashable {
+package struct JSONPointer: Hashable {
   let text: String
   private let components: [String]
 
   static let wildcard = "*"
 
   /// Nil when the text is no pointer, or has more than one `*`.
-  init?(_ text: String) {
+  package init?(_ text: String) {
     guard text.isEmpty || text.hasPrefix("/") else { return nil }
     self.text = text
     var components: [String] = []
@@ -67,7 +67,7 @@ struct JSONPointer: Hashable {
 
   /// What it leads to, in the order of the keys that `*` stood for (nil without `*`). The value is nil where
   /// it leads nowhere.
-  func matches(in tree: JSONTree) -> [(key: String?, value: JSONTree?)] {
+  package func matches(in tree: JSONTree) -> [(key: String?, value: JSONTree?)] {
     guard let index = components.firstIndex(of: Self.wildcard) else {
       return [(nil, Self.value(of: tree, at: components[...]))]
     }

@@ -130,6 +130,7 @@ export default {
 		always: "Abbrechen ist jederzeit gefahrlos. Ihre Datenbank wird nicht geändert.",
 		tooLate: "Die Änderung wird gerade gespeichert. Abbrechen geht nicht mehr.",
 		puttingBack: "Der alte Stand wird hergestellt. Das lässt sich nicht abbrechen.",
+		proving: "Die App wird noch {} beobachtet.", well: "Sie läuft",
 		stopping: "Wird angehalten. Alles bleibt, wie es war.",
 		percent: "{} Prozent",
 		states: { done: "fertig", now: "im Gang", todo: "kommt noch" },
@@ -140,6 +141,7 @@ export default {
 	},
 	phases: {
 		plan: "Plan", safety: "Bedingungen", snapshot: "Sicherungskopie", rehearse: "Probe", apply: "Änderung", verify: "Prüfung", commit: "Speichern", restore: "Wiederherstellung", done: "Schluss",
+		quiesce: "App-Stopp", resume: "App-Start", prove: "Bewährung",
 	},
 	kinds: {
 		update: "Update", rollback: "Rücknahme", rehearse: "Probe", snapshot: "Sicherungskopie", restore: "Rückkehr",

@@ -105,6 +105,7 @@ export default {
 		always: "Cancelling is safe at any time. Your database is not changed.",
 		tooLate: "The change is being saved now. It can no longer be cancelled.",
 		puttingBack: "The old state is being put back. This can't be cancelled.",
+		proving: "The app is watched for {}.", well: "It works",
 		stopping: "Stopping. Everything stays as it was.",
 		percent: "{} percent",
 		states: { done: "done", now: "in progress", todo: "to come" },
@@ -112,6 +113,7 @@ export default {
 	},
 	phases: {
 		plan: "Plan", safety: "Conditions", snapshot: "Snapshot", rehearse: "Rehearsal", apply: "Update", verify: "Check", commit: "Save", restore: "Put back", done: "Finish",
+		quiesce: "Stop app", resume: "Start app", prove: "Trial",
 	},
 	kinds: {
 		update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",

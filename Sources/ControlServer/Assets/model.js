@@ -95,7 +95,7 @@ export function takeEvent(event) {
 	}
 }
 
-const phaseOrder = ["plan", "safety", "snapshot", "rehearse", "apply", "verify", "commit", "restore", "done"];
+const phaseOrder = ["plan", "safety", "quiesce", "snapshot", "rehearse", "apply", "verify", "commit", "resume", "prove", "restore", "done"];
 
 const rank = (phase) => phaseOrder.indexOf(phase);
 
@@ -171,6 +171,7 @@ const told = {
 export function steps(run) {
 	let phases = told[run.kind] ?? told.update;
 	if (run.phase === "restore" && !phases.includes("restore")) phases = [...phases.slice(0, -1), "restore"];
+	if (run.phase === "resume" || run.phase === "prove") phases = [...phases, run.phase];
 	const current = Math.max(0, phases.findLastIndex((phase) => rank(phase) <= rank(run.phase)));
 	return phases.map((phase, index) => ({
 		label: t.phases[phase],

@@ -39,11 +39,12 @@ export function runningView() {
 	const now = doing(run);
 	const percent = fraction === null ? undefined : Math.floor(fraction * 100);
 	const isRecovery = run.kind === "recover";
+	const isProving = run.phase === "prove";
 	const changes = isRecovery || ["update", "rollback", "restore", "import"].includes(run.kind);
 	const until = Date.parse(run.waiting_until ?? "");
 	return [
 		h("h1.eyebrow", { tabindex: -1 }, title),
-		changes && !isRecovery && h("p.keep.hands", icon("violated"), h("span", words.hands)),
+		changes && !isRecovery && !isProving && h("p.keep.hands", icon("violated"), h("span", words.hands)),
 		run.waiting_for && notice("wait", "wait", words.waits, [
 			{ said: run.waiting_for, clear: [words.soon, " ", until && words.left(stopwatch((until - serverNow()) / 1000))] }]),
 		h("div.gauge", h("p.big", { "aria-hidden": "true", "data-words": percent === undefined && "true" }, percent === undefined ? step : `${percent}%`),
@@ -56,7 +57,8 @@ export function runningView() {
 		h("div.row-wrap",
 			run.cancellable && !isStopping && !isRecovery && can("owner") && state.link !== "lost" && button(t.cancel, () => cancel(run), "quiet", { id: "cancel" }),
 			h("p.sub", isStopping ? words.stopping : run.cancellable ? (changes ? words.until : words.always)
-				: run.phase === "restore" ? words.puttingBack : words.tooLate)),
+				: run.phase === "restore" ? words.puttingBack : isProving ? words.proving(stopwatch(run.total - run.done || 0)) : words.tooLate),
+			isProving && can("owner") && button(words.well, () => act(() => tell(run, "confirm"), ["status"]), "quiet", { id: "confirm" })),
 		changes && h("p.keep", icon("advice"), h("span", words.power)),
 		summary(),
 	];

@@ -1,0 +1,258 @@
+import Glibc
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite(
+  "The application is stopped before its database is changed, and started again on every way out",
+  .serialized, .timeLimit(.minutes(15)))
+struct ApplicationTests {
+  /// It runs again, was started by chock, and all that it got an OK for is there.
+  private func isBack(_ application: CoachApplication, _ version: String) async throws {
+    try await application.goesOn()
+    #expect(application.starts > 0)
+    #expect(try application.coach.ledgerVersion() == version)
+    #expect(try !application.coach.names(in: "state").contains("run.json"))
+    try await application.quit()
+    #expect(try await application.missing(in: [application.coach.database]) == 0)
+  }
+
+  @Test("An update that commits", arguments: CoachApplication.Way.allCases)
+  func commit(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way)
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(run.warnings == nil, "\(run)")
+    #expect(
+      run.phases.map(\.phase)
+        == [
+          .plan, .safety, .quiesce, .snapshot, .rehearse, .apply, .verify, .commit, .resume, .done,
+        ])
+    #expect(application.stops == 1 && application.starts == 1, "\(application.log)")
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "2")
+  }
+
+  @Test("A rehearsal and a snapshot leave it alone")
+  func alone() async throws {
+    let application = try await CoachApplication()
+    for verb in [["rehearse"], ["snapshots", "take"]] {
+      #expect(try await application.coach.run(verb + ["--offline"]).code == 0)
+    }
+    #expect(application.stops == 0)
+  }
+
+  @Test("What did not run is not started", arguments: CoachApplication.Way.allCases)
+  func notRunning(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way, isRunning: false)
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(application.stops == 0 && application.starts == 0, "\(application.log)")
+    #expect(!application.isUp)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("An update that fails in the rehearsal, and one that fails in the database")
+  func failing() async throws {
+    for top in ["", "[update]\nrehearse = false\n"] {
+      let application = try await CoachApplication(
+        top: TestCoach.development + "\n" + top, update: "-- Description: Bad\nSELECT nothing;")
+      let daemon = try await application.serve()
+      let run = try await daemon.ended(try daemon.startUpdate())
+      #expect(run.outcome == (top.isEmpty ? .refused : .rolledBack), "\(run)")
+      #expect(run.error?.code == .statement)
+      #expect(await daemon.stop() == .exited(0))
+      try await isBack(application, "1")
+    }
+  }
+
+  @Test("One that a person cancels, and one whose time is over", arguments: [true, false])
+  func stopped(isCancelled: Bool) async throws {
+    let application = try await CoachApplication(
+      top: TestCoach.development + "\n[update]\nrehearse = false\n"
+        + (isCancelled ? "" : "migration_timeout_seconds = 2\n"), update: Sample.endless)
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    if isCancelled {
+      try await waitUntil("it applies") { try daemon.run(id).phase == .apply }
+      #expect(try daemon.ask("POST", "/api/database/update/\(id)/cancel").status == 200)
+    }
+    let run = try await daemon.ended(id)
+    #expect(run.outcome == .rolledBack, "\(run)")
+    #expect(run.error?.code == (isCancelled ? .stopped : .timeout))
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "1")
+  }
+
+  @Test("A restore, whatever it is asked for")
+  func restore() async throws {
+    let application = try await CoachApplication()
+    let daemon = try await application.serve()
+    let update = try await daemon.ended(try daemon.startUpdate())
+    let snapshot = try #require(update.snapshotId)
+    try await application.goesOn()
+    let run = try await daemon.ended(try daemon.startRestore(snapshot))
+    #expect(run.outcome == .restored, "\(run)")
+    #expect(run.phases.map(\.phase).contains(.quiesce))
+    try await application.goesOn()
+    #expect(application.stops == 2 && application.starts == 2, "\(application.log)")
+    #expect(await daemon.stop() == .exited(0))
+    try await application.quit()
+    let rescue = "\(application.coach.state)/snapshots/\(try #require(run.rescueCopy)).sqlite"
+    #expect(try await application.missing(in: [application.coach.database, rescue]) == 0)
+  }
+
+  private static let phases: [Phase] = [
+    .quiesce, .snapshot, .rehearse, .apply, .verify, .commit, .resume, .done,
+  ]
+
+  @Test("One whose worker, whose daemon or both are killed", arguments: phases, Victim.allCases)
+  func killed(phase: Phase, victim: Victim) async throws {
+    let application = try await CoachApplication()
+    let coach = application.coach
+    let daemon = try await application.serve()
+    let watch = try JournalWatch(coach.state)
+    let id = try daemon.startUpdate()
+    let frozen = try await watch.freeze(phase, workerOf: daemon.process.pid)
+    if victim != .worker { daemon.process.signal(SIGKILL) }
+    if victim == .daemon { frozen?.letGo() } else { frozen?.kill() }
+    try await waitUntil("the worker has gone") { frozen?.isRunning != true }
+    var next = daemon
+    if victim != .worker {
+      _ = await daemon.process.ended()
+      next = try await application.serve()
+    }
+    let run = try await next.ended(id)
+    let version = try coach.ledgerVersion()
+    switch run.outcome {
+    case .committed: #expect(version == "2")
+    case .rolledBack, .refused: #expect(version == "1")
+    default: Issue.record("\(phase), \(victim): \(run)")
+    }
+    #expect(await next.stop() == .exited(0))
+    try await isBack(application, version ?? "")
+  }
+
+  @Test(
+    "One that hangs in its stop is not killed: the run is refused",
+    arguments: CoachApplication.Way.allCases)
+  func hanging(way: CoachApplication.Way) async throws {
+    let application = try await CoachApplication(way) { _ in "stop_timeout_seconds = 2" }
+    try application.make("hang")
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .refused, "\(run)")
+    #expect(run.error?.code == .applicationStop)
+    #expect(run.phases.map(\.phase) == [.plan, .safety, .quiesce, .resume])
+    try application.unmake("hang")
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "1")
+    #expect(!application.log.contains("ended with -9"), "\(application.log)")
+  }
+
+  @Test("One that somebody starts in the middle is stopped once more")
+  func startedAgain() async throws {
+    let application = try await CoachApplication()
+    let daemon = try await application.serve()
+    let watch = try JournalWatch(application.coach.state)
+    let id = try daemon.startUpdate()
+    let frozen = try #require(
+      try await watch.freeze(.snapshot, workerOf: daemon.process.pid))
+    try application.make("wanted")
+    try await waitUntil("it runs") { application.isUp }
+    frozen.letGo()
+    let run = try await daemon.ended(id)
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(application.stops == 2 && application.starts == 1, "\(application.log)")
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "2")
+  }
+
+  @Test("One that does not stay down keeps the update from its database")
+  func restless() async throws {
+    let application = try await CoachApplication { _ in "stop_timeout_seconds = 3" }
+    try application.make("restless")
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .refused || run.outcome == .rolledBack, "\(run)")
+    #expect(run.error?.code == .applicationStop)
+    #expect(await daemon.stop() == .exited(0))
+    try application.unmake("restless")
+    try await isBack(application, "1")
+  }
+
+  @Test("What cannot be stopped is said before anything is changed")
+  func unknown() async throws {
+    for (control, word) in [
+      ("units = [\"nobody.service\"]", "nobody.service"),
+      (
+        "stop = [\"/nowhere/app\"]\nstart = [\"/nowhere/app\"]\nis_running = [\"/nowhere/app\"]",
+        "/nowhere/app"
+      ),
+    ] {
+      let application = try await CoachApplication()
+      let coach = try Sample.coach(config: "\(TestCoach.development)\n[application]\n\(control)")
+      let answer = try await coach.run(
+        ["update", "--offline", "--json"], environment: application.environment)
+      let run: RunDocument = try answer.document()
+      #expect(run.outcome == .refused && run.error?.code == .application, "\(answer)")
+      #expect(run.error?.message.contains(word) == true, "\(answer)")
+      #expect(answer.code == 75)
+      #expect(try coach.fingerprint() == Sample.prints.get().old)
+      #expect(try coach.names(in: "state/snapshots") == [])
+    }
+  }
+
+  @Test("Without systemctl a unit cannot be stopped, and nothing is changed")
+  func noSystemctl() async throws {
+    let folder = try TemporaryFolder()
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[application]\nunits = [\"sample.service\"]")
+    let answer = try await coach.run(
+      ["update", "--offline", "--json"], environment: ["PATH": folder.path])
+    let run: RunDocument = try answer.document()
+    #expect(run.outcome == .refused && run.error?.code == .application, "\(answer)")
+    #expect(run.error?.message.contains("systemctl") == true)
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test("In read-only mode it stays up, and loses nothing")
+  func readOnly() async throws {
+    let application = try await CoachApplication { _ in "mode = \"read_only\"" }
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(application.stops == 0)
+    try await application.goesOn()
+    #expect(await daemon.stop() == .exited(0))
+    try await application.quit()
+    #expect(try await application.missing(in: [application.coach.database]) == 0)
+  }
+
+  @Test("When a person is needed it stays down, and is started when the run is forgotten")
+  func needsPerson() async throws {
+    let application = try await CoachApplication()
+    let coach = application.coach
+    let daemon = try await application.serve()
+    let watch = try JournalWatch(coach.state)
+    _ = try daemon.startUpdate()
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: daemon.process.pid))
+    daemon.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await daemon.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+    // The database is gone: recovery cannot say what it holds.
+    #expect(rename(coach.database, coach.database + ".away") == 0)
+    let recovered = try await coach.run("recover", "--json", environment: application.environment)
+    #expect(recovered.code == 2, "\(recovered)")
+    #expect(!application.isUp)
+    #expect(rename(coach.database + ".away", coach.database) == 0)
+    #expect(
+      try await coach.run("recover", "--discard", environment: application.environment).code == 0)
+    try await application.goesOn()
+  }
+}

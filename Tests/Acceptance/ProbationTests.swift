@@ -1,0 +1,215 @@
+import Glibc
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite(
+  "After an update the application has to show that it is well, or the old state comes back",
+  .serialized, .timeLimit(.minutes(15)))
+struct ProbationTests {
+  /// - Parameter seconds: how long the probation lasts.
+  private func application(
+    _ way: CoachApplication.Way = .commands, seconds: Int = 2, checks: String = ""
+  ) async throws -> CoachApplication {
+    try await CoachApplication(way) { port in
+      """
+      probation_seconds = \(seconds)
+      interval_seconds = 1
+      unhealthy_seconds = 4
+      healthy_after = 2
+      [[application.health]]
+      kind = "http"
+      url = "http://127.0.0.1:\(port)/health"
+      pointer = "/ok"
+      value = true
+      \(checks)
+      """
+    }
+  }
+
+  @Test("One that is well keeps the new state, by every kind of check")
+  func well() async throws {
+    let application = try await application(
+      .units,
+      checks: """
+        [[application.health]]
+        kind = "unit"
+        unit = "sample.service"
+        [[application.health]]
+        kind = "written"
+        [[application.health]]
+        kind = "command"
+        command = ["true"]
+        """)
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(run.phases.map(\.phase).suffix(4) == [.commit, .resume, .prove, .done])
+    #expect(run.warnings == nil)
+    #expect(await daemon.stop() == .exited(0))
+    try await application.goesOn()
+  }
+
+  /// The old state is back, with the application in safe mode, and nothing that it wrote is lost.
+  private func isBack(_ run: RunDocument, _ application: CoachApplication) async throws {
+    let coach = application.coach
+    #expect(run.outcome == .restored, "\(run)")
+    #expect(run.error?.code == .applicationUnhealthy)
+    #expect(try coach.ledgerVersion() == "1")
+    #expect(try !coach.names(in: "state").contains("run.json"))
+    try await waitUntil("it runs in safe mode") {
+      application.log.contains("started with 1 in safe mode")
+    }
+    #expect(TestCoach.text("\(coach.state)/safe-mode.json").contains("chock.SAFE_MODE/1"))
+    try await application.goesOn()
+    try await application.quit()
+    let copies = try coach.names(in: "state/snapshots").filter { $0.hasSuffix(".sqlite") }
+      .map { "\(coach.state)/snapshots/\($0)" }
+    #expect(try await application.missing(in: [coach.database] + copies) == 0)
+  }
+
+  @Test("One that is not well goes back", arguments: CoachApplication.Way.allCases)
+  func unhealthy(way: CoachApplication.Way) async throws {
+    let application = try await application(way)
+    try application.make("unhealthy")
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.rescueCopy != nil)
+    #expect(run.error?.message.contains("503") == true, "\(run)")
+    #expect(
+      run.phases.map(\.phase).suffix(5) == [.commit, .resume, .prove, .restore, .resume], "\(run)")
+    try application.unmake("unhealthy")
+    try await isBack(run, application)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("One that refuses the new schema goes back")
+  func refusing() async throws {
+    let application = try await application()
+    try application.make("knows", "1")
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(application.log.contains("refused 2"))
+    try await isBack(run, application)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("One that crashes again and again goes back")
+  func crashing() async throws {
+    let application = try await application(
+      .units, seconds: 60,
+      checks: """
+        [[application.health]]
+        kind = "unit"
+        unit = "sample.service"
+        """)
+    try application.make("crash-later")
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    let run = try await daemon.ended(id)
+    try application.unmake("crash-later")
+    try await isBack(run, application)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "A person ends it early, and so does the application", arguments: ["POST", "PUT", "confirm"])
+  func confirmed(how: String) async throws {
+    let application = try await application(seconds: 3600)
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    #expect(try daemon.ask("POST", "/api/database/update/none/confirm").status == 404)
+    try await waitUntil("it is watched") { try daemon.run(id).phase == .prove }
+    #expect(try !daemon.run(id).cancellable)
+    #expect(try daemon.ask("POST", "/api/database/update/\(id)/cancel").status == 403)
+    #expect(try daemon.safety().updateInProgress == nil)
+    if how == "confirm" {
+      #expect(try await application.coach.run("confirm").code == 1)
+    } else {
+      #expect(try daemon.ask(how, "/api/database/update/\(id)/confirm").status == 200)
+    }
+    let run = try await daemon.ended(id)
+    #expect(run.outcome == .committed, "\(run)")
+    #expect(run.confirmedBy != nil)
+    #expect(try daemon.ask("POST", "/api/database/update/\(id)/confirm").status == 404)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A daemon that is killed in it goes on with it", arguments: [true, false], [true, false])
+  func killed(isWell: Bool, isKilled: Bool) async throws {
+    let application = try await application(seconds: isWell ? 20 : 60)
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    try await waitUntil("it is watched") { try daemon.run(id).phase == .prove }
+    if isKilled {
+      let worker = Processes.children(of: daemon.process.pid).first
+      daemon.process.signal(SIGKILL)
+      _ = await daemon.process.ended()
+      try await waitUntil("the worker has gone") { worker.map(Processes.isRunning) != true }
+    } else {
+      #expect(await daemon.stop() == .exited(0))
+    }
+    #expect(application.isUp)
+    if !isWell { try application.make("unhealthy") }
+    // It answers while the application is being watched.
+    let next = try await application.serve()
+    #expect(try next.status().currentJobId == id)
+    let run = try await next.ended(id)
+    if isWell {
+      #expect(run.outcome == .committed, "\(run)")
+    } else {
+      try application.unmake("unhealthy")
+      try await isBack(run, application)
+    }
+    #expect(await next.stop() == .exited(0))
+    #expect(try await application.coach.run("recover", "--json").code == 0)
+  }
+
+  @Test(
+    "A kill while the old state is put back", arguments: [Phase.restore, .resume], Victim.allCases)
+  func killedOnTheWayBack(phase: Phase, victim: Victim) async throws {
+    let application = try await application()
+    try application.make("unhealthy")
+    let coach = application.coach
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    try await waitUntil("it is watched") { try daemon.run(id).phase == .prove }
+    let worker = try #require(Processes.children(of: daemon.process.pid).first)
+    // The journal says `restore`, and then `resume` for the second time.
+    try await waitUntil("it goes back") {
+      let journal = TestCoach.text("\(coach.state)/run.json")
+      return journal.contains(#""phase" : "\#(phase.rawValue)","#)
+        && journal.contains("unhealthy")
+    }
+    kill(worker, SIGSTOP)
+    if victim != .worker { daemon.process.signal(SIGKILL) }
+    kill(worker, victim == .daemon ? SIGCONT : SIGKILL)
+    try await waitUntil("the worker has gone") { !Processes.isRunning(worker) }
+    try application.unmake("unhealthy")
+    var next = daemon
+    if victim != .worker {
+      _ = await daemon.process.ended()
+      next = try await application.serve()
+    }
+    let run = try await next.ended(id)
+    try await isBack(run, application)
+    #expect(await next.stop() == .exited(0))
+  }
+
+  @Test("The next update that goes well ends the safe mode")
+  func safeModeEnds() async throws {
+    let application = try await application()
+    try application.make("unhealthy")
+    let daemon = try await application.serve()
+    let first = try await daemon.ended(try daemon.startUpdate())
+    #expect(first.outcome == .restored, "\(first)")
+    try application.unmake("unhealthy")
+    let second = try await daemon.ended(try daemon.startUpdate())
+    #expect(second.outcome == .committed, "\(second)")
+    #expect(try !application.coach.names(in: "state").contains("safe-mode.json"))
+    #expect(application.log.last == "started with 2", "\(application.log)")
+    #expect(await daemon.stop() == .exited(0))
+  }
+}
