@@ -54,7 +54,7 @@ struct RecoveryRun {
   private func recover(_ journal: Journal) throws(Failure) -> RunDocument {
     switch journal.run.kind {
     case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
-    case .update, .rollback, .import: break
+    case .update, .rollback, .import, .rescue: break
     default:
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))
