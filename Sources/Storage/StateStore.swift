@@ -131,17 +131,21 @@ public struct StateStore: Sendable {
     }
   }
 
-  /// The newest run that has begun to change the database, or has put it back; nil when there is none. One
-  /// that found it locked has not begun.
+  /// The newest run that was to change the database or to put it back; nil when there is none. One that only
+  /// found something in its way that passes does not count.
   public func newestWork() throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }
+    let passing = Failure.Code.allCases.filter(\.isPassing).map { "'\($0.rawValue)'" }
     return try asking { connection throws(SQLiteError) in
       try connection.text(
         """
         SELECT id FROM runs
         WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore')
-          AND document ->> 'outcome' NOT IN ('refused', 'nothing_to_do')
-          AND document ->> '$.error.code' IS NOT 'CHK-DATABASE-LOCKED'
+          AND document ->> 'outcome' IS NOT 'nothing_to_do'
+          AND (document ->> 'outcome' NOT IN ('refused', 'rolled_back')
+            OR coalesce(document ->> '$.error.code', '') NOT IN (\(passing.joined(separator: ", ")))
+            OR document ->> 'outcome' = 'rolled_back'
+            AND document ->> '$.error.code' IS NOT '\(Failure.Code.databaseLocked.rawValue)')
         ORDER BY rowid DESC LIMIT 1
         """)
     }

@@ -275,7 +275,7 @@ extension Updater {
       try keep(nil)
       document.schedule.lapsedReason = nil
       scheduledRun = (run.id, document)
-    } catch  where error.isPassing {
+    } catch  where error.code.isPassing {
       document.schedule.lapsedReason = nil
       tryOnceMore(document, error)
     } catch {
@@ -295,7 +295,7 @@ extension Updater {
   func reviewScheduledRun(_ run: RunDocument) {
     guard let (id, document) = scheduledRun, id == run.id else { return }
     scheduledRun = nil
-    guard scheduled == nil, let error = run.error, error.isPassing,
+    guard scheduled == nil, let error = run.error, error.code.isPassing,
       run.outcome == .refused || (run.outcome == .rolledBack && error.code == .databaseLocked)
     else { return }
     tryOnceMore(document, error)
@@ -323,12 +323,5 @@ extension Updater {
       scheduled = document
     }
     events.publish(.log) { $0.message = "The scheduled update did not start: \(reason)" }
-  }
-}
-
-extension Failure {
-  /// What is in the way now, and may not be in a while.
-  fileprivate var isPassing: Bool {
-    [.gateClosed, .databaseLocked, .runActive, .noSpace].contains(code)
   }
 }

@@ -25,6 +25,7 @@ struct ChockCommand: AsyncParsableCommand {
       CoachCommand.self, PairCommand.self, DevicesCommand.self, TokenCommand.self,
       PinCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
+      ExplainCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])
 

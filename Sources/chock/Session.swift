@@ -25,11 +25,18 @@ struct Globals: ParsableArguments {
 
   /// Loads the config and runs `body`; a failure is printed as the options ask, with its exit code.
   func session(_ body: (Session) async throws(Failure) -> Int32) async throws {
+    try await withoutConfig { output throws(Failure) in
+      let config = try Config.load(config, environment: ProcessInfo.processInfo.environment)
+      return try await body(Session(config: config, output: output))
+    }
+  }
+
+  /// The same for a verb that has to work whatever the config says.
+  func withoutConfig(_ body: (Output) async throws(Failure) -> Int32) async throws {
     let output = Output(json: json, noColor: noColor, quiet: quiet)
     let code: Int32
     do throws(Failure) {
-      let config = try Config.load(config, environment: ProcessInfo.processInfo.environment)
-      code = try await body(Session(config: config, output: output))
+      code = try await body(output)
     } catch {
       output.failure(error)
       code = error.exitCode
