@@ -127,7 +127,9 @@ public final class Statement {
 
   /// A text in UTF-8, also where the database keeps it in UTF-16, or a blob as it is stored; empty for NULL.
   public func bytes(_ column: Int32) -> [UInt8] {
-    if sqlite3_column_type(handle, column) == SQLITE_TEXT { _ = sqlite3_column_text(handle, column) }
+    if sqlite3_column_type(handle, column) == SQLITE_TEXT {
+      _ = sqlite3_column_text(handle, column)
+    }
     guard let bytes = sqlite3_column_blob(handle, column) else { return [] }
     return Array(
       UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(handle, column))))

@@ -101,12 +101,15 @@ public struct Comparer {
   /// The tables that are looked at; nil: all.
   let only: Set<TableKey>?
   let stop: StopSignal
+  let progress: (_ table: String, _ rows: Int64) -> Void
 
   /// Opens both for reading.
   ///
+  /// - Parameter progress: called again and again with how many rows of a table were looked at.
   /// - Throws: what is wrong with a file.
   public init(
-    before: String, after: String, tables: [String]? = nil, stop: StopSignal = StopSignal()
+    before: String, after: String, tables: [String]? = nil, stop: StopSignal = StopSignal(),
+    progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) throws(Failure) {
     self.before = try Database.open(before)
     self.after = try Database.open(after)
@@ -115,6 +118,7 @@ public struct Comparer {
     self.after.keepLogOnClose()
     only = tables.map { Set($0.map(TableKey.init)) }
     self.stop = stop
+    self.progress = progress
   }
 
   /// - Parameter tell: gets each row that differs; nil only counts.
@@ -314,8 +318,13 @@ public struct Comparer {
     )
     let scan = try new.scan(layout, layout.shared + layout.after, of: after)
     let lookup = try old.lookup(layout, layout.shared + layout.before, in: before)
-    var found: Int64 = 0
+    var (found, seen): (Int64, Int64) = (0, 0)
     while try step(scan, after) {
+      seen += 1
+      if seen % 1024 == 0 {
+        try stop.check()
+        progress(new.name, seen)
+      }
       let isThere = try find(scan, lookup, keys)
       defer { lookup.reset() }
       guard isThere else {

@@ -7,6 +7,11 @@ public struct RescuedTable: Codable, Sendable, Equatable {
     /// The row, by its key.
     public var row: String
     public var reason: String
+
+    public init(row: String, reason: String) {
+      self.row = row
+      self.reason = reason
+    }
   }
 
   public var table: String
@@ -63,6 +68,7 @@ public struct Rescuer {
   private let copy: String
   private let request: Request
   private let stop: StopSignal
+  private let progress: (_ table: String, _ rows: Int64) -> Void
 
   /// - Parameters:
   ///   - base: the snapshot that was put back: what was changed since then, in the copy or in the database. Where it
@@ -71,7 +77,8 @@ public struct Rescuer {
   ///     there are put in.
   public init(
     _ live: Connection, copy: String, base: String, knowsBase: Bool, _ request: Request,
-    stop: StopSignal = StopSignal()
+    stop: StopSignal = StopSignal(),
+    progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     self.live = live
     self.base = base
@@ -79,6 +86,7 @@ public struct Rescuer {
     self.copy = copy
     self.request = request
     self.stop = stop
+    self.progress = progress
   }
 
   /// With the triggers off: the rows come back as they were. Foreign keys are enforced for each row; one that refers
@@ -96,7 +104,8 @@ public struct Rescuer {
     var wanted = request.tables
     while true {
       let pass = RescuePass(live, tables, knowsBase: knowsBase, deletes: request.deletes)
-      let comparer = try Comparer(before: base, after: copy, tables: wanted, stop: stop)
+      let comparer = try Comparer(
+        before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
       for (key, result) in try pass.finish(comparison) {
         guard var total = done[key] else {
@@ -127,7 +136,8 @@ public struct Rescuer {
     throw Failure(
       .conflict,
       "\(rows) \(rows == 1 ? "row" : "rows") would have to be left out, the first of \(first.table)\(example).",
-      file: live.fileName, howToClear: "Without --strict the others are put in, and these are listed.")
+      file: live.fileName,
+      howToClear: "Without --strict the others are put in, and these are listed.")
   }
 }
 
@@ -177,12 +187,16 @@ private final class RescuePass {
     }
     do throws(SQLiteError) {
       switch try table.put(row, knowsBase: knowsBase) {
-      case .written: hasWritten = true
+      case .written:
+        hasWritten = true
         switch row.change {
         case .added: result.added += 1
         case .deleted: result.deleted += 1
         case .changed, .values: result.changed += 1
         }
+      case .filled:
+        hasWritten = true
+        result.changed += 1
       case .same: result.same += 1
       case .conflict(let reason): result.leaveOut(table.name(of: row), reason)
       case .later(let reason):
@@ -217,6 +231,8 @@ private final class RescuedTableWork {
 
   enum Done {
     case written, same
+    /// A row that was put in before got the values for which there was no column then.
+    case filled
     case conflict(String)
     /// Another row stands in the way.
     case later(String)
@@ -323,8 +339,13 @@ private final class RescuedTableWork {
       return try write(insert, of: row, source)
     case (.added, true):
       let isSame = isEqual(look, to: source, sharedOnly: false)
+      let isFree = !isSame && canTake(row, look)
       look.reset()
-      return isSame ? .same : .conflict("another row has its key")
+      if isSame { return .same }
+      guard isFree, let update else { return .conflict("another row has its key") }
+      let done = try write(update, of: row, source)
+      if case .written = done { return .filled }
+      return done
     case (_, false): return .conflict("the row is no longer in the database")
     case (_, true):
       let isSame = isEqual(look, to: source, sharedOnly: false)
@@ -363,8 +384,8 @@ private final class RescuedTableWork {
     columns.enumerated().allSatisfy { index, column in
       let place = keys + Int32(index)
       if let after = row.after, look.isSame(place, as: after, column.place) { return true }
-      if column.isShared, let before = row.before {
-        return look.isSame(place, as: before, column.place)
+      if column.isShared {
+        return row.before.map { look.isSame(place, as: $0, column.place) } ?? false
       }
       return look.integer(place + Int32(columns.count)) != 0
     }

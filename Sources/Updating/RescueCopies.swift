@@ -37,7 +37,8 @@ public struct RescueCopies: Sendable {
     guard document.reason == .beforeRestore else {
       throw Failure(
         .notAllowed, "Snapshot \(id) is no rescue copy: it was not taken before a restore.",
-        howToClear: "`chock rescue list` shows those there are; `chock restore` puts any snapshot back."
+        howToClear:
+          "`chock rescue list` shows those there are; `chock restore` puts any snapshot back."
       )
     }
     try document.checkBelongs(to: settings.databasePath)

@@ -48,7 +48,10 @@ struct RescueRun {
       let base = try rescue.snapshot == nil ? before : rescues.base(of: rescue)
       let rescuer = Rescuer(
         live, copy: path, base: base, knowsBase: rescue.snapshot != nil,
-        context.order.rescue ?? Rescuer.Request(), stop: context.stop)
+        context.order.rescue ?? Rescuer.Request(), stop: context.stop
+      ) { [context] table, rows in
+        context.progress("rescue", "Putting in what was kept of \(table)", done: rows)
+      }
       context.progress("rescue", "Putting in what was kept")
       context.set(
         rescued: try transaction.rescueRows(

@@ -22,7 +22,8 @@ struct RescueCommand: ParsableCommand {
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "list", abstract: "The rescue copies, newest first, and files that were set aside.")
+      commandName: "list",
+      abstract: "The rescue copies, newest first, and files that were set aside.")
     @OptionGroup var globals: Globals
 
     func run() async throws {
@@ -38,7 +39,8 @@ struct RescueCommand: ParsableCommand {
 
   struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "show", abstract: "How many rows it has otherwise than the snapshot that was put back.")
+      commandName: "show",
+      abstract: "How many rows it has otherwise than the snapshot that was put back.")
     @OptionGroup var globals: Globals
     @Argument(help: "The id, from `chock rescue list`.") var id: String
 

@@ -51,7 +51,8 @@ struct SchemaCommand: AsyncParsableCommand {
 struct DiffCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff",
-    abstract: "How two states of a database differ; of one, where it is not what its migrations make.",
+    abstract:
+      "How two states of a database differ; of one, where it is not what its migrations make.",
     discussion: """
       With two: schema and rows of `live` (the database), snapshots and rescue copies by their id, or files. Rows \
       are told apart by their primary key, else by their rowid, and compared value by value. 0: they hold the same; \
@@ -111,7 +112,8 @@ struct DiffCommand: AsyncParsableCommand {
     let comparer = try Comparer(
       before: before.path, after: after.path, tables: tables.isEmpty ? nil : tables)
     let comparison = try comparer.run(
-      rows ? { row throws(Failure) in print(session.output.json ? row.json() : Self.line(row)) } : nil
+      rows
+        ? { row throws(Failure) in print(session.output.json ? row.json() : Self.line(row)) } : nil
     )
     let isEqual = comparison.isEqual && differences.isEmpty
     var lines = differences.flatMap(Self.lines)

@@ -51,7 +51,9 @@ struct RescueTests {
 
   // MARK: Looking
 
-  @Test("A restore says what goes before it asks, and changes nothing without a yes", .timeLimit(.minutes(15)))
+  @Test(
+    "A restore says what goes before it asks, and changes nothing without a yes",
+    .timeLimit(.minutes(15)))
   func asks() async throws {
     let (coach, snapshot) = try await updated()
     let before = try coach.fingerprint()
@@ -86,7 +88,9 @@ struct RescueTests {
     #expect(list.setAside.count == 1, "\(list)")
   }
 
-  @Test("Two states are told apart by schema and rows: live, snapshot, rescue copy and file", .timeLimit(.minutes(15)))
+  @Test(
+    "Two states are told apart by schema and rows: live, snapshot, rescue copy and file",
+    .timeLimit(.minutes(15)))
   func diff() async throws {
     let (coach, snapshot, copy) = try await restored()
     let same = try await coach.run("diff", snapshot, "live")
@@ -95,7 +99,8 @@ struct RescueTests {
     #expect(answer.code == 1, "\(answer.error)")
     for words in [
       "extra table note", "changed table item", "extra index item_by_size",
-      "item: 1 added, 1 changed, 1 deleted", #"- {"table":"item","change":"deleted","key":{"id":2}"#,
+      "item: 1 added, 1 changed, 1 deleted",
+      #"- {"table":"item","change":"deleted","key":{"id":2}"#,
       #"+ {"table":"item","change":"added","key":{"id":5000},"after":{"body":"recorded","size":null}}"#,
     ] {
       #expect(answer.output.contains(words), "\(words)")
@@ -127,7 +132,9 @@ struct RescueTests {
     let exported = try await coach.run("rescue", "export", copy, "--to", folder)
     #expect(exported.code == 0, "\(exported)")
     #expect(
-      try FileSystem.names(in: folder) == ["1-item.jsonl", "2-note.jsonl", "rescue.json", "rescue.sql"])
+      try FileSystem.names(in: folder) == [
+        "1-item.jsonl", "2-note.jsonl", "rescue.json", "rescue.sql",
+      ])
     #expect(TestCoach.text("\(folder)/2-note.jsonl").contains(#""text":"about it""#))
     try SampleDatabase.change(coach.database, TestCoach.text("\(folder)/rescue.sql"))
     let values = "SELECT group_concat(id || body) FROM item WHERE id IN (1, 2, 5000)"
@@ -136,7 +143,9 @@ struct RescueTests {
     #expect(try await coach.run("rescue", "show", snapshot).code == 77)
   }
 
-  @Test("What the older schema can hold comes in, in one transaction; the rest after the next update", .timeLimit(.minutes(15)))
+  @Test(
+    "What the older schema can hold comes in, in one transaction; the rest after the next update",
+    .timeLimit(.minutes(15)))
   func apply() async throws {
     let (coach, _, copy) = try await restored()
     #expect(try await coach.run("rescue", "apply", copy, "--offline").code == 77)
@@ -158,13 +167,16 @@ struct RescueTests {
     #expect(rest.outcome == .committed, "\(rest)")
     #expect(rest.rescued?.allSatisfy { $0.withoutPlace == 0 } == true, "\(rest)")
     #expect(
-      try SampleDatabase.value(coach.database, "SELECT text FROM note WHERE id = 9000") == "about it")
+      try SampleDatabase.value(coach.database, "SELECT text FROM note WHERE id = 9000")
+        == "about it")
     let history: HistoryAnswer = try await coach.run("history", "--json").document()
     #expect(history.runs.filter { $0.kind == .rescue }.count == 4)
     #expect(try await coach.run("diff").code == 0)
   }
 
-  @Test("A conflict is listed and left as it is; with --strict nothing is put in", .timeLimit(.minutes(15)))
+  @Test(
+    "A conflict is listed and left as it is; with --strict nothing is put in",
+    .timeLimit(.minutes(15)))
   func conflict() async throws {
     let (coach, _, copy) = try await restored()
     try SampleDatabase.change(coach.database, "UPDATE item SET body = 'since' WHERE id = 1")
@@ -178,9 +190,11 @@ struct RescueTests {
       run.rescued?.first?.examples == [
         .init(row: "id = 1", reason: "the row has changed in the database as well")
       ])
-    #expect(try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 1") == "since")
     #expect(
-      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 5000") == "recorded")
+      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 1") == "since")
+    #expect(
+      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 5000")
+        == "recorded")
   }
 
   @Test("With the snapshot gone, or the copy damaged", .timeLimit(.minutes(15)))
@@ -244,7 +258,8 @@ struct RescueTests {
     let again = try await apply(coach, copy)
     #expect(again.outcome == .committed, "\(again)")
     #expect(
-      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 5000") == "recorded")
+      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 5000")
+        == "recorded")
   }
 }
 
