@@ -106,7 +106,7 @@ struct ComparisonTests {
       let statement = try connection.prepare("SELECT \(key), k, a, b, c FROM t")
       var rows: [String: String] = [:]
       while try statement.step() {
-        rows[statement.text(0) ?? ""] = (1...4).map { column in
+        rows[statement.text(0) ?? ""] = (Int32(1)...4).map { column in
           switch statement.type(column) {
           case .null: "null"
           case .integer: "integer \(statement.integer(column))"

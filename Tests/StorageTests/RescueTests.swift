@@ -239,7 +239,8 @@ struct RescueTests {
     let connection = try Connection(path: after, mode: .readWrite)
     let insert = try connection.prepare("INSERT INTO t (x) VALUES (?1)")
     var numbers = [
-      0.1 + 0.2, .leastNonzeroMagnitude, -.greatestFiniteMagnitude, .pi, 2.2250738585072011e-308,
+      0.1 + 0.2, .leastNonzeroMagnitude, -.greatestFiniteMagnitude, .pi,
+      Double(bitPattern: 0x000f_ffff_ffff_ffff),
       -0.0, .infinity,
     ]
     for _ in 0..<2000 {
