@@ -15,7 +15,8 @@ public func evaluate(
       return GateVerdict(
         gate: gate, title: rule.title, state: rule.judgement.state, reason: rule.judgement.reason,
         howToClear: rule.judgement.howToClear, required: required.contains(gate),
-        readings: views, attestable: offersWord ? evaluation.attestable(rule.signals) : [])
+        readings: views, attestable: offersWord ? evaluation.attestable(rule.signals) : [],
+        neededVolts: gate == .power && policy.minimumVolts > 0 ? policy.minimumVolts : nil)
     })
 }
 

@@ -74,6 +74,9 @@ public struct GateVerdict: Codable, Sendable, Hashable {
   /// What a person may vouch for, where a silent signal leaves the gate unknown or a person's word, which
   /// ends soon, holds it open.
   public let attestable: [Attestable]
+  /// The least voltage of the battery with which the gate `power` opens, in volts; nil for every other gate, and
+  /// where the config asks for none.
+  public let neededVolts: Double?
 }
 
 /// All gates at one time.

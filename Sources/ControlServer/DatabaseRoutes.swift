@@ -128,7 +128,20 @@ struct DatabaseRoutes: Sendable {
       }
       return try .json(updater.audit(limit: try limit(of: request), before: before))
     }
+    routes.on(.post, "/api/recovery/leave", for: .role(.technician)) { request, context in
+      try await withoutFields(request)
+      let status = try await updater.leaveRecoveryMode(by: try context.person().actor)
+      return try .json(CoachIQStatus(status: status, snapshotsFolder: snapshotsFolder))
+    }
     addSnapshots(to: &routes, base)
+  }
+
+  /// - Throws: `.needsPerson` in recovery mode, where an owner only looks.
+  private func checkTools(_ person: Requester) async throws(Failure) {
+    guard !person.isTechnician, let reason = await updater.recoveryMode else { return }
+    throw Failure(
+      .needsPerson, "Recovery mode: \(reason.message)",
+      howToClear: "Let a technician look at it.")
   }
 
   private func addSnapshots(to routes: inout RouteTable, _ base: String) {
@@ -140,11 +153,13 @@ struct DatabaseRoutes: Sendable {
     routes.on(.post, "\(base)/backups", "\(base)/backup", for: .role(.owner)) {
       request, context in
       try await withoutFields(request)
+      try await checkTools(try context.person())
       return try accepted(
         await updater.startSnapshot(requestedBy: try context.person().actor))
     }
     routes.on(.post, "\(base)/backups/:id/verify", for: .role(.owner)) { request, context in
       try await withoutFields(request)
+      try await checkTools(try context.person())
       return try accepted(
         await updater.startVerify(
           snapshot: try context.id("id"), requestedBy: try context.person().actor))
@@ -303,6 +318,7 @@ struct DatabaseRoutes: Sendable {
     }
     let id = try context.id("id")
     let person = try context.person()
+    try await checkTools(person)
     try await checkRestore(of: id, by: person)
     let asked = Asked(path: request.uri.path, consent: true)
     return try accepted(

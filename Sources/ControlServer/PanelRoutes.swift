@@ -20,7 +20,6 @@ struct PanelRoutes {
     ("dom.js", script, PackageResources.dom_js),
     ("en.js", script, PackageResources.en_js),
     ("home.js", script, PackageResources.home_js),
-    ("lists.js", script, PackageResources.lists_js),
     ("mark.svg", "image/svg+xml", PackageResources.mark_svg),
     ("model.js", script, PackageResources.model_js),
     ("more.js", script, PackageResources.more_js),

@@ -1,8 +1,16 @@
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import Migrations
 import NIOCore
 import Updating
+
+/// `GET /readyz`. The reason in general words: everybody may ask.
+private struct Readiness: Encodable {
+  var ready: Bool
+  var code: String?
+  var reason: String?
+}
 
 /// What programs ask that watch over chock, or learn to talk to it: probes, metrics, and the descriptions
 /// of this interface.
@@ -16,8 +24,13 @@ struct WatchRoutes: Sendable {
     routes.on(.get, "/livez", query: nil, for: .everybody) { _, _ in try .json(["alive": true]) }
     routes.on(.get, "/readyz", query: nil, for: .everybody) { _, _ in
       // Waiting for consent is ready; waiting for a person to repair something is not.
-      let isReady = await updater.status().mode == .normal
-      return try .json(["ready": isReady], status: isReady ? .ok : .serviceUnavailable)
+      _ = await updater.status()
+      let reason = await updater.recoveryMode
+      return try .json(
+        Readiness(
+          ready: reason == nil, code: reason?.code.rawValue,
+          reason: reason?.code.explanation.meaning),
+        status: reason == nil ? .ok : .serviceUnavailable)
     }
     routes.on(.get, "/metrics", query: nil, for: .role(.viewer)) { _, _ in
       let metrics = try await Metrics.now(updater)

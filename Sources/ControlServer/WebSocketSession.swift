@@ -68,19 +68,15 @@ package struct WebSocketSession: Sendable {
   ) async {
     let speak: @Sendable (WebSocketWriter) async throws -> UInt16 = { outbound in
       let feed = await EventFeed.open(updater, since: since, tick: pingInterval)
-      // An event goes to hundreds of listeners at once: from the connection's own thread its frame needs no
-      // change of threads.
-      try await withTaskExecutorPreference(EventLoopExecutor(channel.channel.eventLoop)) {
-        try await feed.each { item in
-          // A device that was removed hears nothing any more.
-          if let requester, !updater.access.isKnown(requester) { throw CancellationError() }
-          switch item {
-          case .event(let event):
-            let text = ByteBuffer(bytes: event.json)
-            try await outbound.write(WebSocketFrame(fin: true, opcode: .text, data: text))
-          case .tick:
-            try await outbound.write(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer()))
-          }
+      try await feed.each { item in
+        // A device that was removed hears nothing any more.
+        if let requester, !updater.access.isKnown(requester) { throw CancellationError() }
+        switch item {
+        case .event(let event):
+          let text = ByteBuffer(bytes: event.json)
+          try await outbound.write(WebSocketFrame(fin: true, opcode: .text, data: text))
+        case .tick:
+          try await outbound.write(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer()))
         }
       }
       // "Going away"; or "try again later" (IANA): the listener was too slow.
@@ -95,19 +91,5 @@ extension WebSocketFrame {
     var data = ByteBuffer()
     if let code { data.writeInteger(code) }
     return WebSocketFrame(fin: true, opcode: .connectionClose, data: data)
-  }
-}
-
-/// Runs a task's parts on the thread of an event loop; for what neither waits nor works for long.
-private final class EventLoopExecutor: TaskExecutor {
-  private let eventLoop: any EventLoop
-
-  init(_ eventLoop: any EventLoop) {
-    self.eventLoop = eventLoop
-  }
-
-  func enqueue(_ job: consuming ExecutorJob) {
-    let job = UnownedJob(job)
-    eventLoop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
   }
 }

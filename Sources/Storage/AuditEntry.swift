@@ -38,6 +38,8 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case acknowledge
     /// A snapshot is gone for good.
     case deleteSnapshot = "delete_snapshot"
+    /// A technician said that all is well again after recovery mode.
+    case leaveRecovery = "leave_recovery"
     /// Somebody asked for what is not theirs, or with a wrong PIN or code.
     case refuse
   }

@@ -15,6 +15,8 @@ public struct GateDocument: Codable, Sendable, Equatable {
   public var readings: [ReadingDocument]
   /// What a person may vouch for now, so that it opens the gate or keeps it open.
   public var attestable: [Attestable]
+  /// In volts, for the gate `power`: the least with which it opens by the battery. Nil for the others.
+  public var neededVolts: Double?
 
   public init(_ verdict: GateVerdict) {
     id = verdict.gate.rawValue
@@ -25,6 +27,7 @@ public struct GateDocument: Codable, Sendable, Equatable {
     howToClear = verdict.howToClear
     readings = verdict.readings.map(ReadingDocument.init)
     attestable = verdict.attestable
+    neededVolts = verdict.neededVolts
   }
 }
 

@@ -40,6 +40,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   public var integrityCheckDays: Int
   /// How long it must have had nothing to do.
   public var integrityCheckIdleMinutes: Int
+  /// Files or devices at whose presence the daemon starts in recovery mode.
+  public var recoveryTriggers: [String]
 
   /// The defaults of an environment, for the four paths that have none.
   public init(
@@ -62,6 +64,9 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     integrityCheckInRun = false
     integrityCheckDays = 7
     integrityCheckIdleMinutes = 10
+    recoveryTriggers = [
+      "/boot/firmware/CHOCK_RECOVERY", "/boot/CHOCK_RECOVERY", "/dev/disk/by-label/CHOCK_RECOVERY",
+    ]
     waitForGatesSeconds = 120
     maintenanceWindow = .standard
     safety = SafetyPolicy(

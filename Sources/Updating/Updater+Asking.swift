@@ -42,7 +42,7 @@ extension Updater {
   }
 
   func status(_ look: Look) -> StatusDocument {
-    leaveRecoveryMode()
+    noteRecovered()
     // Of before a run's end it is no news.
     let state = look.endedRuns == endedRuns ? remember(look.state) : look.state
     judge()
@@ -57,6 +57,7 @@ extension Updater {
     }
     let active = current ?? (elsewhere?.isActive == true ? elsewhere?.run : nil)
     let check = look.integrityCheck
+    if look.endedRuns == endedRuns { reviewDatabase(state.problem ?? check?.failure(settings)) }
     let problem = recoveryMode ?? interrupted ?? state.problem ?? check?.failure(settings)
     return StatusDocument(
       chockVersion: Chock.version, mode: recoveryMode == nil ? .normal : .recovery,
@@ -75,12 +76,6 @@ extension Updater {
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
       openers: look.openers, schedule: schedule, maintenanceWindow: settings.maintenanceWindow,
       approvals: access.approvals())
-  }
-
-  /// Another process (`chock recover`) may have finished what this one could not.
-  func leaveRecoveryMode() {
-    guard !isRecoveryWanted, recoveryMode != nil, !journalFile.exists else { return }
-    recoveryMode = nil
   }
 
   /// What the files say; while somebody keeps the database locked, what they said before.

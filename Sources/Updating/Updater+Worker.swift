@@ -33,6 +33,7 @@ extension Updater {
   private func supervise(_ order: WorkOrder) async {
     let document = await run(order)
     if Self.isShown(document) { lastRun = document }
+    stopTelling()
     current = nil
     worker = nil
     endedRuns += 1
@@ -40,7 +41,10 @@ extension Updater {
     if let ended = document.endedAt.flatMap(Timestamp.date)?.timeIntervalSince1970 {
       lastSeen = max(lastSeen ?? ended, ended)
     }
-    if document.outcome == .needsRecovery { recoveryMode = document.error }
+    if document.outcome == .needsRecovery {
+      recoveryMode = document.error
+      isLeftByHand = false
+    }
     reviewScheduledRun(document)
     scheduleIdleCheck()
     for continuation in waiting.removeValue(forKey: order.run) ?? [] {
@@ -187,6 +191,7 @@ extension Updater {
 
   private func enter(_ phase: Phase) {
     guard var document = current else { return }
+    stopTelling()
     document.phase = phase
     document.message = nil
     document.done = nil
@@ -227,15 +232,35 @@ extension Updater {
         document.fraction ?? 0, RunProgress.overall(fraction, of: phase, document.kind))
     }
     current = document
+    untoldStep = progress.step
+    guard telling == nil else { return }
+    telling = Task {
+      try? await Task.sleep(for: Self.progressInterval)
+      if !Task.isCancelled { tellProgress() }
+    }
+  }
+
+  /// Progress is told at most so often: a small database passes through its phases faster than hundreds of
+  /// listeners can be told of each step, and what they wait for are the phases.
+  private static let progressInterval = Duration.milliseconds(100)
+
+  private func tellProgress() {
+    telling = nil
+    guard let document = current, let phase = document.phase else { return }
     events.publish(.progress) {
       $0.run = document.id
       $0.phase = phase
-      $0.step = progress.step
-      $0.message = progress.message
-      $0.done = progress.done
-      $0.total = progress.total
+      $0.step = untoldStep
+      $0.message = document.message
+      $0.done = document.done
+      $0.total = document.total
       $0.fraction = document.fraction
     }
     tellCoachIQ(document)
+  }
+
+  private func stopTelling() {
+    telling?.cancel()
+    telling = nil
   }
 }

@@ -82,6 +82,9 @@ public actor Updater {
   var expiry: Task<Void, Never>?
   let lastWordsFile: LastWordsFile
   var savedLastWords = 0
+  /// Runs until the next time that progress may be told, and the step that it is about.
+  var telling: Task<Void, Never>?
+  var untoldStep: String?
   /// What CoachIQ's panel was last told of the run in progress.
   var toldCoachIQ: CoachIQProgress?
   /// Runs until the next time that last words may be written.
@@ -94,9 +97,11 @@ public actor Updater {
   /// The last update or restore, until it is acknowledged.
   var lastRun: RunDocument?
   /// Why chock does nothing on its own any more.
-  var recoveryMode: Failure?
-  /// True when a person started chock in recovery mode.
-  var isRecoveryWanted = false
+  public internal(set) var recoveryMode: Failure?
+  /// True when nothing but a person's word ends it.
+  var isLeftByHand = false
+  let starts: StartCounter
+  var settled: Task<Void, Never>?
   private var isAutoMigrationDue = false
   var scheduled: ScheduleFile.Document?
   var scheduleWatch: Task<Void, Never>?
@@ -138,6 +143,7 @@ public actor Updater {
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     access = Access(settings: settings, history: history, logger: logger)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
+    starts = StartCounter(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
     lastWordsFile = LastWordsFile(stateDirectory: settings.stateDirectory)
@@ -160,14 +166,12 @@ public actor Updater {
   ///
   /// - Throws: `.inputOutput` when the state folder cannot be used.
   ///
-  /// - Parameter recovery: do nothing that a person has not asked for, not even recovery.
+  /// - Parameter recovery: do nothing that a person has not asked for, not even recovery; also where files or
+  ///   earlier starts ask for that.
   public func start(recovery: Bool = false) async throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
-    isRecoveryWanted = recovery
-    if recovery {
-      recoveryMode = Failure(
-        .needsPerson, "chock was started in recovery mode.",
-        howToClear: "Start it without --recovery when everything is well.")
+    if let reason = try reasonForRecoveryMode(isAsked: recovery) {
+      enterRecoveryMode(reason)
     } else {
       _ = await recover()
     }
@@ -197,33 +201,13 @@ public actor Updater {
     }
   }
 
-  /// Ends what an interrupted run left behind; also `chock recover`.
-  public func recover() async -> RunDocument {
-    let ended = await run(order(.recover, requestedBy: "recovery"))
-    recoveryMode = ended.outcome == .needsRecovery ? ended.error : nil
-    if Self.isShown(ended), ended.outcome != .nothingToDo { lastRun = ended }
-    return ended
-  }
-
-  /// Lets recovery begin anew after it has failed three times.
-  public func allowRecovery() throws(Failure) {
-    try betweenRuns { () throws(Failure) in
-      guard var journal = try journalFile.read() else { return }
-      journal.recoveries = 0
-      try journalFile.write(journal)
-    }
-  }
-
-  /// Forgets an interrupted run; the database is left as it is.
-  public func discardInterruptedRun() throws(Failure) {
-    try betweenRuns { () throws(Failure) in if journalFile.exists { try journalFile.remove() } }
-  }
-
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
     expiry?.cancel()
     gateEvent?.cancel()
     scheduleWatch?.cancel()
+    settled?.cancel()
+    if isServed, !isLeftByHand { starts.reset() }
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }
@@ -459,7 +443,7 @@ public actor Updater {
   }
 
   func checkIdle() throws(Failure) {
-    leaveRecoveryMode()
+    noteRecovered()
     if let recoveryMode { throw recoveryMode }
     guard current == nil else { throw Failure.runActive }
   }

@@ -39,6 +39,7 @@ struct Config {
     case integrityDays = "integrity.every_days"
     case integrityIdleMinutes = "integrity.idle_minutes"
     case integrityInRun = "integrity.in_run"
+    case recoveryTriggers = "recovery.triggers"
     case listen = "server.listen"
     case socket = "server.socket"
     case allowedHosts = "server.allowed_hosts"
@@ -97,7 +98,7 @@ struct Config {
     let name = settings.databasePath.dropFirst(state.count)
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
-      "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers",
+      "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers", "starts",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
@@ -145,6 +146,13 @@ struct Config {
     try reader.number(.integrityDays, 0...3650, into: &settings.integrityCheckDays)
     try reader.number(.integrityIdleMinutes, 0...10_080, into: &settings.integrityCheckIdleMinutes)
     try reader.flag(.integrityInRun, into: &settings.integrityCheckInRun)
+    if let (paths, place) = try reader.list(.recoveryTriggers) {
+      guard paths.allSatisfy({ $0.hasPrefix("/") }) else {
+        throw place.saying(
+          "recovery.triggers has a path that is not whole.", "Such as \"/boot/CHOCK_RECOVERY\".")
+      }
+      settings.recoveryTriggers = paths
+    }
     if let path = try reader.path(.socket) { server.socketPath = path }
     if let (hosts, _) = try reader.list(.allowedHosts) { server.allowedHosts = hosts }
     try readEmbedding(reader)

@@ -264,6 +264,10 @@ struct DaemonEngine: Engine {
     try await ask("POST", "/api/database/approvals", body: ["plan_hash": .text(planHash)])
   }
 
+  func leaveRecoveryMode() async throws(Failure) -> StatusDocument {
+    try await ask("POST", "/api/recovery/leave", body: [:])
+  }
+
   /// Consents to an update in a window; nil: the maintenance window.
   func schedule(
     _ goal: Goal, inputs: [String: InputValue], planHash: String, at: String?

@@ -142,6 +142,7 @@ struct AuditCommand: AsyncParsableCommand {
       case .cancel: "cancelled the run \(entry.accepted)"
       case .acknowledge: "took note of the run \(entry.accepted)"
       case .deleteSnapshot: "deleted the snapshot \(entry.accepted)"
+      case .leaveRecovery: "ended recovery mode (\(entry.accepted))"
       case .refuse: "was refused \(entry.accepted)"
       }
     return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"

@@ -356,9 +356,21 @@ struct RecoverCommand: AsyncParsableCommand {
   @OptionGroup var globals: Globals
   @Flag(help: "Try again after recovery has failed three times.") var retry = false
   @Flag(help: "Forget the interrupted run; the database is left as it is.") var discard = false
+  @Flag(help: "Say that all is well: the daemon leaves recovery mode.") var leave = false
+
+  func validate() throws {
+    guard [retry, discard, leave].count(where: { $0 }) < 2 else {
+      throw ValidationError("Give one of --retry, --discard and --leave.")
+    }
+  }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
+      if leave {
+        let status = try await session.daemonEngine().leaveRecoveryMode()
+        try session.output.result(status, ["The daemon is not in recovery mode."])
+        return 0
+      }
       let updater = session.localUpdater()
       if discard {
         try await updater.discardInterruptedRun()

@@ -18,7 +18,8 @@ struct FailureDocumentTests {
       let words = code.explanation
       return "| `\(code.rawValue)` | \(words.meaning) | \(words.done) | \(words.next) |\n"
     }
-    let table = "| code | when it comes | what chock has done | what to do next |\n|---|---|---|---|\n"
+    let table =
+      "| code | when it comes | what chock has done | what to do next |\n|---|---|---|---|\n"
     let wanted = table + rows.joined()
     #expect(try document().hasSuffix(wanted), "It should end with:\n\(wanted)")
   }
@@ -27,7 +28,8 @@ struct FailureDocumentTests {
   func tests() throws {
     var tests = ""
     let files = FileManager.default.enumerator(
-      at: root.appending(path: "Tests"), includingPropertiesForKeys: nil)
+      at: root.appending(path: "Tests"), includingPropertiesForKeys: nil,
+      options: .skipsHiddenFiles)
     while let file = files?.nextObject() as? URL {
       guard file.pathExtension == "swift" else { continue }
       tests += try String(contentsOf: file, encoding: .utf8)

@@ -10,6 +10,7 @@ import Testing
     try coach.put("supply_voltage", .number(11.96))
     let gate = try coach.gate(.power)
     #expect(gate.state == .violated)
+    #expect(gate.neededVolts == 12)
     #expect(gate.reason == "The battery has 11.96 V; an update and its recovery need 12 V.")
     try coach.put("shore_power", .text("on"))
     #expect(try coach.gate(.power).state == .satisfied)

@@ -205,15 +205,15 @@ class Cable(threading.Thread):
 class Person:
     """Somebody with a browser of their own."""
 
-    def __init__(self, url, size=PHONE, locale="en-GB", theme=None, scheme="light"):
+    def __init__(self, url, size=PHONE, locale="en-GB", theme=None, scheme="light", motion="reduce", **options):
         self.url, self.errors = url, []
         self.context = BROWSER.new_context(
             viewport={"width": size[0], "height": size[1]}, locale=locale, color_scheme=scheme,
-            reduced_motion="reduce", accept_downloads=True)
+            reduced_motion=motion, accept_downloads=True, **options)
         if theme:
             self.context.add_init_script(f"localStorage.setItem('chock.theme', '{theme}')")
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("console", self.heard)
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}"))
         self.page.goto(url)
@@ -239,7 +239,7 @@ class Person:
     def go(self, view):
         self.page.goto(f"{self.url}/#{view}")
 
-    def sees(self, text, seconds=30):
+    def sees(self, text, seconds=60):
         """Waits for a text that is shown."""
         try:
             self.page.get_by_text(text).locator("visible=true").first.wait_for(timeout=seconds * 1000)
@@ -249,7 +249,7 @@ class Person:
             check(f"“{text}” is shown", False, f"{self.page.inner_text('main')}\n{error}")
             return False
 
-    def heading(self, text, seconds=60):
+    def heading(self, text, seconds=120):
         """Waits for the heading of the view."""
         try:
             self.page.wait_for_function(
@@ -268,11 +268,34 @@ class Person:
     def shot(self, name, whole=True):
         self.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=whole)
 
+    def pair(self, coach, role="owner", pin=None):
+        """With a code from the device; the first of its role chooses the PIN."""
+        self.go("more")
+        self.page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--role", role, "--json"))["code"])
+        self.press("Pair")
+        if pin:
+            self.page.get_by_label("Choose a PIN").fill(pin)
+            self.press("Pair")
+        self.sees("Paired devices")
+
+    def answer(self, button, **fields):
+        """Fills in the question that is asked, and says yes."""
+        box = self.page.locator("dialog")
+        for name, value in fields.items():
+            place = box.locator(f"[name={name}]")
+            place.wait_for()
+            (place.select_option if name == "role" else place.fill)(value)
+        box.get_by_role("button", name=button, exact=True).click()
+
     def judge(self, name):
         """The rules of accessibility, and those of the house that they do not know."""
         found = [violation for violation in AXE.run(self.page).response["violations"]]
         check(f"axe finds nothing in {name}", not found, "\n".join(
             f"{v['id']}: {v['nodes'][0]['html'][:200]} {v['nodes'][0].get('failureSummary', '')[:300]}" for v in found))
+        self.fits(name)
+
+    def fits(self, name):
+        """Nothing scrolls sideways, and what is to be pressed is big enough."""
         wide, small = self.page.evaluate("""() => [
           document.documentElement.scrollWidth > innerWidth
             ? [...document.querySelectorAll("main *, header *, footer *")].filter((n) => n.getBoundingClientRect().right > innerWidth + 1)
@@ -337,7 +360,11 @@ def update():
         owner.page.locator("dialog").get_by_role("button", name="Go back").click()
         owner.heading("Restored to version 3")
         owner.press("Done")
-        owner.heading("Update available")
+        # A consent counts once, so that the plan has another number by now: the page has asked for it.
+        with page.expect_response("**/api/database/update") as answer:
+            owner.consent()
+        check("the second try is no changed plan", answer.value.status == 202, answer.value.status)
+        owner.heading("Updated to version 20")
 
 
 def brake():
@@ -418,12 +445,13 @@ def refused():
 
 def later():
     """What a person puts off is kept over a kill, and can be taken back."""
-    with Coach("later") as coach, Person(coach.url) as owner:
+    with Coach("later", config='[update]\nmaintenance_window = "03:30-05:00"\n') as coach, Person(coach.url) as owner:
         def action():
             return (coach.get("database/status").get("schedule") or {}).get("action")
 
-        owner.press("Tonight 02:00")
+        owner.press("Tonight 03:30")
         owner.sees("Planned for")
+        check("it is the window of the config", "3:30" in owner.page.inner_text("main"), owner.page.inner_text("main"))
         coach.kill()
         coach.serve()
         check("the consent for tonight is kept", action() == "window", action())
@@ -580,32 +608,30 @@ def approvals():
     """Where two have to agree, one phone approves and another one starts."""
     with Coach("approvals", local="viewer", environment={"CHOCK_ACCESS_APPROVALS": "2"}) as coach, \
             Person(coach.url) as one, Person(coach.url) as other:
-        for person, name in ((one, "One"), (other, "Other")):
-            person.page.get_by_role("link", name="Pair this device").click()
-            person.page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--json"))["code"])
-            person.page.get_by_label("Name of this device").fill(name)
-            person.press("Pair")
-            if person is one:
-                person.page.get_by_label("Choose a PIN").fill(PIN)
-                person.press("Pair")
-            person.sees("Paired devices")
-            person.go("update")
-        other.consent()
-        other.page.get_by_label("PIN").fill(PIN)
-        other.press("Go on")
-        other.page.get_by_role("alert").get_by_text("A second person has to agree to this plan.").wait_for()
-        check("what nobody has approved counts nothing down", not other.has(".countdown"))
+        one.pair(coach, pin=PIN)
+        other.pair(coach)
+        one.go("update")
+        other.go("update")
+        for person in (one, other):
+            person.sees("Two people have to say yes")
+            check("what would be refused is not offered", not person.has("#consent") and not person.page.get_by_text("Tonight").count())
+        one.judge("a word that is missing")
+        one.shot("approval-phone")
         one.press("Approve")
         one.judge("the question before an approval")
         one.page.get_by_label("PIN").fill(PIN)
         one.page.locator("dialog").get_by_role("button", name="Approve").click()
         one.sees("Another person can start it now.")
+        check("the one who approved does not start it", not one.has("#consent"))
+        check("and does not approve it twice", not one.page.get_by_role("button", name="Approve").count())
         one.shot("approved-phone")
+        # Without a look at its own: the word of the first has arrived there. Both phones have one name.
+        other.sees("Approved by My phone (owner), until")
         other.consent()
         other.page.get_by_label("PIN").fill(PIN)
         other.press("Go on")
         other.heading("Updated to version 19")
-        check("both are named", coach.get("database/history")[0]["requested_by"] == "Other (owner), approved by One (owner)",
+        check("both are named", coach.get("database/history")[0]["requested_by"] == "My phone (owner), approved by My phone (owner)",
               coach.get("database/history")[0])
         one.heading("Updated to version 19")
 
@@ -689,7 +715,7 @@ def views():
         look_at_all(coach.url, "result", ["update"])
         # 400 % of a desk's screen.
         with Person(coach.url, (320, 256)) as owner:
-            for view in ("update", "coach", "snapshots", "more"):
+            for view in ("update", "coach", "history", "snapshots", "more"):
                 owner.go(view)
                 owner.page.wait_for_selector("h1")
                 owner.judge(f"{view} at 400 %")
@@ -833,6 +859,226 @@ def strangers():
             check("the theme is chosen for this visit", owner.page.get_attribute("html", "data-theme") == "night")
 
 
+def devices():
+    """A device is paired by a code on another one's screen, and removed; the code goes when it is used."""
+    with Coach("devices", local="none") as coach, Person(coach.url) as owner, Person(coach.url) as other:
+        owner.pair(coach, pin=PIN)
+        owner.press("Pair another device")
+        owner.judge("the question before a code")
+        owner.answer("Go on", role="viewer", pin=PIN)
+        owner.page.wait_for_selector("#code")
+        owner.sees("For one device,")
+        owner.sees(coach.url)
+        check("the code has the focus", owner.page.evaluate("document.activeElement.id") == "code")
+        owner.judge("a code for another device")
+        owner.shot("code-phone")
+        other.page.get_by_label("Code").fill(owner.page.inner_text("#code"))
+        other.page.get_by_label("Name of this device").fill("The tablet")
+        other.press("Pair")
+        other.sees("May only look")
+        owner.page.wait_for_selector("#code", state="detached")
+        owner.sees("The tablet")
+        owner.press("Remove: The tablet")
+        owner.shot("remove-phone", whole=False)
+        owner.answer("Remove")
+        owner.page.get_by_role("button", name="Remove: The tablet").wait_for(state="detached")
+        other.sees("8 digits, good for 2 minutes")
+        check("its device is out", [entry["is_this"] for entry in coach.get("devices")["devices"]] == [False])
+        # One that nobody uses lapses by itself.
+        owner.page.clock.install()
+        owner.press("Pair another device")
+        owner.answer("Go on", role="owner", pin=PIN)
+        owner.page.wait_for_selector("#code")
+        owner.page.clock.fast_forward(121_000)
+        owner.page.wait_for_selector("#code", state="detached")
+
+
+def technician():
+    """A technician sets PINs, gives a program its token, goes back to any snapshot, and puts in what a rollback took."""
+    with Coach("technician", local="none") as coach, Person(coach.url) as person:
+        page = person.page
+        person.pair(coach, "technician", TECHNICIANS_PIN)
+        person.press("New PIN for owners")
+        person.answer("Go on", pin=PIN)
+        until("the owner has a PIN", lambda: page.evaluate("fetch('/api/session').then((a) => a.json())")["pins"]["owner"])
+        person.press("New token")
+        person.answer("New token", name="The weather", role="viewer", pin=TECHNICIANS_PIN)
+        person.sees("Keep it now")
+        secret = page.inner_text("dialog code")
+        person.judge("a new token")
+        person.shot("token-phone", whole=False)
+        person.answer("Done")
+        check("it is not shown again", not page.get_by_text(secret).count())
+        tokens = coach.get("tokens")["tokens"]
+        check("it has the name and the role", [(t["name"], t["role"]) for t in tokens] == [("The weather", "viewer")], tokens)
+        person.judge("a technician's view with a token")
+        person.shot("technician-tokens-phone")
+        person.press("Revoke: The weather")
+        person.answer("Revoke")
+        until("the token is revoked", lambda: not coach.get("tokens")["tokens"])
+
+        person.go("snapshots")
+        person.press("Take a snapshot")
+        page.wait_for_selector(".row")
+        until("it is there", lambda: not coach.get("database/status")["migration_in_progress"])
+        person.go("update")
+        person.consent()
+        person.answer("Go on", pin=TECHNICIANS_PIN)
+        person.heading("Updated to version 19")
+        person.press("Done")
+        person.go("more")
+        page.get_by_label("Back to version").fill("17")
+        person.press("Look at it")
+        person.press("Count what would go")
+        page.get_by_role("button", name="Roll back to version 17").click()
+        person.answer("Roll back", pin=TECHNICIANS_PIN)
+        person.heading("Restored to version 17")
+        person.press("Done")
+        person.consent()
+        person.answer("Go on", pin=TECHNICIANS_PIN)
+        person.heading("Updated to version 19")
+        person.press("Done")
+        person.go("more")
+        person.shot("import-phone")
+        person.press("Put it in again")
+        person.judge("the question before an import")
+        person.answer("Put it in again", pin=TECHNICIANS_PIN)
+        until("it is put in", lambda: coach.get("database/history")[0]["kind"] == "import"
+              and coach.get("database/history")[0].get("outcome") in ("committed", "nothing_to_do"))
+        person.press("Done")
+        person.go("more")
+        person.sees("For a technician")
+        check("once is enough", not page.get_by_role("button", name="Put it in again").count())
+
+        # The oldest one, which an owner may not go back to.
+        person.go("snapshots")
+        page.get_by_role("button", name=re.compile("^Go back to it")).last.click()
+        person.answer("Go back", pin=TECHNICIANS_PIN)
+        person.heading("Restored to version 3")
+
+
+def word():
+    """Where the chassis is silent, the owner looks, and gives a word for it."""
+    with Coach("word", local="none") as coach, Person(coach.url) as owner:
+        page = owner.page
+        owner.pair(coach, pin=PIN)
+        coach.switch("chassis", "off")
+        owner.go("update")
+        owner.sees("Can't start yet", 60)
+        page.get_by_role("button", name="Give your word").first.click()
+        page.wait_for_selector("details[open] fieldset")
+        form = page.locator("details[open] form").first
+        form.get_by_label("PIN").fill("999999")
+        form.get_by_role("button", name="Give your word").click()
+        check("nothing ticked says nothing", coach.get("safety")["gates"][0]["state"] != "satisfied")
+        owner.judge("the form for a word")
+        owner.shot("word-phone")
+        for box in form.locator("input[type=checkbox]").all():
+            box.check()
+        form.get_by_role("button", name="Give your word").click()
+        owner.sees("That did not work")
+        owner.judge("a word that was refused")
+        owner.answer("Understood")
+        form.get_by_label("PIN").fill(PIN)
+        form.get_by_role("button", name="Give your word").click()
+        until("the word counts", lambda: any(
+            reading.get("attested") for gate in coach.get("safety")["gates"] for reading in gate["readings"]))
+        owner.sees("a person's word (My phone (owner))")
+
+
+def questions():
+    """What a plan asks is a number, a text or a choice; what does not do is not sent."""
+    with Coach("questions") as coach:
+        (coach.migrations / "0020_tanks.sql").write_text(
+            "-- Description: Tanks by name\n-- Input: tanks INTEGER \"How many tanks has the coach?\" range 1..6\n"
+            "-- Input: brand TEXT \"Who built it?\"\n-- @migrate\n"
+            "CREATE TABLE tank_names (number INTEGER, brand TEXT);\nINSERT INTO tank_names VALUES (:tanks, :brand);\n")
+        coach.kill()
+        coach.serve()
+        with Person(coach.url) as owner:
+            owner.sees("How many tanks has the coach?")
+            owner.consent()
+            check("without an answer nothing counts down", not owner.has(".countdown"))
+            owner.page.get_by_label("How many tanks has the coach?").fill("9")
+            owner.page.get_by_label("Who built it?").fill("Robert'); DROP TABLE tanks;--")
+            owner.page.click("#consent")
+            check("nor with one out of range", not owner.has(".countdown"))
+            owner.judge("questions")
+            owner.shot("questions-phone")
+            owner.page.get_by_label("How many tanks has the coach?").fill("4")
+            owner.page.click("#consent")
+            owner.heading("Updated to version 20")
+            inputs = coach.get("database/history")[0]["inputs"]
+            check("the answers have arrived", inputs.get("tanks") == 4 and "DROP" in inputs.get("brand", ""), inputs)
+
+
+def reminder():
+    """A reminder that comes due offers the update again; nothing else is asked meanwhile."""
+    with Coach("reminder") as coach, Person(coach.url) as owner:
+        owner.page.wait_for_selector("#consent")
+        coach.chock("schedule", "remind", "--hours", "0.002")
+        until("it came due", lambda: not coach.get("database/status").get("schedule"))
+        owner.page.get_by_role("button", name="Remind me tomorrow").wait_for()
+        owner.page.wait_for_selector("#consent")
+
+
+def recovery():
+    """In recovery mode the page says that a person has to look, and offers nothing."""
+    coach = Coach("recovery")
+    (coach.folder / "state").mkdir(exist_ok=True)
+    (coach.folder / "state/run.json").write_text("{")
+    with coach, Person(coach.url) as owner:
+        until("it is recovery mode", lambda: coach.get("database/status")["mode"] == "recovery")
+        if owner.page.get_by_role("button", name="Understood").count():
+            owner.press("Understood")
+        owner.heading("Recovery mode")
+        check("nothing is offered", not owner.has("#consent"))
+        check("it has its colour", owner.has(".verdict[data-tone=bad]"))
+        owner.judge("recovery mode")
+        owner.shot("recovery-phone")
+
+
+def notes():
+    """Many release notes fold, and open with the keyboard."""
+    with Coach("notes") as coach:
+        for number in range(20, 45):
+            (coach.migrations / f"00{number}_more.sql").write_text(
+                f"-- Description: Note number {number}\n-- @migrate\nCREATE TABLE more_{number} (x);\n")
+        coach.kill()
+        coach.serve()
+        with Person(coach.url) as owner:
+            owner.sees("Show all 41 notes")
+            check("they are folded", not owner.page.get_by_text("Note number 44").is_visible())
+            owner.page.locator("summary", has_text="Show all 41 notes").press("Enter")
+            owner.sees("Note number 44")
+            owner.judge("many notes")
+
+
+def senses():
+    """Forced colours, reduced motion, and 400 % of a desk's screen in every view."""
+    with Coach("senses") as coach:
+        with Person(coach.url, forced_colors="active") as owner:
+            for view in ("update", "coach", "history", "snapshots", "more"):
+                owner.go(view)
+                owner.page.wait_for_selector("main h1")
+                owner.judge(f"{view} in forced colours")
+                owner.shot(f"forced-{view}-phone")
+        for motion, moves in (("reduce", False), ("no-preference", True)):
+            with Person(coach.url, motion=motion) as owner:
+                owner.consent()
+                owner.page.wait_for_selector(".countdown")
+                found = owner.page.evaluate("document.getAnimations().filter((a) => a.playState === 'running').length")
+                check(f"what moves with {motion}", bool(found) == moves, found)
+                owner.page.click("#countdown-cancel")
+        coach.switch("brake", "off")
+        until("the daemon knows of the brake", lambda: not coach.get("safety").get("is_safe", True))
+        with Person(coach.url, (320, 256)) as owner:
+            for view in ("update", "coach", "history", "snapshots", "more"):
+                owner.go(view)
+                owner.page.wait_for_selector("main h1")
+                owner.fits(f"{view} at 400 %, blocked")
+
+
 def size():
     """All files of the panel together."""
     total = sum(file.stat().st_size for file in ASSETS.iterdir())
@@ -841,8 +1087,8 @@ def size():
 
 
 SCENES = {scene.__name__: scene for scene in
-          (size, update, pairing, brake, cancel, refused, later, connection, snapshots, approvals, embedding, asleep,
-           doomed, broken, german, strangers, views)}
+          (size, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection, snapshots,
+           approvals, questions, notes, recovery, senses, embedding, asleep, doomed, broken, german, strangers, views)}
 
 
 # What it takes.

@@ -77,7 +77,7 @@ struct AccessRoutes: Sendable {
       await updater.publishState()
       return try .json(
         ApprovalDocument(
-          planHash: body.planHash, by: person.actor,
+          planHash: body.planHash, by: person,
           expiresAt: Timestamp.text(secondsSince1970: until)), status: .created)
     }
   }

@@ -3,10 +3,9 @@ import { Refusal, get, stream } from "./api.js";
 import { conditions } from "./coach.js";
 import { byId, h, icon, mark, patch } from "./dom.js";
 import { forgetRefusal, homeView, isStarting } from "./home.js";
-import { historyView, snapshotsView } from "./lists.js";
 import { can, isActive, onChange, serverNow, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
 import { moreView, pairPart, refreshMore } from "./more.js";
-import { progressOf, resultView, runningView } from "./run.js";
+import { historyView, progressOf, resultView, runningView, snapshotsView } from "./run.js";
 import { age, language, languages, speak, t } from "./texts.js";
 
 const pollEvery = 5000;
@@ -43,14 +42,13 @@ function render() {
 	patch(byId("skip"), [t.skip]);
 	patch(byId("top"), bar(now));
 	const { link, heardAt } = state;
-	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last((Date.now() - heardAt) / 1000)), page(now)]);
+	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last(age((Date.now() - heardAt) / 1000))), page(now)]);
 	patch(byId("foot"), foot());
 	const run = state.status?.run;
 	const told = now.stage === "running" ? progressOf(run) : null;
 	if (told) announce(told);
 	const heading = byId("main").querySelector("h1");
-	const title = told ? (told.fraction === null ? told.title : `${Math.floor(told.fraction * 100)}% · ${told.title}`) : heading?.textContent;
-	document.title = `${title ?? t.views[now.view]} · chock`;
+	document.title = `${told?.fraction ? `${Math.floor(told.fraction * 100)}% · ` : ""}${told?.title ?? heading?.textContent ?? t.views[now.view]} · chock`;
 	// Another change than a result moves the focus only if it was in what has gone.
 	if (entered && (now.view !== before.view || now.stage === "result" || wasInside)) {
 		heading?.focus({ preventScroll: true });
@@ -88,18 +86,14 @@ const foot = () => [
 	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
 	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
-const announced = { run: null, step: null, quarter: 0, waitingFor: null };
+let announced = null;
 
+/** Phases, quarters and waiting. */
 function announce({ step, fraction, waitingFor }) {
-	const { id } = state.status.run;
-	if (announced.run !== id) Object.assign(announced, { run: id, step: null, quarter: 0, waitingFor: null });
-	const quarter = Math.floor((fraction ?? 0) * 4);
-	const words = [];
-	if (step !== announced.step) words.push(step);
-	if (quarter > announced.quarter && quarter < 4) words.push(t.running.percent(quarter * 25));
-	if (waitingFor !== announced.waitingFor) words.push(waitingFor ? `${t.running.waits} ${waitingFor}` : t.running.goesOn);
-	if (words.length) byId("announce").textContent = words.join(", ");
-	Object.assign(announced, { step, quarter: Math.max(quarter, announced.quarter), waitingFor });
+	const quarter = Math.floor((fraction ?? 0) * 4) * 25;
+	const words = [step, quarter > 0 && quarter < 100 && t.running.percent(quarter), waitingFor && `${t.running.waits} ${waitingFor}`].filter(Boolean).join(", ");
+	if (words !== announced) byId("announce").textContent = words;
+	announced = words;
 }
 
 async function refreshSession() {
@@ -119,7 +113,7 @@ async function refresh(what) {
 		if (!can("viewer")) return draw();
 		// The state first: the gates are part of it.
 		const [status, safety] = await Promise.all(
-			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(`${path}`)));
+			["database/status", "safety"].map((path) => tasks.has(path.split("/").at(-1)) && get(path)));
 		const wasActive = isActive(state.status?.run);
 		if (status) takeStatus(status);
 		if (wasActive && !isActive(state.status.run)) tasks.add("plan").add("lists");

@@ -10,10 +10,10 @@
 	// Not a style element: the page's own policy may forbid those.
 	const sheet = new CSSStyleSheet();
 	sheet.replaceSync(`
-		a { display: inline-flex; align-items: center; gap: .625rem; min-height: 3rem; padding: 0 1rem; border: 2px solid; border-radius: 12px; color: inherit; font: 600 1rem system-ui, sans-serif; text-decoration: none; }
-		i { width: .75rem; height: .75rem; border: 2px solid; border-radius: 50%; }
-		:is([data-state="available"], [data-state="running"]) i { background: #f2b200; }
-		a:is([data-state="person"], [data-state="problem"]) i { border-radius: 0; background: #b3261e; }`);
+		a{display:inline-flex;align-items:center;gap:.625rem;min-height:3rem;padding:0 1rem;border:2px solid;border-radius:12px;color:inherit;font:600 1rem system-ui,sans-serif;text-decoration:none}
+		i{width:.75rem;height:.75rem;border:2px solid;border-radius:50%}
+		:is([data-state=available],[data-state=running]) i{background:#f2b200}
+		:is([data-state=person],[data-state=problem]) i{border-radius:0;background:#b3261e}`);
 
 	function told(status) {
 		const { run } = status ?? {};

@@ -1,9 +1,9 @@
 // The conditions, and a person's word for what no device reports.
-import { post, refusalOf } from "./api.js";
-import { field, pinField, told } from "./dialog.js";
+import { post } from "./api.js";
+import { act, field, pinField } from "./dialog.js";
 import { button, byId, h, icon, prose } from "./dom.js";
 import { can, changed, gateWords, gateTitle, isClosed, state } from "./model.js";
-import { age, capital, moment, plain, said, t } from "./texts.js";
+import { age, capital, plain, said, t, volts } from "./texts.js";
 
 const waited = () => (Date.now() - state.gatesAt) / 1000;
 
@@ -13,7 +13,7 @@ function tally() {
 	const isLost = state.link === "lost";
 	return {
 		tone: isLost ? "unknown" : bad ? "bad" : "good",
-		text: isLost ? t.gates.last(waited()) : bad ? t.gates.blocked(bad, gates.length) : t.gates.clear(gates.length),
+		text: isLost ? t.gates.last(age(waited())) : bad ? t.gates.blocked(bad, gates.length) : t.gates.clear(gates.length),
 	};
 }
 
@@ -41,7 +41,6 @@ function gateItem(gate, heading) {
 	const words = t.gates;
 	const isOpen = gate.state === "satisfied";
 	const tone = gate.required || isOpen ? gate.state : "advice";
-	const details = detailsOf(gate);
 	const [own, how] = isOpen ? [] : gateWords(gate);
 	return h("li.gate", { key: gate.id, "data-state": tone },
 		icon(tone),
@@ -50,18 +49,10 @@ function gateItem(gate, heading) {
 			h("p.sub", gate.required ? words.required : words.optional),
 			h("p.gate-state", !gate.required && gate.state === "violated" ? words.note : words.states[gate.state])),
 		// A condition that holds speaks through its readings; the reason would say it twice.
-		!details.length && (!isOpen || !gate.readings.length) && h("p", own ? [own, h("span.sub", " ", said(gate.reason))] : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
+		(!isOpen || !gate.readings.length) && h("p", own ? [own, h("span.sub", " ", said(gate.reason))] : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
 		h("dl.readings", gate.readings.map(reading)),
-		details.length > 0 && h("ul.reasons", details.map(([title, ...sub]) => h("li", h("b", said(title)), h("span", sub)))),
 		!isOpen && gate.how_to_clear && h("p", h("b", words.how), " ", how ?? said(prose(gate.how_to_clear))),
 		vouchForm(gate));
-}
-
-function detailsOf(gate) {
-	if (gate.state === "satisfied" || !state.safety) return [];
-	if (gate.id === "update_lock") return state.safety.locks.map((lock) => [`${lock.owner}: ${lock.reason}`, capital(t.gates.until(moment(lock.expires_at)))]);
-	if (gate.id === "no_active_controls") return state.safety.activities.map((entry) => [capital(entry.description)]);
-	return [];
 }
 
 function reading(entry) {
@@ -78,8 +69,6 @@ function reading(entry) {
 }
 
 
-const forms = new Map();
-
 const partName = (signal) => plain(signal.slice(signal.indexOf(".") + 1));
 
 export function signalName(signal) {
@@ -89,20 +78,19 @@ export function signalName(signal) {
 }
 
 export function signalValue(signal, value) {
-	const unit = { vehicle_speed: " km/h", supply_voltage: " V" }[signal];
-	return unit && !Number.isNaN(Number(value)) ? `${value}${unit}` : t.values[value] ?? value;
+	const unit = { vehicle_speed: (speed) => `${speed} km/h`, supply_voltage: volts }[signal];
+	return unit && !Number.isNaN(Number(value)) ? unit(value) : t.values[value] ?? value;
 }
 
-export function vouchForm(gate) {
+function vouchForm(gate) {
 	// A gate that does not block needs nobody's word.
 	if (!gate.required || !gate.attestable?.length || !can("owner")) return false;
 	const words = t.vouch;
-	const own = forms.get(gate.id) ?? {};
 	const role = can("technician") ? "technician" : "owner";
 	const id = `vouch-${gate.id}`;
 	return h("details.vouch", { key: "vouch", id },
 		h("summary", gate.state === "satisfied" ? words.again : words.open),
-		state.session.pins[role] ? h("form.stack", { onsubmit: (event) => give(event, gate), oninput: () => say(gate.id, {}) },
+		state.session.pins[role] ? h("form.stack", { onsubmit: (event) => give(event, gate), oninput: (event) => missing(event.currentTarget, "") },
 			h("fieldset", h("legend", words.looked), gate.attestable.map(({ signal, value }) => {
 				const isTick = value !== undefined && value !== null;
 				return h("label.tick", { key: signal }, h("span", `${signalName(signal)}: ${isTick ? signalValue(signal, String(value)) : "V"}`),
@@ -110,9 +98,8 @@ export function vouchForm(gate) {
 						: { type: "number", name: signal, step: "any", min: 0, max: 100, inputmode: "decimal", autocomplete: "off" }));
 			})),
 			h("p.sub", words.means),
-			field(pinField(role), id, own.error),
-			own.error && h("p.error", { role: "alert", id: `${id}-error` }, own.error),
-			button(words.go, null, "strong", { disabled: own.isBusy || state.link === "lost" }))
+			field(pinField(role), id),
+			button(words.go, null, "strong", { disabled: state.link === "lost" }))
 			: h("p", prose(words.noPin)));
 }
 
@@ -127,34 +114,25 @@ export function openVouch(id) {
 	node.querySelector("input, summary").focus();
 }
 
-function say(id, what) {
-	forms.set(id, what);
-	changed();
-}
+/** The browser says what is missing, beside the first box. */
+const missing = (form, words) => form.querySelector("input").setCustomValidity(words);
 
 async function give(event, gate) {
 	event.preventDefault();
 	const form = event.target;
 	const chosen = [...form.querySelectorAll("fieldset input")].filter((input) => (input.type === "checkbox" ? input.checked : input.value));
-	if (!chosen.length) {
-		say(gate.id, { error: t.vouch.nothing });
-		return form.querySelector("input").focus();
-	}
-	say(gate.id, { isBusy: true });
-	const error = await refusalOf(async () => {
+	missing(form, chosen.length ? "" : t.vouch.nothing);
+	if (!form.reportValidity()) return;
+	const isTaken = await act(async () => {
 		for (const input of chosen) {
 			const value = input.type === "checkbox" ? gate.attestable.find((entry) => entry.signal === input.name)?.value : input.valueAsNumber;
 			await post("safety/attestations", { signal: input.name, value, pin: form.elements.pin.value });
 			input.checked = false;
 		}
-	});
-	say(gate.id, { error: error && told(error) });
-	if (error) form.elements.pin.select();
-	else {
-		form.reset();
-		byId(`vouch-${gate.id}`).open = false;
-		byId("announce").textContent = t.vouch.taken;
-		byId(`gate-${gate.id}`).focus();
-	}
-	changed(["safety"]);
+	}, ["safety"]);
+	if (!isTaken) return form.elements.pin.select();
+	form.reset();
+	byId(`vouch-${gate.id}`).open = false;
+	byId("announce").textContent = t.vouch.taken;
+	byId(`gate-${gate.id}`).focus();
 }

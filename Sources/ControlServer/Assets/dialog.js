@@ -1,15 +1,15 @@
 // One question to a person, in front of everything.
 import { refusalOf } from "./api.js";
-import { button, byId, h, patch, prose } from "./dom.js";
-import { state } from "./model.js";
+import { alarm, button, byId, h, patch, prose } from "./dom.js";
+import { changed, state } from "./model.js";
 import { said, t } from "./texts.js";
 
 let asked = null;
 
-/** The refusal of `submit` is shown while the question stays. Null when the person says no. */
-export function ask({ title, text = [], fields = [], ok, error = null, submit = (values) => values }) {
+/** The refusal of `submit` is shown while the question stays. Null when the person says no. Without `submit` it only tells. */
+export function ask(question) {
 	return new Promise((resolve) => {
-		asked = { title, text, fields, ok, error, submit, resolve, isBusy: false };
+		asked = { ...question, resolve };
 		const box = byId("dialog");
 		box.onclose = () => end(null);
 		draw();
@@ -32,19 +32,30 @@ export const pinField = (role, hint) => ({
 
 export const consentFields = () => (state.session.asks_pin ? [pinField()] : []);
 
-export const field = ({ name, label, hint, ...props }, prefix, invalid) =>
-	h("label.field", { key: name }, h("b", label), hint && h("span.sub", hint),
-		h("input", { name, id: `${prefix}-${name}`, "aria-invalid": Boolean(invalid) && "true",
-			"aria-describedby": Boolean(invalid) && `${prefix}-error`, ...props }));
+/** `choices` are pairs of a value and its words. */
+export function field({ name, label, hint, choices, ...rest }, prefix, invalid) {
+	const isWrong = Boolean(invalid);
+	const props = { name, id: `${prefix}-${name}`, "aria-invalid": isWrong && "true", "aria-describedby": isWrong && `${prefix}-error`, ...rest };
+	return h("label.field", { key: name }, h("b", label), hint && h("span.sub", hint),
+		choices ? h("select", props, choices.map(([value, words]) => h("option", { value }, words))) : h("input", props));
+}
 
 export const told = ({ problem }) => [problem
 	? said([problem.detail ?? problem.title, problem.how_to_clear].filter(Boolean).join(" ").replaceAll("`", "")) : t.noAnswer];
 
+/** Does what a person has pressed; a refusal is told in front of everything. */
+export async function act(work, wanted = []) {
+	const error = await refusalOf(work);
+	changed(wanted);
+	if (error) await ask({ title: t.failed, text: told(error), ok: t.result.understood });
+	return !error;
+}
+
 async function give(event) {
 	event.preventDefault();
 	const own = asked;
-	own.isBusy = true;
-	own.error = null;
+	if (!own.submit) return end(true);
+	Object.assign(own, { isBusy: true, error: null });
 	draw();
 	let result;
 	const error = await refusalOf(async () => { result = await own.submit(Object.fromEntries(new FormData(event.target))); });
@@ -56,14 +67,14 @@ async function give(event) {
 }
 
 function draw() {
-	const { title, text, fields, ok, error, isBusy } = asked;
+	const { title, text = [], fields = [], ok, error, submit, isBusy } = asked;
 	patch(byId("dialog"), [h(
 		"form.stack", { onsubmit: give },
 		h("h2", { id: "dialog-title" }, title),
-		text.map((words) => h("p", prose(words))),
+		text.map((words) => h("p", words.tag ? words : prose(words))),
 		fields.map((entry) => field(entry, "dialog", error)),
-		error && h("p.error", { role: "alert", id: "dialog-error" }, error),
+		alarm(error, "dialog-error"),
 		h("div.buttons",
-			button(t.cancel, () => end(null)),
+			submit && button(t.cancel, () => end(null)),
 			button(ok, null, "primary", { disabled: isBusy })))]);
 }

@@ -83,5 +83,5 @@ export const prose = (text) =>
 	(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", part) : part));
 
 export const heading = (words) => h("h1.title", { tabindex: -1 }, words);
-export const alarm = (words) => words && h("p.error", { role: "alert" }, words);
+export const alarm = (words, id = "error") => words && h("p.error", { role: "alert", id, key: id }, words);
 export const byId = (id) => document.getElementById(id);

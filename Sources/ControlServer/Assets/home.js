@@ -1,17 +1,16 @@
 // The first view while nothing runs.
 import { Refusal, nonce, post, refusalOf, remove } from "./api.js";
 import { openVouch, summary } from "./coach.js";
-import { ask, consentFields, pinField } from "./dialog.js";
+import { act, ask, consentFields, field, pinField } from "./dialog.js";
 import { button, byId, h, heading, icon, mark, prose } from "./dom.js";
-import { blockers, can, changed, failedTry, isActive, serverNow, stage, state, takeRun } from "./model.js";
-import { failureCard, failureDetails, undoPart } from "./run.js";
-import { bytes, capital, moment, most, needed, range, said, t } from "./texts.js";
+import { approvalOf, blockers, can, changed, failedTry, isActive, serverNow, stage, state, takeRun } from "./model.js";
+import { failureCard, undoPart } from "./run.js";
+import { bytes, capital, duration, moment, most, needed, range, said, t, volts } from "./texts.js";
 
 const countdownSeconds = 10;
 
 let start = null;
 let refusal = null;
-let approved = null;
 
 export const isStarting = () => start !== null;
 export const forgetRefusal = () => { refusal = null; };
@@ -36,20 +35,15 @@ async function begin() {
 	byId("countdown-cancel")?.focus();
 }
 
-/** A demand without the yes: a wrong PIN and a missing approval are told before the countdown. */
-async function mayStart(hash, inputs) {
-	const { asks_pin: asksPin, approvals } = state.session;
-	const submit = async ({ pin } = {}) => {
-		const error = state.status.consent_required && (asksPin || approvals > 1) && await refusalOf(() => demand({ consent: false, inputs, pin }, hash));
-		if (error && (!error.problem || error.problem.code === "CHK-PIN")) throw error;
-		if (error && error.problem.code !== "CHK-CONSENT-MISSING") refusal = refused(error);
+/** A demand without the yes: a wrong PIN is told before the countdown. */
+const mayStart = (hash, inputs) => (state.session.asks_pin ? ask({
+	title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next,
+	submit: async ({ pin }) => {
+		const error = state.status.consent_required && await refusalOf(() => demand({ consent: false, inputs, pin }, hash));
+		if (error && error.problem?.code !== "CHK-CONSENT-MISSING") throw error;
 		return { pin };
-	};
-	const error = asksPin ? null : await refusalOf(submit);
-	if (error) refusal = refused(error);
-	const given = asksPin ? await ask({ title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next, submit }) : {};
-	return !refusal && given;
-}
+	},
+}) : {});
 
 const demand = (body, hash, headers) => post("database/update", body, { "If-Match": `"${hash}"`, ...headers });
 
@@ -104,33 +98,25 @@ function refused({ problem }) {
 	return { title: t.outcomes.refused, reasons: reasons.map(({ detail, clear }) => ({ said: detail, saidClear: clear })) };
 }
 
-const attempt = (work) => async () => {
-	const error = await refusalOf(work);
-	refusal = error && refused(error);
-	changed(["status"]);
-};
+const attempt = (work) => () => act(work, ["status"]);
 
 const rehearse = attempt(async () => {
 	const inputs = answers();
 	if (inputs) takeRun(await post("database/rehearse", { inputs }));
 });
 
-const agree = (title, send) => attempt(async () => {
-	const hash = state.plan?.hash;
+const agree = (title, send) => attempt(() => {
 	const fields = consentFields();
-	const submit = ({ pin } = {}) => send(hash, pin);
-	await (fields.length ? ask({ title, fields, ok: title, submit }) : submit());
+	return fields.length ? ask({ title, fields, ok: title, submit: ({ pin }) => send(pin) }) : send();
 });
 
-const approve = async (plan_hash, pin) => {
-	await post("database/approvals", { plan_hash, pin });
-	approved = plan_hash;
-};
+export const approveButton = (plan) => !approvalOf(plan).isOwn && button(t.approval.go, agree(t.approval.go, async (pin) => {
+	await post("database/approvals", { plan_hash: plan.hash, pin });
+}));
 
-/** By the clock of the device, which may be in another time zone. */
-const consentToTonight = async (hash, pin) => {
+const consentToTonight = (hash, at) => async (pin) => {
 	const inputs = answers();
-	if (inputs) await demand({ consent: true, inputs, pin, when: "window", at: "02:00" }, hash);
+	if (inputs) await demand({ consent: true, inputs, pin, when: "window", at }, hash);
 };
 
 function consentLabel() {
@@ -164,48 +150,49 @@ function available() {
 		scheduled(),
 		plan && facts([
 			[words.time, capital(seconds === null ? t.unknown : range(seconds)),
-				plan.worst_case_seconds == null ? words.limit(plan.timeout_seconds) : words.worst(most(plan.worst_case_seconds + seconds / 2))],
+				plan.worst_case_seconds == null ? words.limit(duration(plan.timeout_seconds)) : words.worst(most(plan.worst_case_seconds + seconds / 2))],
 			[words.disk, words.needed(needed(plan.needed_bytes)), words.free(bytes(plan.available_bytes))],
 			power(),
 			[words.snapshot, words.first, words.where(bytes(plan.database_bytes))],
 		]),
-		questions(plan?.inputs ?? []),
+		can("owner") && questions(plan?.inputs ?? []),
 		action(),
 		summary(),
 		part(words.meanwhile, h("dl.pairs", words.pairs.map(([name, text]) => h("div", h("dt", name), h("dd", text))))),
 		rehearsal(seconds),
 		later(),
-		part(words.what, stops(plan?.migrations ?? status.pending_migrations,
-			h("li", { "data-here": "true", key: "here" }, h("b", from), h("p", words.here)))),
+		part(words.what, stops(plan?.migrations ?? status.pending_migrations)),
 	];
 }
 
-export function stops(migrations, first) {
-	const list = h("ol.stops", first, migrations.map(stop));
+export function stops(migrations) {
+	const list = h("ol.stops", migrations.map(stop));
 	return migrations.length > 20 ? h("details", h("summary", t.available.notes(migrations.length)), list) : list;
 }
 
 const stop = ({ version, purpose, description, name, incompatible_changes: breaks }) => h("li", { key: version },
 	h("b", version),
-	h("p", t.available.purposes[purpose] && h("strong.tag", t.available.purposes[purpose], ": "), said(description || name)),
+	h("p", t.available.purposes[purpose] && h("strong", t.available.purposes[purpose], ": "), said(description || name)),
 	breaks?.length > 0 && h("small", { title: breaks.join(" ") }, t.available.incompatible));
 
 function power() {
 	const gate = state.status.gates.find((entry) => entry.id === "power");
-	const volts = gate?.readings.find((reading) => reading.signal === "supply_voltage")?.value;
-	const needs = /need (\S+ V)/.exec(gate?.reason)?.[1];
-	return gate && [t.available.power, volts ? `${volts} V` : t.gates.states[gate.state], needs ? t.available.needed(needs) : volts && t.gates.states[gate.state]];
+	const heard = (signal) => gate.readings.filter((reading) => reading.signal === signal && !reading.stale).map(({ value }) => value);
+	if (!gate) return false;
+	const battery = heard("supply_voltage").map(Number);
+	const words = battery.length ? volts(Math.min(...battery)) : t.unknown;
+	if (heard("shore_power")[0] === "on") return [t.available.power, t.signals.shore_power, words];
+	return [t.available.power, words, gate.needed_volts && t.available.least(volts(gate.needed_volts))];
 }
 
 const questions = (inputs) => inputs.length > 0 && h("section.part", { key: "questions" }, h("h2", t.available.asks),
 	h("form.fields", { id: "questions", onsubmit: (event) => event.preventDefault() }, inputs.map(question)));
 
-function question({ name, question: words, kind, choices, default_value: own, minimum: min, maximum: max }) {
-	const props = { name, required: true, disabled: Boolean(start), value: own === undefined ? undefined : String(own) };
-	return h("label.field", { key: name }, h("b", said(words)), choices.length
-		? h("select", props, own === undefined && h("option", { value: "" }, t.available.choose), choices.map((choice) => h("option", String(choice))))
-		: h("input", { ...props, type: kind === "TEXT" ? "text" : "number", autocomplete: "off", min, max, step: kind === "REAL" && "any" }));
-}
+const question = ({ name, question: label, kind, choices, default_value: own, minimum: min, maximum: max }) => field({
+	name, label: said(label), required: true, disabled: Boolean(start), value: own === undefined ? undefined : String(own),
+	...(choices.length ? { choices: [...(own === undefined ? [["", t.available.choose]] : []), ...choices.map((choice) => [choice, choice])] }
+		: { type: kind === "TEXT" ? "text" : "number", autocomplete: "off", min, max, step: kind === "REAL" && "any" }),
+}, "input");
 
 /** Null when one is missing or does not do; the browser says which. */
 function answers() {
@@ -216,17 +203,12 @@ function answers() {
 
 function action() {
 	const found = start ? [] : blockers();
-	const { approvals } = state.session;
 	const failed = failedTry();
 	return h("div.action", { key: "action" },
 		refusal && notice("bad", "violated", refusal.title, refusal.reasons, "alert"),
-		approvals > 1 && !start && !found.length && h("div.card.row-wrap", { key: "approval" },
-			h("p", approved === state.plan.hash ? t.approval.done : t.approval.lead),
-			approved !== state.plan.hash && button(t.approval.go, agree(t.approval.go, approve))),
-		failed && !start && [notice("bad", "violated", t.available.failed[failed.kind], [{ said: failed.error.message, saidClear: failed.error.how_to_clear }], "status"),
-			failureDetails(failed.error)],
+		failed && !start && [h("h2", { key: "failed" }, t.available.failed[failed.kind]), failureCard(failed.error)],
 		start ? countdown() : found.length ? blocked(found) : failed ? button(t.available.again, rehearse, "strong.wide", { key: "again" })
-			: h("div", { key: "go" }, button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)));
+			: h("div", { key: "go" }, h("p.under", approvalOf(state.plan).words), button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)));
 }
 
 function countdown() {
@@ -254,6 +236,7 @@ export function notice(tone, picture, title, reasons, role) {
 			reason.title && h("span", said(reason.said)),
 			h("span", reason.clear ?? said(prose(reason.saidClear))),
 			reason.gate?.attestable.length > 0 && can("owner") && button(t.vouch.go, () => openVouch(reason.gate.id)),
+			reason.approves && approveButton(state.plan),
 			reason.pairs && h("a.button.quiet", { href: "#more" }, t.blocked.pair))))));
 }
 
@@ -263,13 +246,15 @@ function rehearsal(seconds) {
 		&& h("div.card.row-wrap", { key: "rehearse" }, h("p", t.available.offer), button(t.available.measure, rehearse));
 }
 
-
 const postpone = (action) => attempt(() => post("database/schedule", { action }));
 
 function later() {
 	if (state.status.schedule || !can("owner") || start || !state.plan) return false;
 	const words = t.schedule;
-	return h("div.buttons", { key: "later" }, !failedTry() && button(words.tonight, agree(words.tonight, consentToTonight)),
+	// By the clock of the device, which may be in another time zone.
+	const [time] = state.status.maintenance_window.split("-");
+	const tonight = (/^(0[0-5]|1[89]|2)/.test(time) ? words.tonight : words.at)(time);
+	return h("div.buttons", { key: "later" }, !failedTry() && !approvalOf(state.plan).isMissing && button(tonight, agree(tonight, consentToTonight(state.plan.hash, time))),
 		button(words.remind, postpone("remind")), button(words.skip, postpone("skip")));
 }
 
@@ -289,7 +274,7 @@ function current() {
 	const { current_version: version, latest_backup: newest, integrity_check: check } = state.status;
 	const words = t.current;
 	return [
-		h("div.rest", h("div", h("h1.headline", { tabindex: -1 }, words.title), h("p.lead", words.lead(version))), mark("scene")),
+		mark("scene"), heading(words.title), h("p.lead", words.lead(version)),
 		facts([
 			newest ? [words.snapshot, capital(moment(newest.created_at)), bytes(newest.size_bytes)] : [words.snapshot, words.none],
 			check ? [words.check, capital(moment(check.finished_at))] : [words.check, words.none],
@@ -318,6 +303,7 @@ export function problemPart() {
 	return [
 		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),
 		own && failureCard(own),
+		isNew && tone === "calm" && h("p", prose(words.adopt)),
 		broken && h("div.buttons", h("a.button.quiet", { href: "#snapshots" }, t.views.snapshots)),
 	];
 }

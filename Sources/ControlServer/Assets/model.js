@@ -1,5 +1,5 @@
 // What is known, and what follows from it.
-import { bytes, needed, t } from "./texts.js";
+import { bytes, moment, needed, t } from "./texts.js";
 
 export const state = {
 	session: null,
@@ -76,11 +76,12 @@ export function takeEvent(event) {
 			if (!state.status) return [];
 			if (!run || run.id !== event.run) return run && !event.run ? [] : ["status"];
 			if (run.outcome) return [];
-			if (event.phase) enter(run, event.phase, event.at);
+			if (rank(event.phase) > rank(run.phase)) run.phase = event.phase;
+			run.cancellable &&= rank(run.phase) < rank("commit");
 			if (event.fraction != null) run.fraction = Math.max(run.fraction ?? 0, event.fraction);
 			if (event.message || event.type === "phase") run.message = event.message;
-			// Until when it waits is in its full account.
-			return ["waiting", "going on"].includes(event.step) ? ["status"] : [];
+			// How long a phase took, and until when it waits, is in its full account.
+			return event.type === "phase" || ["waiting", "going on"].includes(event.step) ? ["status"] : [];
 		case "gate":
 			if (event.safety) takeSafety(event.safety);
 			return [];
@@ -96,17 +97,7 @@ export function takeEvent(event) {
 
 const phaseOrder = ["plan", "safety", "snapshot", "rehearse", "apply", "verify", "commit", "restore", "done"];
 
-function enter(run, phase, at) {
-	if (phaseOrder.indexOf(phase) <= phaseOrder.indexOf(run.phase)) return;
-	const now = Date.parse(at);
-	// Until the next full account tells.
-	if (run.phaseAt && now > run.phaseAt && !run.phases.some((entry) => entry.phase === run.phase)) {
-		run.phases.push({ phase: run.phase, seconds: (now - run.phaseAt) / 1000 });
-	}
-	run.phaseAt = now;
-	run.phase = phase;
-	if (phaseOrder.indexOf(phase) >= phaseOrder.indexOf("commit")) run.cancellable = false;
-}
+const rank = (phase) => phaseOrder.indexOf(phase);
 
 export const isActive = (run) => Boolean(run) && !run.outcome;
 
@@ -141,6 +132,18 @@ export function failedTry() {
 	return run?.error ? run : null;
 }
 
+/** Where two have to agree: whose word there is, and whether another person's is missing. */
+export function approvalOf(plan) {
+	const { session, status } = state;
+	const [own, other] = [true, false].map((isOwn) => status.approvals.find((entry) => entry.plan_hash === plan.hash
+		&& Date.parse(entry.expires_at) > serverNow() && (entry.person === session.person) === isOwn));
+	const words = t.approval;
+	return session.approvals > 1 ? {
+		isMissing: !other, isOwn: Boolean(own),
+		words: other ? words.by(other.by, moment(other.expires_at)) : own ? words.done(moment(own.expires_at)) : words.lead,
+	} : {};
+}
+
 export function blockers() {
 	const { status, plan, link } = state;
 	const words = t.blocked;
@@ -155,6 +158,8 @@ export function blockers() {
 	if (plan.available_bytes < plan.needed_bytes && !found.some(({ gate }) => gate.id === "disk")) {
 		found.push({ title: words.disk(needed(plan.needed_bytes), bytes(plan.available_bytes)) });
 	}
+	const { isMissing, isOwn, words: approval } = approvalOf(plan);
+	if (isMissing) found.push({ title: approval, waits: true, approves: !isOwn });
 	return found;
 }
 
@@ -165,9 +170,8 @@ const told = {
 
 export function steps(run) {
 	let phases = told[run.kind] ?? told.update;
-	const order = phaseOrder.indexOf(run.phase);
 	if (run.phase === "restore" && !phases.includes("restore")) phases = [...phases.slice(0, -1), "restore"];
-	const current = Math.max(0, phases.findLastIndex((phase) => phaseOrder.indexOf(phase) <= order));
+	const current = Math.max(0, phases.findLastIndex((phase) => rank(phase) <= rank(run.phase)));
 	return phases.map((phase, index) => ({
 		label: t.phases[phase],
 		state: index < current ? "done" : index === current ? "now" : "todo",

@@ -1,35 +1,41 @@
+// This device and the others, and what a technician does.
 import { get, post, put, refusalOf, remove } from "./api.js";
-import { ask, consentFields, field, pinField, told } from "./dialog.js";
-import { button, h, heading, prose } from "./dom.js";
-import { part } from "./home.js";
-import { row } from "./lists.js";
-import { can, changed, isActive, state, takeRun } from "./model.js";
-import { restoreBlocked } from "./run.js";
-import { moment, plain, said, t } from "./texts.js";
+import { act, ask, consentFields, field, pinField, told } from "./dialog.js";
+import { alarm, button, byId, h, heading, prose } from "./dom.js";
+import { approveButton, part } from "./home.js";
+import { approvalOf, can, changed, isActive, serverNow, state, takeRun } from "./model.js";
+import { restoreBlocked, row, startRun } from "./run.js";
+import { moment, plain, said, stopwatch, t } from "./texts.js";
 
 let failure = null;
 let devices = null;
-/** How far a technician wants to go back: `{version, plan}`. */
+let tokens = null;
+/** The code for another device, with how many there were: `{code, addresses, until, known}`. */
+let pairing = null;
+/** How far a technician wants to go back: the plan. */
 let rollback = null;
 let asksFirstPin = false;
 
+const list = (name, role) => can(role) && get(name).then((found) => found[name], () => null);
+
 export async function refreshMore() {
-	devices = can("owner") ? (await get("devices").catch(() => null))?.devices : null;
+	[devices, tokens] = await Promise.all([list("devices", "owner"), list("tokens", "technician")]);
+	// Used, or too late.
+	if (pairing && (serverNow() > pairing.until || devices?.some(({ id }) => !pairing.known.has(id)))) pairing = null;
 	changed();
 }
 
-async function act(work, wanted = []) {
-	failure = await refusalOf(work);
-	changed(wanted);
-}
+/** A question, and what is to be read anew when it was answered. */
+const asks = (question, wanted) => act(async () => {
+	if (await ask(question)) await refreshMore();
+}, wanted);
 
 export function moreView() {
 	const words = t.more;
 	return [
-		heading(t.views.more), can("owner") && failure && h("p.error", { role: "alert", key: "error" }, told(failure)),
+		heading(t.views.more),
 		part(words.device, device()),
-		!can("owner") && pairPart(),
-		devices?.length > 0 && part(words.devices, h("ol.rows", devices.map(deviceRow))),
+		can("owner") ? part(words.devices, h("ol.rows", devices?.map(deviceRow)), pairing ? codeCard() : h("div.buttons", button(words.code, showCode))) : pairPart(),
 		can("technician") ? technician() : can("owner") && part(words.technician, h("p.lead", prose(words.onDevice))),
 		h("div.card.row-wrap", h("p", words.diagnostics), diagnosticsButton()),
 	];
@@ -55,13 +61,31 @@ const signOut = () => remove("session");
 const lower = () => act(() => (state.session.expires_at ? signOut()
 	: ask({ title: `${t.more.lower}?`, text: [t.more.removeText], ok: t.more.lower, submit: signOut })), ["session"]);
 
+const removal = (path, name, words, ...text) => button(words, () => asks({
+	title: `${words}: ${name}?`, text, ok: words, submit: () => remove(path) }), "quiet", { "aria-label": `${words}: ${name}` });
+
 function deviceRow({ id, name, role, last_seen: seen, is_this: isThis }) {
 	const words = t.more;
 	return row(id, isThis ? "good" : "calm", isThis ? "satisfied" : "unknown", name, words.roles[role] ?? role, isThis && words.here, [seen && words.seen(moment(seen))],
-		!isThis && button(words.remove, () => act(async () => {
-			await ask({ title: `${words.remove}: ${name}?`, text: [words.removeText], ok: words.remove, submit: () => remove(`devices/${id}`) });
-			await refreshMore();
-		}), "quiet", { "aria-label": `${words.remove}: ${name}` }));
+		!isThis && removal(`devices/${id}`, name, words.remove, words.removeText));
+}
+
+const roleField = (roles) => ({ name: "role", label: t.more.role, choices: roles.map((role) => [role, t.more.roles[role]]) });
+
+const showCode = () => asks({
+	title: t.more.code, ok: t.next, fields: [roleField(["owner", "viewer", ...(can("technician") ? ["technician"] : [])]), ...consentFields()],
+	submit: async (values) => {
+		const { code, addresses, expires_at: until } = await post("pairing", values);
+		pairing = { code, addresses, until: Date.parse(until), known: new Set(devices?.map(({ id }) => id)) };
+		const timer = setInterval(() => (pairing ? refreshMore() : clearInterval(timer)), 2000);
+	},
+}).then(() => byId("code")?.focus());
+
+function codeCard() {
+	const words = t.more;
+	return h("div.card", { key: "code" },
+		h("p", words.open), h("ul", pairing.addresses.map((address) => h("li", h("code", address)))), h("h3.big", { id: "code", tabindex: -1 }, pairing.code.replace(/(?=....$)/, " ")),
+		h("p.sub", words.goodFor(stopwatch((pairing.until - serverNow()) / 1000))));
 }
 
 export function pairPart() {
@@ -72,14 +96,15 @@ export function pairPart() {
 			field({ name: "code", label: words.code, hint: words.codeHint, inputmode: "numeric", autocomplete: "one-time-code", pattern: "[0-9 ]{8,9}", required: true }, "pair", failure),
 			field({ name: "name", label: words.name, value: words.guess, maxlength: 40, required: true, autocomplete: "off" }, "pair"),
 			asksFirstPin && field({ ...pinField(null, words.pinLead), label: words.pin, autocomplete: "new-password" }, "pair"),
-			failure && h("p.error", { role: "alert", id: "pair-error" }, told(failure)),
+			failure && alarm(told(failure), "pair-error"),
 			button(words.go, null, "primary")));
 }
 
 async function pair(event) {
 	event.preventDefault();
 	const values = Object.fromEntries(new FormData(event.target));
-	await act(() => post("pair", values), ["session"]);
+	failure = await refusalOf(() => post("pair", values));
+	changed(["session"]);
 	if (failure?.problem?.code !== "CHK-PIN-NEEDED") return;
 	[asksFirstPin, failure] = [true, null];
 	changed();
@@ -89,55 +114,76 @@ async function pair(event) {
 function technician() {
 	const words = t.more;
 	const why = restoreBlocked();
+	const locks = state.safety?.locks ?? [];
 	return part(words.technician,
 		h("h3", words.locks),
-		state.safety?.locks.length > 0 ? h("ol.rows", state.safety.locks.map((lock) => row(lock.id, "warn", "advice", said(lock.owner), "",
+		locks.length > 0 ? h("ol.rows", locks.map((lock) => row(lock.id, "warn", "advice", said(lock.owner), "",
 			said(lock.reason), [t.gates.until(moment(lock.expires_at))], button(words.break, () => act(() => remove(`safety/locks/${lock.id}`), ["safety"])))))
-			: h("p.lead", words.noLocks),
-		h("div.buttons", button(words.lock, () => act(() => ask({
-			title: words.lock, fields: [{ name: "reason", label: words.reason, required: true, maxlength: 100, autocomplete: "off" }], ok: words.lock,
+			: h("p.sub", words.noLocks),
+		h("div.buttons", button(words.lock, () => asks({
+			title: words.lock, fields: [{ ...nameField("reason", words.reason), maxlength: 100 }], ok: words.lock,
 			submit: ({ reason }) => put("safety/locks/panel", { owner: state.session.name ?? "panel", reason, ttl_seconds: 28800 }),
-		}), ["safety"]))),
-		h("h3", words.rollback), h("p.lead", words.rollbackLead),
-		why ? h("p", t.undo.blocked, " ", why) : rollbackPart());
+		}, ["safety"]))),
+		h("h3", words.rollback), h("p.sub", words.rollbackLead),
+		why ? h("p", t.undo.blocked, " ", why) : [rollbackPart(), exportsPart()],
+		h("h3", words.pins),
+		h("div.buttons", ["owner", "technician"].map((role) => button(words.setPin[role], () => asks({
+			title: words.setPin[role], text: [words.pinText], fields: [{ ...pinField(role), autocomplete: "new-password" }], ok: t.next,
+			submit: ({ pin }) => put("safety/pin", { role, pin }) }, ["session"])))),
+		h("h3", words.tokens),
+		tokens?.length > 0 && h("ol.rows", tokens.map(({ id, name, role, last_seen: used }) => row(id, "calm", "satisfied", name, words.roles[role], "",
+			[used && words.seen(moment(used))], removal(`tokens/${id}`, name, words.revoke)))),
+		h("div.buttons", button(words.newToken, makeToken)));
+}
+
+const nameField = (name, label) => ({ name, label, required: true, maxlength: 40, autocomplete: "off" });
+
+async function makeToken() {
+	const words = t.more;
+	let made;
+	await asks({ title: words.newToken, ok: words.newToken,
+		fields: [nameField("name", words.program), roleField(["controller", "viewer", "owner", "technician"]), ...consentFields()],
+		submit: async (values) => { made = await post("tokens", values); } });
+	if (made) await ask({ title: made.name, text: [words.once, `\`${made.token}\``], ok: t.result.done });
 }
 
 const rollbackLabel = (plan) => t.running.toVersion(t.more.rollback, plan.to_version);
 
 function rollbackPart() {
 	const words = t.more;
-	const plan = rollback?.plan;
+	const plan = rollback;
 	const counted = plan && state.runs?.find((run) => run.rehearsal?.plan_hash === plan.plan_hash)?.rehearsal;
 	const losses = counted?.losses ?? [];
+	const approval = plan && approvalOf(plan);
 	const look = (event) => {
 		event.preventDefault();
 		const { version } = Object.fromEntries(new FormData(event.target));
-		act(async () => { rollback = { version, plan: await get(`database/plan?rollback_to=${encodeURIComponent(version)}`) }; }, ["lists"]);
+		act(async () => { rollback = await get(`database/plan?rollback_to=${encodeURIComponent(version)}`); }, ["lists"]);
 	};
 	return [
-		h("form.row-wrap", { onsubmit: look },
-			field({ name: "version", label: words.target, required: true, maxlength: 40, autocomplete: "off" }, "rollback"), button(words.look)),
-		plan && h("div.card", { key: plan.hash },
+		h("form.row-wrap", { onsubmit: look }, field(nameField("version", words.target), "rollback"), button(words.look)),
+		plan && plan.from_version === state.status.current_version && h("div.card", { key: plan.hash },
 			h("ul", plan.migrations.map((step) => h("li", h("b", step.version), " ", said(step.description)))),
 			counted && h("p", h("b", losses.length ? words.losesTitle : words.losesNothing)),
 			h("ul", losses.map((loss) => h("li", words.loses(loss.rows, plain(loss.table)), loss.columns && ` (${loss.columns.join(", ")})`))),
-			h("div.buttons", counted
-				? button(rollbackLabel(plan), () => act(() => startRollback(plan)), "strong")
-				: button(words.count, () => act(async () => {
+			counted && approval.words && h("p", approval.words),
+			h("div.buttons", !counted
+				? button(words.count, () => act(async () => {
 					takeRun(await post("database/rehearse", { rollback_to: plan.to_version }));
-				}, ["status"]), "quiet", { disabled: isActive(state.status.run) }))),
+				}, ["status"]), "quiet", { disabled: isActive(state.status.run) })
+				: approval.isMissing ? approveButton(plan) : button(rollbackLabel(plan), () => startRun(rollbackLabel(plan), [words.rollbackLead], words.rollback, "rollback", { rollback_to: plan.to_version }, { "If-Match": `"${plan.hash}"` }), "strong"))),
 	];
 }
 
-async function startRollback(plan) {
-	const run = await ask({
-		title: rollbackLabel(plan), fields: consentFields(), text: [t.more.rollbackLead], ok: t.more.rollback,
-		submit: ({ pin }) => post("database/rollback", { consent: true, rollback_to: plan.to_version, pin }, { "If-Match": `"${plan.hash}"` }),
-	});
-	if (!run) return;
-	rollback = null;
-	takeRun(run);
-	location.hash = "#update";
+/** What rollbacks took out, where it fits again: at the version that it came from. */
+function exportsPart() {
+	const words = t.more;
+	const runs = state.runs ?? [];
+	const isDone = (run) => runs.some(({ kind, outcome, error, export_folder: folder }) => kind === "import" && outcome && !error && folder === run.export_folder);
+	const kept = runs.filter((run) => run.kind === "rollback" && run.outcome === "committed" && run.export_folder && run.from_version === state.status.current_version && !isDone(run));
+	return kept.map((run) => h("div.card.row-wrap", { key: run.id },
+		h("p", words.exported(run.from_version, moment(run.started_at))),
+		button(words.import, () => startRun(`${words.import}?`, [words.importText], words.import, `import/${run.id}`))));
 }
 
 export const diagnosticsButton = () => button(t.result.diagnostics, download);
@@ -150,6 +196,6 @@ async function download() {
 		found[path] = await get(path).catch((error) => error.problem ?? "no answer");
 	}));
 	const url = URL.createObjectURL(new Blob([JSON.stringify(found, null, 1)], { type: "application/json" }));
-	Object.assign(document.createElement("a"), { href: url, download: `chock-${found.at.replace(/\W/g, "").slice(0, 15)}.json` }).click();
+	Object.assign(document.createElement("a"), { href: url, download: `chock-${found.at.slice(0, 10)}.json` }).click();
 	setTimeout(() => URL.revokeObjectURL(url), 60000);
 }

@@ -1,29 +1,19 @@
-// A run in progress, how it ended, and the way back.
-import { post, refusalOf } from "./api.js";
+// A run in progress, how it ended, and the way back; all runs and all snapshots.
+import { post, put, remove } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
-import { ask, consentFields, told } from "./dialog.js";
-import { alarm, button, h, heading, icon, prose } from "./dom.js";
+import { act, ask, consentFields } from "./dialog.js";
+import { button, h, heading, icon, prose } from "./dom.js";
 import { facts, notice, part, problemPart, stops } from "./home.js";
-import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
+import { can, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
-import { capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
-
-let failure = null;
-
-async function tell(run, verb) {
-	const error = await refusalOf(async () => takeRun(await post(`database/update/${run.id}/${verb}`)));
-	failure = error && told(error);
-	return !error;
-}
+import { bytes, capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
 
 async function cancel(run) {
 	state.stopping.add(run.id);
-	changed();
-	if (!await tell(run, "cancel")) state.stopping.delete(run.id);
-	changed(["status"]);
+	if (!await act(() => tell(run, "cancel"), ["status"])) state.stopping.delete(run.id);
 }
 
-const acknowledge = async (run) => changed(await tell(run, "acknowledge") ? ["status", "plan", "lists"] : []);
+const tell = async (run, verb) => takeRun(await post(`database/update/${run.id}/${verb}`));
 
 function doing(run) {
 	const [, words, number, all] = /^(.*) \((\d+) of (\d+)\)$/.exec(run.message ?? "") ?? [];
@@ -55,7 +45,7 @@ export function runningView() {
 		h("h1.eyebrow", { tabindex: -1 }, title),
 		changes && !isRecovery && h("p.keep.hands", icon("violated"), h("span", words.hands)),
 		run.waiting_for && notice("wait", "wait", words.waits, [
-			{ said: run.waiting_for, clear: [words.soon, " ", until && words.left((until - serverNow()) / 1000)] }]),
+			{ said: run.waiting_for, clear: [words.soon, " ", until && words.left(stopwatch((until - serverNow()) / 1000))] }]),
 		h("div.gauge", h("p.big", { "aria-hidden": "true", "data-words": percent === undefined && "true" }, percent === undefined ? step : `${percent}%`),
 			h("p.elapsed.sub", words.elapsed, " ", h("b", stopwatch(runSeconds(run))))),
 		h("div.meter",
@@ -67,14 +57,10 @@ export function runningView() {
 			run.cancellable && !isStopping && !isRecovery && can("owner") && state.link !== "lost" && button(t.cancel, () => cancel(run), "quiet", { id: "cancel" }),
 			h("p.sub", isStopping ? words.stopping : run.cancellable ? (changes ? words.until : words.always)
 				: run.phase === "restore" ? words.puttingBack : words.tooLate)),
-		alarm(failure),
-		changes && h("p.keep", icon("power"), h("span", words.power)),
+		changes && h("p.keep", icon("advice"), h("span", words.power)),
 		summary(),
 	];
 }
-
-/** A heading of two sentences breaks between them, not within. */
-const sentences = (title) => title.split(/(?<=\.) /).flatMap((words) => [h("span.sentence", words), " "]);
 
 export function resultView() {
 	const { run, current_version: version, problem } = state.status;
@@ -82,18 +68,16 @@ export function resultView() {
 	const { title, tone, icon: picture, failed } = verdict(run);
 	// What is wrong now goes before how a run ended.
 	const isWrong = problem && run.outcome !== "needs_recovery";
-	const timed = run.phases.filter((entry) => entry.seconds >= 0.05);
 	const isUpdated = run.kind === "update" && run.outcome === "committed";
 	return [
 		isWrong && problemPart(),
 		h("div.verdict", { "data-tone": tone, role: failed && "alert" }, icon(picture),
-			h("div", isWrong ? h("h2", title) : heading(sentences(title)),
-				h("p.lead", run.outcome === "needs_recovery" ? words.person : run.ended_at && words.ended(capital(moment(run.ended_at)), runSeconds(run))))),
+			h("div", isWrong ? h("h2", title) : heading(title),
+				h("p.lead", run.outcome === "needs_recovery" ? words.person : run.ended_at && words.ended(capital(moment(run.ended_at)), duration(runSeconds(run)))))),
 		// A stop that was asked for is no failure; its error would only repeat the heading.
 		failed && run.error && failureCard(run.error),
-		h("div.buttons", can("owner") && button(failed ? words.understood : words.done, () => acknowledge(run), "strong", { id: "acknowledge" }),
+		h("div.buttons", can("owner") && button(failed ? words.understood : words.done, () => act(() => tell(run, "acknowledge"), ["status", "plan", "lists"]), "strong", { id: "acknowledge" }),
 			failed && diagnosticsButton()),
-		alarm(failure),
 		isUpdated && undoPart(),
 		facts([
 			version && [words.database, version],
@@ -107,26 +91,19 @@ export function resultView() {
 			[words.run, run.id, run.requested_by && words.by(run.requested_by)],
 		]),
 		isUpdated && state.lastPlan?.plan_hash === run.plan_hash && part(t.available.what, stops(state.lastPlan.migrations)),
-		timed.length > 0 && part(words.times, h("ol.times", timed.map((entry) =>
-			h("li", h("span", t.phases[entry.phase] ?? entry.phase), h("b", duration(entry.seconds)))))),
 	];
 }
 
 export function failureCard(own) {
 	const words = t.result;
+	const line = (label, value) => value && h("div", h("dt", label), h("dd", value));
 	return h("div.card.failure", { key: `failure ${own.code}` },
 		h("p.strong", said(own.message)),
 		own.how_to_clear && h("p.sub", words.next, ": ", said(prose(own.how_to_clear))),
-		failureDetails(own));
-}
-
-export function failureDetails(own) {
-	const words = t.result;
-	const row = (label, value) => value && h("div", h("dt", label), h("dd", value));
-	return h("dl", { key: "failure" }, row(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
-		// Scrolls on a narrow screen, so it must be reachable with the keyboard.
-			row(words.statement, own.statement && h("pre", { tabindex: 0, role: "region", "aria-label": words.statement }, own.statement)),
-			row(words.code, h("code", own.code)));
+		h("dl", line(words.where, own.file && h("code", own.file, own.line && `:${own.line}`)),
+			// Scrolls on a narrow screen, so it must be reachable with the keyboard.
+			line(words.statement, own.statement && h("pre", { tabindex: 0, role: "region", "aria-label": words.statement }, own.statement)),
+			line(words.code, h("code", own.code))));
 }
 
 /** As a sentence; null when it can. */
@@ -137,16 +114,15 @@ export function restoreBlocked() {
 	return closed ? closed.title ?? said(closed.said) : null;
 }
 
-export async function askRestore({ id, version, created_at: at }) {
-	const run = await ask({
-		title: t.undo.title(version), text: [t.undo.lost(moment(at)), t.undo.rescue], ok: t.undo.ok, fields: consentFields(),
-		submit: ({ pin }) => post(`database/restore/${id}`, { consent: true, pin }),
-	});
+/** A run that needs a yes: asked for, and begun. */
+export const startRun = (title, text, ok, path, body, headers) => act(async () => {
+	const run = await ask({ title, text, ok, fields: consentFields(), submit: ({ pin }) => post(`database/${path}`, { consent: true, ...body, pin }, headers) });
 	if (!run) return;
 	takeRun(run);
 	location.hash = "#update";
-	changed(["status"]);
-}
+}, ["status"]);
+
+const askRestore = ({ id, version, created_at: at }) => startRun(t.undo.title(version), [t.undo.lost(moment(at)), t.undo.rescue], t.undo.ok, `restore/${id}`);
 
 export function undoPart() {
 	const snapshot = can("owner") && undo();
@@ -157,4 +133,55 @@ export function undoPart() {
 		h("p", keptDays && t.undo.until(date(Date.parse(snapshot.created_at) + keptDays * 864e5)),
 			h("span.sub", why ? [t.undo.blocked, " ", why] : t.undo.lost(moment(snapshot.created_at)))),
 		!why && button(t.undo.go, () => askRestore(snapshot), "quiet", { id: "undo" }));
+}
+
+export const row = (key, tone, picture, title, big, status, sub, ...more) =>
+	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span.row-big", big), h("span.row-state", status),
+		h("div", h("p.sub", sub.filter(Boolean).join(" · ")), more));
+
+const list = (title, words, items, ...more) => [
+	heading(title), h("p.lead", words.lead), more,
+	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
+
+export function historyView() {
+	const words = t.history;
+	return list(t.views.history, words, state.runs?.map((run) => {
+		const { tone, icon: picture } = isActive(run) ? { tone: "calm", icon: "wait" } : verdict(run);
+		const isStopped = run.error?.code === "CHK-STOPPED";
+		const [from, to] = [run.from_version, run.to_version];
+		return row(run.id, tone, picture, t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
+			t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : run.outcome] ?? run.outcome,
+			[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
+			run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)));
+	}));
+}
+
+const start = (work) => act(async () => {
+	const run = await work();
+	if (run?.kind) takeRun(run);
+}, ["status", "lists"]);
+
+export function snapshotsView() {
+	const words = t.snapshots;
+	const newest = undo()?.id;
+	const why = restoreBlocked();
+	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
+	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
+		const { id, pinned, version, verified_at: verified } = snapshot;
+		const path = `database/backups/${id}`;
+		const label = words.version(version);
+		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${moment(snapshot.created_at)}` });
+		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
+			[moment(snapshot.created_at), words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
+			h("code.sub", id),
+			isIdle && h("div.buttons",
+				!why && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
+				choice(words.verify, () => post(`${path}/verify`)),
+				choice(pinned ? words.unpin : words.pin, () => (pinned ? remove : put)(`${path}/pin`)),
+				can("technician") && !pinned && choice(words.remove, () => ask({
+					title: `${words.remove}: ${label}, ${moment(snapshot.created_at)}?`, text: [words.removeText], ok: words.remove,
+					submit: () => remove(path) }))));
+	}),
+	h("div.buttons", isIdle && button(words.take, () => start(() => post("database/backups")))),
+	state.snapshots?.length > 0 && can("owner") && (why ? h("p.sub", t.undo.blocked, " ", why) : !can("technician") && h("p.sub", words.technician)));
 }

@@ -11,9 +11,13 @@ let number, clock, day;
 const preferred = () =>
 	[window.theme.keep("language"), ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
 
+/** A text with {} becomes a function of what goes there. */
+const filled = (text) => (text?.includes?.("{}") ? (...values) => text.replaceAll("{}", () => values.shift() ?? "?")
+	: text?.constructor === Object ? Object.fromEntries(Object.entries(text).map(([name, inner]) => [name, filled(inner)])) : text);
+
 export async function speak(chosen) {
 	const next = chosen ?? preferred();
-	t = (await import(`./${next}.js`)).default;
+	t = filled((await import(`./${next}.js`)).default);
 	language = next;
 	const locale = navigator.languages.find((tag) => tag.startsWith(next)) ?? next;
 	number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
@@ -25,6 +29,7 @@ export async function speak(chosen) {
 
 export const said = (text) => (language === "en" || !text ? text : h("span", { lang: "en" }, text));
 
+export const volts = (value) => `${Number(value).toLocaleString(language, { maximumFractionDigits: 2 })} V`;
 export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 export const count = (many, one, more) => `${number.format(many)} ${many === 1 ? one : more}`;
 export const plain = (name) => name.replace(/[._-]/g, " ");
@@ -46,27 +51,22 @@ export function most(seconds) {
 	return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
 }
 
-/** Half as much again for a busy device: `4 to 6 s`. */
+/** Half as much again for a busy device: `4 s to 6 s`. */
 export function range(seconds) {
 	const [low, high] = [most(seconds), most(seconds * 1.5)];
-	const [value, unit] = low.split(" ");
-	return low === high ? `${t.about} ${high}` : high.endsWith(unit) ? `${value} ${t.to} ${high}` : `${low} ${t.to} ${high}`;
+	return `${low === high ? t.about : `${low} ${t.to}`} ${high}`;
 }
 
-/** A running clock: `0:07`, `12:40`, `1:02:09`. */
+/** A running clock: `0:07`, `12:40`, `62:09`. */
 export function stopwatch(seconds) {
 	const whole = Math.max(0, Math.floor(seconds));
-	const parts = [Math.floor(whole / 60) % 60, whole % 60].map((part) => String(part).padStart(2, "0"));
-	const hours = Math.floor(whole / 3600);
-	return hours ? `${hours}:${parts.join(":")}` : `${Number(parts[0])}:${parts[1]}`;
+	return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
 export function age(seconds) {
 	if (seconds < 1) return t.now;
-	if (seconds < 120) return t.ago(`${Math.floor(seconds)} s`);
-	if (seconds < 7200) return t.ago(`${Math.floor(seconds / 60)} min`);
-	if (seconds < 172800) return t.ago(`${Math.floor(seconds / 3600)} h`);
-	return t.ago(`${Math.floor(seconds / 86400)} ${t.days}`);
+	const [, size, unit] = [[120, 1, "s"], [7200, 60, "min"], [172800, 3600, "h"], [Infinity, 86400, t.days]].find(([end]) => seconds < end);
+	return t.ago(`${Math.floor(seconds / size)} ${unit}`);
 }
 
 export function bytes(size) {

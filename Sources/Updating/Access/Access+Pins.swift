@@ -185,7 +185,7 @@ extension Access {
     let now = clocks.now()
     return state.withLock { $0.approvals }.filter { $0.end > now }.map {
       ApprovalDocument(
-        planHash: $0.planHash, by: $0.requester.actor,
+        planHash: $0.planHash, by: $0.requester,
         expiresAt: Timestamp.text(
           secondsSince1970: clocks.secondsSince1970() + ($0.end - now).seconds))
     }

@@ -8,6 +8,8 @@ public struct SessionDocument: Codable, Sendable, Equatable {
   public var name: String?
   /// The id of the device.
   public var device: String?
+  /// Tells persons apart: an approval counts for whoever has another one.
+  public var person: String?
   /// When the role falls back to the device's own.
   public var expiresAt: String?
   /// Which PINs are set.
@@ -26,6 +28,7 @@ public struct SessionDocument: Codable, Sendable, Equatable {
     role = requester?.role.rawValue ?? "none"
     name = requester?.name
     device = requester?.device
+    person = requester?.id
     expiresAt = requester?.raisedUntil.map { Timestamp.text(secondsSince1970: $0) }
     pins = Pins(owner: access.isPinSet(.owner), technician: access.isPinSet(.technician))
     asksPin = requester.map(access.asksPin) ?? false
@@ -113,11 +116,14 @@ public struct ApprovalDocument: Codable, Sendable, Equatable {
   public var planHash: String
   /// Who agrees.
   public var by: String
+  /// As in the session of who agrees: names may be the same.
+  public var person: String
   public var expiresAt: String
 
-  public init(planHash: String, by: String, expiresAt: String) {
+  public init(planHash: String, by requester: Requester, expiresAt: String) {
     self.planHash = planHash
-    self.by = by
+    by = requester.actor
+    person = requester.id
     self.expiresAt = expiresAt
   }
 }

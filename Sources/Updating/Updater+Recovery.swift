@@ -1,0 +1,145 @@
+import Logging
+public import Migrations
+import Storage
+
+// Recovery, and recovery mode: there chock changes nothing that a technician has not asked for.
+extension Updater {
+  /// Ends what an interrupted run left behind; also `chock recover`.
+  public func recover() async -> RunDocument {
+    let ended = await run(order(.recover, requestedBy: "recovery"))
+    recoveryMode = ended.outcome == .needsRecovery ? ended.error : nil
+    isLeftByHand = false
+    if Self.isShown(ended), ended.outcome != .nothingToDo { lastRun = ended }
+    return ended
+  }
+
+  /// Lets recovery begin anew after it has failed three times.
+  public func allowRecovery() throws(Failure) {
+    try betweenRuns { () throws(Failure) in
+      guard var journal = try journalFile.read() else { return }
+      journal.recoveries = 0
+      try journalFile.write(journal)
+    }
+  }
+
+  /// Forgets an interrupted run; the database is left as it is.
+  public func discardInterruptedRun() throws(Failure) {
+    try betweenRuns { () throws(Failure) in if journalFile.exists { try journalFile.remove() } }
+  }
+
+  // MARK: Recovery mode
+
+  /// Why chock begins in it; nil where nothing speaks for that.
+  ///
+  /// - Throws: `.inputOutput` when the starts cannot be counted.
+  func reasonForRecoveryMode(isAsked: Bool) throws(Failure) -> Failure? {
+    guard isServed else { return nil }
+    let unsettled = try starts.begin()
+    settled = Task { [starts] in
+      try? await Task.sleep(for: StartCounter.settlingTime)
+      if !Task.isCancelled { starts.reset() }
+    }
+    if isAsked {
+      return Failure(
+        .needsPerson, "chock was started in recovery mode.",
+        howToClear: "`chock recover --leave` when everything is well.")
+    }
+    if let file = presentTrigger {
+      return Failure(
+        .needsPerson, "\(file) asks for recovery mode.",
+        howToClear: "Take it away, then `chock recover --leave`.")
+    }
+    guard unsettled >= StartCounter.limit else { return nil }
+    return Failure(
+      .needsPerson, "chock has ended \(unsettled) times within a minute of its start.",
+      howToClear: "Its log says why (journalctl -u chock). Then `chock recover --leave`.")
+  }
+
+  private var presentTrigger: String? {
+    settings.recoveryTriggers.first { FileSystem.facts($0) != nil }
+  }
+
+  func enterRecoveryMode(_ reason: Failure) {
+    logger.error("Recovery mode: \(reason.message)")
+    recoveryMode = reason
+    isLeftByHand = true
+  }
+
+  /// What the files say that nobody may go on from without having looked.
+  func reviewDatabase(_ problem: Failure?) {
+    guard isServed, current == nil, recoveryMode == nil, let problem, isGrave(problem) else {
+      return
+    }
+    enterRecoveryMode(problem)
+  }
+
+  private func isGrave(_ problem: Failure) -> Bool {
+    switch problem.code {
+    case .notADatabase, .databaseCorrupt: true
+    // Who writes migrations changes them all the time.
+    case .drift, .databaseNewer: settings.environment == .production
+    default: false
+    }
+  }
+
+  /// Another process (`chock recover`) may have finished what this one could not.
+  func noteRecovered() {
+    guard !isLeftByHand, recoveryMode != nil, !journalFile.exists else { return }
+    recoveryMode = nil
+  }
+
+  /// A technician says that all is well again.
+  ///
+  /// - Throws: why it is not: `.needsPerson`, `.runActive`, or what is wrong with the database.
+  public func leaveRecoveryMode(by person: String) async throws(Failure) -> StatusDocument {
+    guard recoveryMode != nil else { return await status() }
+    guard current == nil else { throw Failure.runActive }
+    if let file = presentTrigger {
+      throw Failure(
+        .needsPerson, "\(file) still asks for recovery mode.", howToClear: "Take it away first.")
+    }
+    guard !journalFile.exists else {
+      throw Failure(
+        .needsPerson, "A run was interrupted and has not been recovered.",
+        howToClear: "`chock recover` first, or `chock recover --retry`.")
+    }
+    let state = DatabaseState(settings, busyTimeout: DatabaseState.patience)
+    let check = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
+    if let problem = state.problem ?? check?.failure(settings), isGrave(problem) { throw problem }
+    try audit(.leaveRecovery, recoveryMode?.message ?? "", "all is well", person)
+    recoveryMode = nil
+    isLeftByHand = false
+    starts.reset()
+    publishState()
+    offer()
+    return await status()
+  }
+}
+
+/// How often the daemon has ended soon after its start, over restarts: a daemon that dies again and again is
+/// not to try the same for ever.
+struct StartCounter: Sendable {
+  /// So many starts, of which none has lasted, are a crash loop.
+  static let limit = 5
+  /// A start that has lasted so long counts no more.
+  static let settlingTime = Duration.seconds(60)
+
+  private let path: String
+
+  init(stateDirectory: String) {
+    path = stateDirectory + "/starts"
+  }
+
+  /// Counts this start.
+  ///
+  /// - Returns: how many before it have not lasted.
+  func begin() throws(Failure) -> Int {
+    let before = try FileSystem.read(path, limit: 16).flatMap {
+      Int(String(decoding: $0, as: UTF8.self).filter(\.isNumber))
+    }
+    try FileSystem.replace(path, with: Array("\((before ?? 0) + 1)\n".utf8))
+    return before ?? 0
+  }
+
+  func reset() { try? FileSystem.remove(path) }
+}

@@ -1,0 +1,121 @@
+import Glibc
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("In recovery mode chock changes nothing that a technician has not asked for", .serialized)
+struct RecoveryModeTests {
+  private func ready(_ daemon: Daemon) throws -> SocketClient.Answer {
+    try daemon.ask("GET", "/readyz")
+  }
+
+  /// Sends what the device's own browser would: as an owner.
+  private func asOwner(_ daemon: Daemon, _ method: String, _ path: String) throws -> String {
+    try daemon.askOverTCP(method, path, #"{"consent": true}"#).text
+  }
+
+  @Test("A damaged database: status for all, tools for technicians, and an end by hand")
+  func damage() async throws {
+    let coach = try Sample.coach()
+    let good = try await coach.run("snapshots", "take", "--offline", "--json").document(RunDocument.self)
+    let snapshot = try #require(good.snapshotId)
+    let file = open(coach.database, O_WRONLY | O_CLOEXEC)
+    #expect(pwrite(file, [UInt8](repeating: 0xa5, count: 100), 100, 0) == 100)
+    close(file)
+    let daemon = try await coach.serve()
+    let status = try daemon.status()
+    #expect(status.mode == .recovery)
+    #expect(status.problem?.code == .notADatabase)
+    let answer = try ready(daemon)
+    #expect(answer.status == 503)
+    #expect(answer.text.contains(#""code":"CHK-NOT-A-DATABASE""#), "\(answer.text)")
+    #expect(try daemon.askOverTCP("GET", "/api/database/status").status == 200)
+    let refused = try asOwner(daemon, "POST", "/api/database/restore/\(snapshot)")
+    #expect(refused.contains("Let a technician look at it."), "\(refused)")
+    #expect(try await coach.run("recover", "--leave").code == 65)
+    #expect(try await coach.run("restore", snapshot, "--yes").code == 0)
+    // Somebody has to look before chock goes on by itself.
+    #expect(try daemon.status().mode == .recovery)
+    #expect(try await coach.run("update", "--yes").code != 0)
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(try daemon.status().mode == .normal)
+    #expect(try ready(daemon).status == 200)
+    let audit = try await coach.run("audit")
+    #expect(audit.output.contains("ended recovery mode"), "\(audit)")
+    #expect(try await coach.run("update", "--yes").code == 0)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A daemon that dies again and again stops trying, until somebody has looked")
+  func crashLoop() async throws {
+    let coach = try Sample.coach()
+    for _ in 0..<5 {
+      let daemon = try await coach.serve()
+      #expect(try daemon.status().mode == .normal)
+      daemon.process.signal(SIGKILL)
+      _ = await daemon.process.ended()
+    }
+    var daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .recovery)
+    #expect(try daemon.status().problem?.message.contains("5 times") == true)
+    #expect(try await coach.run("update", "--yes").code == 2)
+    // An orderly stop does not mend it.
+    #expect(await daemon.stop() == .exited(0))
+    daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .recovery)
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(await daemon.stop() == .exited(0))
+    daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A file of this name starts it in recovery mode, and has to go before it is left")
+  func trigger() async throws {
+    let coach = try Sample.coach()
+    let trigger = coach.folder("boot/CHOCK_RECOVERY")
+    try coach.folder.write("", to: "boot/CHOCK_RECOVERY")
+    let daemon = try await coach.serve(environment: ["CHOCK_RECOVERY_TRIGGERS": trigger])
+    #expect(try daemon.status().mode == .recovery)
+    let refused = try await coach.run("recover", "--leave")
+    #expect(refused.code == 2)
+    #expect(refused.error.contains(trigger), "\(refused)")
+    try FileSystem.remove(trigger)
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "A ledger that contradicts the files needs a technician in production, and a developer nobody")
+  func contradiction() async throws {
+    for (environment, mode) in [
+      ("production", StatusDocument.Mode.recovery), ("development", .normal),
+    ] {
+      let coach = try Sample.coach(config: "environment = \"\(environment)\"")
+      try coach.folder.write(Sample.base + "\n-- edited", to: "migrations/0001_items.sql")
+      let daemon = try await coach.serve()
+      let status = try daemon.status()
+      #expect(status.mode == mode)
+      #expect(status.problem?.code == .drift)
+      #expect(await daemon.stop() == .exited(0))
+    }
+  }
+
+  @Test("A technician starts it so, and nothing is recovered, offered or checked by itself")
+  func asked() async throws {
+    let coach = try Sample.coach()
+    try coach.folder.write("{", to: "state/run.json")
+    let daemon = try await coach.serve(["--recovery"])
+    #expect(try daemon.status().problem?.message == "chock was started in recovery mode.")
+    #expect(FileSystem.facts("\(coach.state)/run.json") != nil)
+    let refused = try await coach.run("recover", "--leave")
+    #expect(refused.code == 2 && refused.error.contains("interrupted"), "\(refused)")
+    #expect(try await coach.run("recover", "--discard").code == 0)
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+  }
+}
