@@ -14,6 +14,11 @@ public struct ControlClient: Sendable {
   private let socketPath: String
   private let timeLimit: Duration
 
+  /// The same for a request that takes its time.
+  public func patient(_ timeLimit: Duration) -> ControlClient {
+    ControlClient(socketPath: socketPath, timeLimit: timeLimit)
+  }
+
   /// The daemon's answer, whatever its status.
   public struct Answer: Sendable {
     public var status: Int

@@ -90,6 +90,16 @@ extension DatabaseRoutes {
     enum CodingKeys: String, CodingKey, CaseIterable { case consent, replace, pin }
   }
 
+  struct RescueBody: StrictBody {
+    var consent: Bool?
+    var tables: [String]?
+    var deletions: Bool?
+    var strict: Bool?
+    var pin: String?
+
+    enum CodingKeys: CodingKey, CaseIterable { case consent, tables, deletions, strict, pin }
+  }
+
   /// Where a plan is to lead, as requests say it.
   struct GoalFields {
     var targetVersion: String?

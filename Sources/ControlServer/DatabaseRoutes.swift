@@ -184,7 +184,13 @@ struct DatabaseRoutes: Sendable {
     routes.on(.delete, "\(base)/backups/:id/pin", for: .role(.owner)) { _, context in
       try .json(await updater.setPinned(false, snapshot: try context.id("id")))
     }
+    routes.on(.get, "\(base)/restore/:id", for: .role(.owner)) { _, context in
+      let id = try context.id("id")
+      try await checkRestore(of: id, by: try context.person())
+      return try .json(await updater.losses(restoring: id), headers: [.cacheControl: "no-store"])
+    }
     routes.on(.post, "\(base)/restore/:id", for: .role(.owner), use: restore)
+    routes.on(.post, "\(base)/rescue/:id", for: .role(.technician), use: rescue)
   }
 
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws
@@ -221,6 +227,7 @@ struct DatabaseRoutes: Sendable {
     var replace = false
     /// When a window is to begin, if it is for one.
     var window: String?
+    var rows: Rescuer.Request?
   }
 
   private enum Begun {
@@ -321,17 +328,38 @@ struct DatabaseRoutes: Sendable {
     let id = try context.id("id")
     let person = try context.person()
     try await checkTools(person)
-    if !person.isTechnician {
-      guard await updater.undoesNewestUpdate(snapshot: id) else {
-        throw Failure(
-          .notAllowed, "An owner undoes the newest update; any other restore needs a technician.",
-          howToClear: "Let a technician sign in with the PIN, or `sudo chock restore \(id)`.")
-      }
-    }
+    try await checkRestore(of: id, by: person)
     let asked = Asked(path: request.uri.path, consent: true)
     return try accepted(
       await start(request, asked, person, pin: body.pin) { key throws(Failure) in
         try await updater.startRestore(snapshot: id, requestedBy: person.actor, key: key)
+      })
+  }
+
+  /// - Throws: `.notAllowed` for an owner, but for the snapshot of the newest update.
+  private func checkRestore(of id: String, by person: Requester) async throws(Failure) {
+    guard !person.isTechnician else { return }
+    guard await updater.undoesNewestUpdate(snapshot: id) else {
+      throw Failure(
+        .notAllowed, "An owner undoes the newest update; any other restore needs a technician.",
+        howToClear: "Let a technician sign in with the PIN, or `sudo chock restore \(id)`.")
+    }
+  }
+
+  @Sendable private func rescue(_ request: Request, _ context: ControlContext) async throws
+    -> Response
+  {
+    let body = try await request.strictBody(RescueBody.self, limit: bodyLimit)
+    let person = try context.person()
+    let id = try context.id("id")
+    let rows = Rescuer.Request(
+      tables: body.tables, deletes: body.deletions ?? false, isStrict: body.strict ?? false)
+    let asked = Asked(path: request.uri.path, consent: body.consent ?? false, rows: rows)
+    return try accepted(
+      await start(request, asked, person, pin: body.pin) { key throws(Failure) in
+        try await updater.startRescue(
+          of: id, rows, consent: asked.consent, isTechnician: true, requestedBy: person.actor,
+          key: key)
       })
   }
 

@@ -143,11 +143,10 @@ extension Metrics {
 
   private mutating func addRuns(_ figures: StateStore.Figures) {
     // All of them from the start, at 0: a series that begins at 1 has not increased.
-    let kinds: [RunKind] = [.update, .rollback, .import, .restore]
     let outcomes: [Outcome] = [.committed, .restored, .rolledBack, .refused, .needsRecovery]
     add(
       "chock_updates_total", .counter, "Runs that were to change the database, by how they ended.",
-      kinds.flatMap { kind in
+      RunKind.changing.flatMap { kind in
         outcomes.map { outcome in
           let found = figures.runs.first {
             $0.kind == kind.rawValue && $0.outcome == outcome.rawValue

@@ -33,7 +33,7 @@ extension Failure.Code {
     case .application, .applicationStop, .applicationUnhealthy: ofApplication
     case .gateClosed, .runActive, .noSpace, .noDaemon, .busy: ofTheMoment
     case .preflight, .statement, .forbiddenStatement, .timeout, .stopped, .validation,
-      .foreignKeys, .rowsLost, .expectation, .integrity, .snapshotDamaged, .interrupted,
+      .foreignKeys, .rowsLost, .expectation, .conflict, .integrity, .snapshotDamaged, .interrupted,
       .needsPerson:
       ofRun
     }
@@ -313,6 +313,11 @@ extension Failure.Code {
         next:
           "Send the message to the author of the migration. When the application wrote meanwhile, try again with it stopped."
       )
+    case .conflict:
+      Explanation(
+        "With --strict, rows of a rescue copy would have to be left out.",
+        done: "Put in none of them; the database is as it was.",
+        next: "Without --strict the others are put in, and these are listed.")
     case .integrity:
       Explanation(
         "SQLite's own check of the result, or of the database before it, found an error.",

@@ -90,6 +90,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case foreignKeys = "CHK-FOREIGN-KEYS"
     case rowsLost = "CHK-ROWS-LOST"
     case expectation = "CHK-EXPECTATION"
+    /// Rows that are to be put in do not fit what is there by now.
+    case conflict = "CHK-CONFLICT"
     case integrity = "CHK-INTEGRITY"
     case snapshotDamaged = "CHK-SNAPSHOT-DAMAGED"
     /// It was not well with the new state.
@@ -116,7 +118,7 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78
     case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,
-      .expectation, .integrity, .interrupted, .applicationUnhealthy:
+      .expectation, .conflict, .integrity, .interrupted, .applicationUnhealthy:
       1
     case .needsPerson: 2
     }

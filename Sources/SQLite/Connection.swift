@@ -119,6 +119,10 @@ public final class Connection {
   /// False while a transaction is open.
   public var isAutocommit: Bool { sqlite3_get_autocommit(handle) != 0 }
 
+  /// How many rows this connection has written and deleted so far, also by foreign key actions
+  /// (<https://sqlite.org/c3ref/total_changes.html>).
+  public var totalChanges: Int64 { sqlite3_total_changes64(handle) }
+
   /// A number that changes when *another* connection commits to the database
   /// (<https://sqlite.org/pragma.html#pragma_data_version>).
   public func dataVersion() throws(SQLiteError) -> Int64 {

@@ -18,6 +18,11 @@ public struct SQLiteError: Error, Sendable, Equatable {
   /// The code of a write that found no room.
   public static let full = SQLITE_FULL
 
+  /// True when it is about the one row that was to be written: a constraint, or a type that a column refuses.
+  public var refusesRow: Bool {
+    [SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_TOOBIG].contains(code & 0xff)
+  }
+
   /// What kind of trouble it is; what callers decide by.
   public var kind: Kind {
     // SQLITE_CONSTRAINT_FOREIGNKEY, a macro that Swift does not import.

@@ -1,5 +1,11 @@
 internal import CSQLite
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// A compiled statement. Columns and parameters are counted from 0 and 1, as SQLite does.
 public final class Statement {
   private let handle: OpaquePointer
@@ -119,8 +125,11 @@ public final class Statement {
 
   public func real(_ column: Int32) -> Double { sqlite3_column_double(handle, column) }
 
-  /// A text or blob as it is stored; empty for NULL.
+  /// A text in UTF-8, also where the database keeps it in UTF-16, or a blob as it is stored; empty for NULL.
   public func bytes(_ column: Int32) -> [UInt8] {
+    if sqlite3_column_type(handle, column) == SQLITE_TEXT {
+      _ = sqlite3_column_text(handle, column)
+    }
     guard let bytes = sqlite3_column_blob(handle, column) else { return [] }
     return Array(
       UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(handle, column))))
@@ -130,6 +139,36 @@ public final class Statement {
     guard let bytes = sqlite3_column_text(handle, column) else { return nil }
     let count = Int(sqlite3_column_bytes(handle, column))
     return String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
+  }
+
+  /// Whether a column holds the very value, with its type, that a column of another statement's row holds.
+  public func isSame(_ column: Int32, as other: Statement, _ otherColumn: Int32) -> Bool {
+    let type = sqlite3_column_type(handle, column)
+    guard type == sqlite3_column_type(other.handle, otherColumn) else { return false }
+    switch type {
+    case SQLITE_INTEGER: return integer(column) == other.integer(otherColumn)
+    case SQLITE_FLOAT: return real(column).bitPattern == other.real(otherColumn).bitPattern
+    case SQLITE_NULL: return true
+    case SQLITE_TEXT:
+      return Self.isSame(
+        sqlite3_column_text(handle, column), sqlite3_column_bytes(handle, column),
+        sqlite3_column_text(other.handle, otherColumn),
+        sqlite3_column_bytes(other.handle, otherColumn))
+    default:
+      return Self.isSame(
+        sqlite3_column_blob(handle, column), sqlite3_column_bytes(handle, column),
+        sqlite3_column_blob(other.handle, otherColumn),
+        sqlite3_column_bytes(other.handle, otherColumn))
+    }
+  }
+
+  private static func isSame(
+    _ left: UnsafeRawPointer?, _ leftCount: Int32, _ right: UnsafeRawPointer?, _ rightCount: Int32
+  ) -> Bool {
+    guard leftCount == rightCount else { return false }
+    // An empty blob has no address.
+    guard let left, let right, leftCount > 0 else { return true }
+    return memcmp(left, right, Int(leftCount)) == 0
   }
 
   /// Steps to the end and hashes all rows, whatever their order.

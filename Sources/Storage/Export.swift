@@ -79,14 +79,18 @@ public final class Export {
   func open(
     _ table: String, columns: [String], key: [String], isWhole: Bool
   ) throws(Failure) -> File {
-    let isPlain =
-      table.utf8.count < 60
-      && table.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
-    let number = document.tables.count + 1
-    let name = (isPlain ? "\(number)-\(table)" : "\(number)") + ".jsonl"
+    let name = Self.fileName(table, number: document.tables.count + 1)
     return try File(
       "\(folder)/\(name)",
       Table(table: table, file: name, rows: 0, key: key, columns: columns, isWhole: isWhole))
+  }
+
+  /// With the table's name where that is a plain one.
+  static func fileName(_ table: String, number: Int) -> String {
+    let isPlain =
+      table.utf8.count < 60
+      && table.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+    return (isPlain ? "\(number)-\(table)" : "\(number)") + ".jsonl"
   }
 
   /// Writes the row at which the statement stands.
@@ -126,7 +130,7 @@ public final class Export {
 
   // MARK: JSON
 
-  private static func value(_ row: Statement, _ column: Int32, into bytes: inout [UInt8]) {
+  static func value(_ row: Statement, _ column: Int32, into bytes: inout [UInt8]) {
     switch row.type(column) {
     case .null: bytes += Array("null".utf8)
     case .integer: bytes += Array("\(row.integer(column))".utf8)
@@ -154,7 +158,7 @@ public final class Export {
   }
 
   /// RFC 8259, section 7.
-  private static func quote(_ text: [UInt8], into bytes: inout [UInt8]) {
+  static func quote(_ text: [UInt8], into bytes: inout [UInt8]) {
     bytes.append(UInt8(ascii: "\""))
     for byte in text {
       switch byte {

@@ -72,7 +72,7 @@ public struct Importer {
         done.append(result)
       }
     }
-    try rebuildIndexes(of: Set(done.map { TableKey($0.table) }))
+    try Self.rebuildIndexes(of: Set(done.map { TableKey($0.table) }), connection)
     return done
   }
 
@@ -118,7 +118,9 @@ public struct Importer {
   }
 
   /// An index without a copy of the rows did not see them, with the triggers off.
-  private func rebuildIndexes(of imported: Set<TableKey>) throws(Failure) {
+  static func rebuildIndexes(
+    of imported: Set<TableKey>, _ connection: Connection
+  ) throws(Failure) {
     try Database.catching(connection.fileName) { () throws(SQLiteError) in
       let views = Set(try Database.tables(connection, type: "view").map(TableKey.init))
       for table in try VirtualTable.all(in: connection) {

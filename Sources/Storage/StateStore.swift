@@ -140,7 +140,7 @@ public struct StateStore: Sendable {
       try connection.text(
         """
         SELECT id FROM runs
-        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore')
+        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'rescue', 'restore')
           AND document ->> 'outcome' IS NOT 'nothing_to_do'
           AND (document ->> 'outcome' NOT IN ('refused', 'rolled_back')
             OR coalesce(document ->> '$.error.code', '') NOT IN (\(passing.joined(separator: ", ")))

@@ -63,12 +63,12 @@ public final class Transaction {
     }
   }
 
-  /// Takes the write lock for an import.
+  /// Takes the write lock for rows that are put in.
   public static func begin(
-    _ connection: Connection, importOf run: String
+    _ connection: Connection, importOf run: String, enforcingForeignKeys: Bool = false
   ) throws(Failure) -> Transaction {
     let transaction = Transaction(connection, isDurable: true) { $0.isCompleted(by: run) }
-    try transaction.begin(enforcingForeignKeys: false)
+    try transaction.begin(enforcingForeignKeys: enforcingForeignKeys)
     return transaction
   }
 
@@ -176,13 +176,34 @@ public final class Transaction {
   public func importRows(
     _ importer: Importer, from export: String, _ order: ApplyOrder
   ) throws(Failure) -> [ImportedTable] {
+    try putIn(from: export, order) { () throws(Failure) in
+      let tables = try importer.run()
+      return (tables, Set(tables.map { TableKey($0.table) }))
+    }
+  }
+
+  /// Puts in what a rescue copy has and the database has not, and checks what came of it; nothing is committed yet.
+  ///
+  /// - Throws: why it cannot be. The transaction is rolled back then.
+  public func rescueRows(
+    _ rescuer: Rescuer, from copy: String, _ order: ApplyOrder
+  ) throws(Failure) -> [RescuedTable] {
+    try putIn(from: copy, order) { () throws(Failure) in
+      let tables = try rescuer.run()
+      return (tables, Set(tables.filter { $0.written > 0 }.map { TableKey($0.table) }))
+    }
+  }
+
+  /// - Parameter body: gives its result, and the tables that it has changed.
+  private func putIn<R>(
+    from source: String, _ order: ApplyOrder, _ body: () throws(Failure) -> (R, Set<TableKey>)
+  ) throws(Failure) -> R {
     do throws(Failure) {
       let file = connection.fileName
       let before = try Database.catching(file) { () throws(SQLiteError) in
         try ForeignKeyViolations(connection, affectedBy: nil)
       }
-      let tables = try importer.run()
-      let changed = Set(tables.map { TableKey($0.table) })
+      let (result, changed) = try body()
       let after = try Database.catching(file) { () throws(SQLiteError) in
         try ForeignKeyViolations(connection, affectedBy: changed)
       }
@@ -191,7 +212,7 @@ public final class Transaction {
           .foreignKeys,
           "Rows of \(first.table.text) would refer to rows\(first.parent.map { " of \($0.text)" } ?? "") that are not there.",
           file: file,
-          howToClear: "Bring those back first, or remove the lines from a copy of the export.")
+          howToClear: "Bring those back first, or leave these rows out.")
       }
       let ordinary = try Database.catching(file) { () throws(SQLiteError) in
         try Database.tables(connection)
@@ -201,9 +222,9 @@ public final class Transaction {
       }
       try Database.catching(file) { () throws(SQLiteError) in
         try LedgerTable.noteImport(
-          order.run, of: export, chockVersion: order.chockVersion, connection)
+          order.run, of: source, chockVersion: order.chockVersion, connection)
       }
-      return tables
+      return result
     } catch {
       rollBack()
       throw order.stop.requested ?? error

@@ -9,11 +9,16 @@ public enum RunKind: String, Codable, Sendable {
   case update, rollback, rehearse, snapshot, restore, recover, verify
   /// Puts in what a rollback took out.
   case `import`
+  /// Puts in what a restore took out.
+  case rescue
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
 
   /// Runs that change the database: the coach is watched while they are active.
-  var isWatched: Bool { [.update, .rollback, .import, .restore].contains(self) }
+  var isWatched: Bool { Self.changing.contains(self) }
+
+  /// Those that change the database.
+  public static let changing: [RunKind] = [.update, .rollback, .import, .rescue, .restore]
 
   /// Whether a gate that closes makes the run wait, because it has changed nothing yet.
   func waitsForGates(in phase: Phase?) -> Bool {
@@ -214,7 +219,7 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var toVersion: String?
   public var planHash: String?
   public var snapshotId: String?
-  /// Where the newer state went that a restore replaced: a snapshot.
+  /// Where the newer state went that a restore replaced: a snapshot. Of a rescue, the one that it puts in.
   public var rescueCopy: String?
   /// Where the files of a database went that could not be read: a folder.
   public var setAside: String?
@@ -226,6 +231,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   /// Where the rows are that a rollback took out, or that an import puts in: a folder.
   public var exportFolder: String?
   public var imported: [ImportedTable]?
+  /// What became of the rows of a rescue copy.
+  public var rescued: [RescuedTable]?
   public var error: Failure?
   /// What was found and did not stop the run.
   public var warnings: [Failure]?

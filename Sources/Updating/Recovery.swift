@@ -59,7 +59,7 @@ struct RecoveryRun {
     if let unhealthy = journal.application?.unhealthy { return try giveUp(journal, unhealthy) }
     switch journal.run.kind {
     case .restore where [.restore, .commit].contains(journal.phase): return try byMark(journal)
-    case .update, .rollback, .import: break
+    case .update, .rollback, .import, .rescue: break
     default:
       context.removeSnapshots(takenFor: journal.run)
       return context.end(.refused, interruption(journal, "nothing had been changed"))

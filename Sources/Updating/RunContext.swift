@@ -163,6 +163,14 @@ final class RunContext {
 
   func set(imported: [ImportedTable]) { document.imported = imported }
 
+  func set(rescueOf copy: SnapshotDocument, at version: SchemaVersion) {
+    document.rescueCopy = copy.id
+    document.fromVersion = version.description
+    document.toVersion = version.description
+  }
+
+  func set(rescued: [RescuedTable]) { document.rescued = rescued }
+
   func set(warnings: [Failure]) { document.warnings = warnings.isEmpty ? nil : warnings }
 
   func add(warning: Failure) { document.warnings = (document.warnings ?? []) + [warning] }

@@ -25,6 +25,7 @@ extension Updater {
     if order.kind.isWatched { publishGates() }
     idleCheck?.cancel()
     checker?.stop(Failure(.stopped, "Another run begins."))
+    comparing.request(Failure.runActive)
     Task { await supervise(order) }
     return document
   }
@@ -140,7 +141,7 @@ extension Updater {
 
   /// Which results stay on the panel until somebody has seen them.
   static func isShown(_ document: RunDocument) -> Bool {
-    [.update, .rollback, .import, .restore].contains(document.kind)
+    RunKind.changing.contains(document.kind)
   }
 
   /// Runs a worker to its end; when it dies without a result, recovery says how the run ended.

@@ -122,6 +122,10 @@ public actor Updater {
   /// How many runs have ended since the start.
   var endedRuns = 0
   let reader = Reader()
+  /// Of its own: comparing two databases may take long.
+  let comparer = Reader()
+  /// Ends the comparisons that go on: a restore may need the database for itself.
+  var comparing = StopSignal()
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?

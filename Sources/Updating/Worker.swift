@@ -45,6 +45,7 @@ public enum Worker {
       return switch order.kind {
       case .update, .rollback, .rehearse: UpdateRun(context: context)()
       case .import: ImportRun(context: context)()
+      case .rescue: RescueRun(context: context)()
       case .snapshot: SnapshotRun(context: context)()
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()

@@ -1,5 +1,6 @@
 import Coach
 import Migrations
+import Storage
 
 /// What a worker is to do: the first line on its standard input.
 struct WorkOrder: Codable, Sendable {
@@ -15,8 +16,10 @@ struct WorkOrder: Codable, Sendable {
   /// For `import`: the run whose export it is, and whether it wins over what is there now.
   var export: String?
   var replaces = false
-  /// For `restore` and `verify`.
+  /// For `restore` and `verify`; for `rescue` the rescue copy.
   var snapshot: String?
+  /// For `rescue`.
+  var rescue: Rescuer.Request?
   /// For `recover`: why the run before was ended from outside.
   var cause: Failure?
 }

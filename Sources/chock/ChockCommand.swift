@@ -19,7 +19,8 @@ struct ChockCommand: AsyncParsableCommand {
       StatusCommand.self, PlanCommand.self, RehearseCommand.self, ApproveCommand.self,
       UpdateCommand.self, ConfirmCommand.self, ScheduleCommand.self,
       RollbackCommand.self, ImportCommand.self, HistoryCommand.self, SnapshotsCommand.self,
-      RestoreCommand.self, RecoverCommand.self, LintCommand.self, NewCommand.self,
+      RestoreCommand.self, RescueCommand.self, RecoverCommand.self, LintCommand.self,
+      NewCommand.self,
       CheckCommand.self, SquashCommand.self, DevCommand.self,
       SchemaCommand.self, DiffCommand.self, RepairCommand.self, AuditCommand.self,
       CoachCommand.self, PairCommand.self, DevicesCommand.self, TokenCommand.self,
@@ -40,7 +41,8 @@ struct ChockCommand: AsyncParsableCommand {
       if first == "--config", !rest.isEmpty { leading.append(rest.removeFirst()) }
     }
     let verbs = min(
-      ["snapshots", "coach", "pin", "token", "devices", "schedule"].contains(rest.first) ? 2 : 1,
+      ["snapshots", "coach", "pin", "token", "devices", "schedule", "rescue"].contains(rest.first)
+        ? 2 : 1,
       rest.count)
     let arguments = rest.isEmpty ? leading : rest.prefix(verbs) + leading + rest.dropFirst(verbs)
     do {

@@ -12,6 +12,8 @@ protocol Engine: Sendable {
   func snapshots() async throws(Failure) -> [SnapshotDocument]
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument
   func deleteSnapshot(_ id: String) async throws(Failure)
+  /// What is in the database and not in a snapshot.
+  func losses(restoring id: String) async throws(Failure) -> LossDocument
   func safety() async throws(Failure) -> SafetyDocument
   func attest(_ signal: String, _ value: ReadingValue, seconds: Double) async throws(Failure)
   func forget(_ signal: String) async throws(Failure)
@@ -40,6 +42,7 @@ enum RunRequest: Sendable {
   case verify(String)
   case restore(String)
   case `import`(String, replaces: Bool)
+  case rescue(String, Rescuer.Request)
 }
 
 /// Without a daemon: the supervisor in this process.
@@ -66,6 +69,10 @@ struct LocalEngine: Engine {
 
   func deleteSnapshot(_ id: String) async throws(Failure) {
     try await updater.deleteSnapshot(id, by: Session.user)
+  }
+
+  func losses(restoring id: String) async throws(Failure) -> LossDocument {
+    try await updater.losses(restoring: id)
   }
 
   func safety() async -> SafetyDocument { await updater.safety() }
@@ -135,6 +142,9 @@ struct LocalEngine: Engine {
     case .import(let export, let replaces):
       return try await updater.startImport(
         of: export, replaces: replaces, consent: true, isTechnician: true, requestedBy: user)
+    case .rescue(let copy, let request):
+      return try await updater.startRescue(
+        of: copy, request, consent: true, isTechnician: true, requestedBy: user)
     }
   }
 
@@ -199,6 +209,12 @@ struct DaemonEngine: Engine {
 
   func deleteSnapshot(_ id: String) async throws(Failure) {
     _ = try await answer("DELETE", "/api/database/backups/\(id)")
+  }
+
+  func losses(restoring id: String) async throws(Failure) -> LossDocument {
+    // It reads every row of both.
+    let patient = DaemonEngine(client: client.patient(.seconds(3600)))
+    return try await patient.ask("GET", "/api/database/restore/\(Self.escaped(id))")
   }
 
   func safety() async throws(Failure) -> SafetyDocument { try await ask("GET", "/api/safety") }
@@ -336,6 +352,13 @@ struct DaemonEngine: Engine {
       return try await ask(
         "POST", "/api/database/import/\(export)",
         body: ["consent": .flag(true), "replace": .flag(replaces)])
+    case .rescue(let copy, let request):
+      var body: [String: Field] = [
+        "consent": .flag(true), "deletions": .flag(request.deletes),
+        "strict": .flag(request.isStrict),
+      ]
+      if let tables = request.tables { body["tables"] = .list(tables) }
+      return try await ask("POST", "/api/database/rescue/\(Self.escaped(copy))", body: body)
     }
   }
 
@@ -372,6 +395,7 @@ struct DaemonEngine: Engine {
     case number(Double)
     case reading(ReadingValue)
     case values([String: InputValue])
+    case list([String])
 
     var description: String {
       switch self {
@@ -380,6 +404,7 @@ struct DaemonEngine: Engine {
       case .number(let number): "\(number)"
       case .reading(let value): "\(value)"
       case .values(let values): "\(values)"
+      case .list(let texts): "\(texts)"
       }
     }
 
@@ -391,6 +416,7 @@ struct DaemonEngine: Engine {
       case .number(let number): try container.encode(number)
       case .reading(let value): try container.encode(value)
       case .values(let values): try container.encode(values)
+      case .list(let texts): try container.encode(texts)
       }
     }
   }

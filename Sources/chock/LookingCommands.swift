@@ -175,9 +175,9 @@ extension Session {
     StateStore(stateFolder: config.settings.stateDirectory, chockVersion: Chock.version)
   }
 
-  /// The file that a person means: one that is there, else a snapshot by its id; nil: the database.
+  /// The file that a person means: one that is there, else a snapshot by its id; nil and `live`: the database.
   func databaseFile(_ name: String?) throws(Failure) -> String {
-    guard let name else { return config.settings.databasePath }
+    guard let name, name != "live" else { return config.settings.databasePath }
     guard !name.contains("/"), FileSystem.target(name) == nil else { return name }
     return try SnapshotStore(
       stateFolder: config.settings.stateDirectory, chockVersion: Chock.version

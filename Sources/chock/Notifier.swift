@@ -120,7 +120,7 @@ struct Notifier: Service {
 
   /// Nil for a run that is no news.
   private func notice(of run: RunDocument) -> Notice? {
-    guard [.update, .rollback, .import, .restore].contains(run.kind) else { return nil }
+    guard RunKind.changing.contains(run.kind) else { return nil }
     let name = run.kind.rawValue
     let versions = [run.fromVersion, run.toVersion].compactMap { $0 }.joined(separator: " -> ")
     let why = run.error.map { "\($0.message) \($0.howToClear ?? "")" } ?? ""

@@ -149,12 +149,74 @@ struct Output: Sendable {
     }
   }
 
+  /// What a restore takes out of the database.
+  func lines(_ losses: LossDocument) -> [String] {
+    let versions =
+      losses.snapshotVersion == losses.currentVersion
+      ? "" : " (version \(losses.snapshotVersion ?? "?"), now \(losses.currentVersion ?? "?"))"
+    guard !losses.tables.isEmpty else {
+      return ["The database holds the same rows as the snapshot of \(losses.takenAt)\(versions)."]
+    }
+    return ["Otherwise than in the snapshot of \(losses.takenAt)\(versions):"]
+      + losses.tables.map { "  " + Self.line($0, "here", "in the snapshot") }
+  }
+
+  /// How many rows of a table differ.
+  ///
+  /// - Parameters:
+  ///   - after: where the later state is; likewise `before`.
+  static func line(_ table: TableDifference, _ after: String, _ before: String) -> String {
+    func rows(_ count: Int64) -> String { "\(count) \(count == 1 ? "row" : "rows")" }
+    func columns(_ names: [String]?, _ values: Int64, _ side: String) -> String? {
+      guard let names else { return nil }
+      let filled = values > 0 ? ", with values in \(rows(values))" : ""
+      return
+        "\(names.count == 1 ? "column" : "columns") \(names.joined(separator: ", ")) only \(side)\(filled)"
+    }
+    var words: [String] = []
+    switch table.only {
+    case .after: words.append("only \(after), \(rows(table.rowsAfter))")
+    case .before: words.append("only \(before), \(rows(table.rowsBefore))")
+    case nil:
+      words += [(table.added, "added"), (table.changed, "changed"), (table.deleted, "deleted")]
+        .filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+    }
+    words += [
+      columns(table.columnsAfter, table.valuesAfter, after),
+      columns(table.columnsBefore, table.valuesBefore, before),
+      table.isByCount == true ? "its rows cannot be told apart, and differ" : nil,
+    ].compactMap { $0 }
+    return "\(table.table): \(words.joined(separator: ", "))"
+  }
+
+  /// What became of the rows of a rescue copy.
+  private func lines(rescued tables: [RescuedTable]) -> [String] {
+    guard !tables.isEmpty else { return ["It has nothing that the snapshot had not."] }
+    return tables.flatMap { table in
+      let counts = [
+        (table.added, "added"), (table.changed, "changed"), (table.deleted, "deleted"),
+        (table.same, "there already"), (table.conflicts, "left out"),
+        (table.withoutPlace, "with something that has no place here"),
+        (table.keptDeletions, "that were deleted later stay (--deletions)"),
+      ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+      let more = table.conflicts - Int64(table.examples.count)
+      return ["\(table.table): \(counts.joined(separator: ", "))"]
+        + table.examples.map { "  left out: \($0.row): \($0.reason)" }
+        + (more > 0 ? ["  and \(more) more: `chock diff live ID --rows` shows all"] : [])
+    }
+  }
+
   /// How a run ended, for a person.
   func lines(_ run: RunDocument) -> [String] {
     var lines: [String] = []
     let from = run.fromVersion ?? "?"
     switch run.outcome {
     case .committed:
+      if run.kind == .rescue {
+        lines.append(bold("Put in what rescue copy \(run.rescueCopy ?? "?") has."))
+        lines += self.lines(rescued: run.rescued ?? [])
+        break
+      }
       if run.kind == .import {
         lines.append(bold("Imported into version \(run.toVersion ?? "?")."))
         lines += (run.imported ?? []).map(Self.line)
@@ -199,10 +261,10 @@ struct Output: Sendable {
     if run.kind == .rollback, let folder = run.exportFolder {
       lines.append("What went is kept in \(folder)")
     }
-    if let snapshot = run.snapshotId, [.update, .rollback, .snapshot].contains(run.kind) {
+    if let snapshot = run.snapshotId, [.update, .rollback, .rescue, .snapshot].contains(run.kind) {
       lines.append("Snapshot: \(snapshot)")
     }
-    if let rescue = run.rescueCopy {
+    if let rescue = run.rescueCopy, run.kind != .rescue {
       lines.append("What was there before the restore: snapshot \(rescue)")
     }
     if let folder = run.setAside { lines.append("The damaged files are kept in \(folder)") }

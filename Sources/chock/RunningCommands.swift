@@ -327,10 +327,19 @@ struct RestoreCommand: AsyncParsableCommand {
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let engine = try await offline.engine(session)
+      if !yes {
+        // What cannot be counted is no reason to keep a damaged database.
+        do throws(Failure) {
+          let losses = try await engine.losses(restoring: id)
+          for line in session.output.lines(losses) { session.output.complain(line) }
+        } catch  where error.code != .notFound && error.code != .notAllowed {
+          session.output.complain("What was recorded since cannot be counted: \(error.message)")
+        }
+      }
       guard
         yes
           || session.confirm(
-            "Put back snapshot \(id)? What was recorded since is then only in a snapshot.")
+            "Put back snapshot \(id)? What was recorded since is then only in a rescue copy.")
       else {
         throw Failure(
           .consentMissing, "A restore needs a person's yes.", howToClear: "Add --yes.")

@@ -51,16 +51,37 @@ struct SchemaCommand: AsyncParsableCommand {
 struct DiffCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff",
-    abstract: "Where the schema is not what the applied migrations make.",
-    discussion:
-      "Builds that schema in memory. Blanks, comments, quotes around names and their case do not count. 0: no difference, or one that `chock repair` has accepted; 65: there is one."
-  )
+    abstract:
+      "How two states of a database differ; of one, where it is not what its migrations make.",
+    discussion: """
+      With two: schema and rows of `live` (the database), snapshots and rescue copies by their id, or files. Rows \
+      are told apart by their primary key, else by their rowid, and compared value by value. 0: they hold the same; \
+      1: they differ.
+
+      With one, or none for the database: its schema beside the one that the applied migrations make, built in \
+      memory. Blanks, comments, quotes around names and their case do not count. 0: no difference, or one that \
+      `chock repair` has accepted; 65: there is one.
+      """)
 
   @OptionGroup var globals: Globals
-  @Argument(help: "A database file or the id of a snapshot; else the database.") var file: String?
+  @Argument(help: "`live`, the id of a snapshot, or a database file.") var files: [String] = []
+  @Flag(help: "Of two: also each row that differs. With --json a line each, before the document.")
+  var rows = false
+  @Option(
+    name: .customLong("table"), help: "Of two: only the rows of this table. May be repeated.")
+  var tables: [String] = []
+
+  func validate() throws {
+    guard files.count <= 2 else { throw ValidationError("Give two states at most.") }
+    guard files.count == 2 || (!rows && tables.isEmpty) else {
+      throw ValidationError("--rows and --table compare two states: name both.")
+    }
+  }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
+      if files.count == 2 { return try compare(session) }
+      let file = files.first
       let catalog = try MigrationCatalog(
         directory: session.config.settings.migrationsDirectory)
       let path = try session.databaseFile(file)
@@ -76,6 +97,79 @@ struct DiffCommand: AsyncParsableCommand {
       try session.output.result(DiffOutput(differences: found, accepted: accepted), lines)
       return found.isEmpty || accepted != nil ? 0 : 65
     }
+  }
+
+  private func compare(_ session: Session) throws(Failure) -> Int32 {
+    func side(_ name: String) throws(Failure) -> (path: String, side: ComparisonOutput.Side) {
+      let path = try session.databaseFile(name)
+      let connection = try Database.open(path)
+      connection.keepLogOnClose()
+      let version = try LedgerTable.read(connection)?.current.description
+      return (path, ComparisonOutput.Side(name: name, version: version))
+    }
+    let (before, after) = (try side(files[0]), try side(files[1]))
+    let differences = tables.isEmpty ? try schemas(before.path, after.path) : []
+    let comparer = try Comparer(
+      before: before.path, after: after.path, tables: tables.isEmpty ? nil : tables)
+    let comparison = try comparer.run(
+      rows
+        ? { row throws(Failure) in print(session.output.json ? row.json() : Self.line(row)) } : nil
+    )
+    let isEqual = comparison.isEqual && differences.isEmpty
+    var lines = differences.flatMap(Self.lines)
+    lines += comparison.numbers.map {
+      "\($0.name): \($0.before.map(String.init) ?? "none") -> \($0.after.map(String.init) ?? "none")"
+    }
+    lines += comparison.tables.map {
+      Output.line($0, "in \(files[1])", "in \(files[0])")
+    }
+    let same = comparison.sameTables
+    lines.append("\(same) \(same == 1 ? "table holds" : "tables hold") the same rows.")
+    try session.output.result(
+      ComparisonOutput(
+        before: before.side, after: after.side, equal: isEqual, differences: differences,
+        numbers: comparison.numbers, tables: comparison.tables, sameTables: same),
+      lines)
+    return isEqual ? 0 : 1
+  }
+
+  private func schemas(
+    _ before: String, _ after: String
+  ) throws(Failure) -> [Schema.Difference] {
+    func schema(_ path: String) throws(Failure) -> Schema {
+      let connection = try Database.open(path)
+      connection.keepLogOnClose()
+      return try Schema(connection)
+    }
+    return try schema(before).differences(in: try schema(after))
+  }
+
+  /// `+` added, `-` deleted, `~` changed, and the row as JSON.
+  private static func line(_ row: RowDifference) -> String {
+    let mark =
+      switch row.change {
+      case .added: "+"
+      case .deleted: "-"
+      case .changed, .values: "~"
+      }
+    return "\(mark) \(row.json())"
+  }
+
+  private struct ComparisonOutput: Encodable {
+    struct Side: Encodable {
+      var name: String
+      /// Of the schema, if chock's ledger is there.
+      var version: String?
+    }
+
+    var schema = "chock.COMPARISON/1"
+    var before: Side
+    var after: Side
+    var equal: Bool
+    var differences: [Schema.Difference]
+    var numbers: [NumberDifference]
+    var tables: [TableDifference]
+    var sameTables: Int
   }
 
   private static func lines(_ difference: Schema.Difference) -> [String] {

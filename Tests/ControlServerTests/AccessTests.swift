@@ -269,6 +269,13 @@ struct AccessTests {
         "POST", restore, #"{"consent": true, "pin": "2468"}"#, as: cookie)
       #expect(refused.status == 403)
       #expect(try refused.problem.detail.contains("undoes the newest update"))
+      // What would go is for the same eyes.
+      let counted = try await server.ask("GET", restore, as: cookie)
+      #expect(counted.status == 403)
+      #expect(try counted.problem.detail.contains("undoes the newest update"))
+      let rescue = "/api/database/rescue/any"
+      let rows = #"{"consent": true, "pin": "8642"}"#
+      #expect(try await server.ask("POST", rescue, rows, as: cookie).status == 403)
       #expect(try await server.ask("GET", "/api/database/audit", as: cookie).status == 403)
 
       let raised = try await server.ask(
@@ -283,6 +290,8 @@ struct AccessTests {
       let found = try await server.ask(
         "POST", restore, #"{"consent": true, "pin": "8642"}"#, as: cookie)
       #expect(found.status == 404)
+      #expect(try await server.ask("GET", restore, as: cookie).status == 404)
+      #expect(try await server.ask("POST", rescue, rows, as: cookie).status == 404)
       #expect(try await server.ask("GET", "/api/database/audit", as: cookie).status == 200)
       #expect(try await server.ask("DELETE", "/api/session", as: cookie).status == 204)
       let after = try await server.ask("GET", "/api/session", as: cookie)
@@ -498,6 +507,8 @@ struct AccessTests {
           ("DELETE", "/api/database/backups/\(id)", nil),
           ("PUT", "/api/database/backups/\(id)/pin", nil),
           ("POST", "/api/database/restore/\(id)", #"{"consent": true}"#),
+          ("GET", "/api/database/restore/\(id)", nil),
+          ("POST", "/api/database/rescue/\(id)", #"{"consent": true}"#),
           ("POST", "/api/database/import/\(id)", #"{"consent": true}"#),
           ("DELETE", "/api/devices/\(id)", nil), ("DELETE", "/api/tokens/\(id)", nil),
         ] as [(String, String, String?)] {

@@ -173,6 +173,7 @@ export default {
 		until: "Rückgängig machen geht mindestens bis {}.",
 		title: "Zurück auf Version {}?",
 		lost: "Was seit {} aufgezeichnet wurde, ist dann nicht mehr in der Datenbank.",
+		rows: "Zeilen neu, geändert, gelöscht seitdem: {}.", uncounted: "Zählen ließ es sich nicht.",
 		rescue: "Verloren ist es nicht: Eine Kopie des neueren Standes bleibt auf dem Gerät.",
 		ok: "Zurück",
 		blocked: "Zurück geht gerade nicht.",

@@ -145,6 +145,7 @@ export default {
 		until: "You can undo it at least until {}.",
 		title: "Go back to version {}?",
 		lost: "What was recorded since {} is no longer in the database then.",
+		rows: "Rows added, changed, deleted since: {}.", uncounted: "It could not be counted.",
 		rescue: "It is not gone: a copy of the newer state is kept on the device.",
 		ok: "Go back",
 		blocked: "Going back is not possible now.",

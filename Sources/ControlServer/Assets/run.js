@@ -1,5 +1,5 @@
 // A run in progress, how it ended, and the way back; all runs and all snapshots.
-import { post, put, remove } from "./api.js";
+import { get, post, put, remove } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
 import { act, ask, consentFields } from "./dialog.js";
 import { button, h, heading, icon, prose } from "./dom.js";
@@ -124,7 +124,11 @@ export const startRun = (title, text, ok, path, body, headers) => act(async () =
 	location.hash = "#update";
 }, ["status"]);
 
-const askRestore = ({ id, version, created_at: at }) => startRun(t.undo.title(version), [t.undo.lost(moment(at)), t.undo.rescue], t.undo.ok, `restore/${id}`);
+async function askRestore({ id, version, created_at: at }) {
+	const loss = await get(`database/restore/${id}`).catch(() => null);
+	const rows = loss?.tables.map((own) => `${own.table} +${own.added} ~${Math.max(own.changed, own.values_after)} −${own.deleted}`).join(", ");
+	startRun(t.undo.title(version), [t.undo.lost(moment(at)), loss ? rows && t.undo.rows(rows) : t.undo.uncounted, t.undo.rescue].filter(Boolean), t.undo.ok, `restore/${id}`);
+}
 
 export function undoPart() {
 	const snapshot = can("owner") && undo();

@@ -1,0 +1,454 @@
+public import Migrations
+public import SQLite
+
+/// What became of the rows of one table that a rescue copy has otherwise than the snapshot which was put back.
+public struct RescuedTable: Codable, Sendable, Equatable {
+  public struct Conflict: Codable, Sendable, Equatable {
+    /// The row, by its key.
+    public var row: String
+    public var reason: String
+
+    public init(row: String, reason: String) {
+      self.row = row
+      self.reason = reason
+    }
+  }
+
+  public var table: String
+  public var added: Int64 = 0
+  public var changed: Int64 = 0
+  public var deleted: Int64 = 0
+  /// Rows that are in the database as they are in the copy.
+  public var same: Int64 = 0
+  /// Rows that were left out.
+  public var conflicts: Int64 = 0
+  /// Rows with values, or whole rows, for which the database has no column or no table.
+  public var withoutPlace: Int64 = 0
+  /// Rows that are not in the copy and stay.
+  public var keptDeletions: Int64 = 0
+  /// The first of what was left out.
+  public var examples: [Conflict] = []
+
+  var written: Int64 { added + changed + deleted }
+
+  init(_ table: String) { self.table = table }
+
+  mutating func leaveOut(_ row: @autoclosure () -> String, _ reason: String) {
+    conflicts += 1
+    if examples.count < Self.mostExamples {
+      examples.append(Conflict(row: row(), reason: reason))
+    }
+  }
+
+  static let mostExamples = 20
+}
+
+/// Puts into a database what was recorded after a snapshot, and went when that was put back: what the rescue copy
+/// of the newer state has, as far as the database can hold it.
+public struct Rescuer {
+  /// What is put in, and how.
+  public struct Request: Codable, Sendable, Equatable {
+    /// Nil: all tables.
+    public var tables: [String]?
+    /// Also take out what the newer state did not have any more.
+    public var deletes: Bool
+    /// Put in nothing when something has to be left out.
+    public var isStrict: Bool
+
+    public init(tables: [String]? = nil, deletes: Bool = false, isStrict: Bool = false) {
+      self.tables = tables
+      self.deletes = deletes
+      self.isStrict = isStrict
+    }
+  }
+
+  private let live: Connection
+  private let base: String
+  private let knowsBase: Bool
+  private let copy: String
+  private let request: Request
+  private let stop: StopSignal
+  private let progress: (_ table: String, _ rows: Int64) -> Void
+
+  /// - Parameters:
+  ///   - base: the snapshot that was put back: what was changed since then, in the copy or in the database. Where it
+  ///     is gone, a copy of the database as it is.
+  ///   - knowsBase: false for such a copy. Then nobody knows whose change a difference is, and only rows that are not
+  ///     there are put in.
+  public init(
+    _ live: Connection, copy: String, base: String, knowsBase: Bool, _ request: Request,
+    stop: StopSignal = StopSignal(),
+    progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
+  ) {
+    self.live = live
+    self.base = base
+    self.knowsBase = knowsBase
+    self.copy = copy
+    self.request = request
+    self.stop = stop
+    self.progress = progress
+  }
+
+  /// With the triggers off: the rows come back as they were. Foreign keys are enforced for each row; one that refers
+  /// to a row which comes later is tried again.
+  ///
+  /// The caller has opened a transaction, checks the result and commits.
+  ///
+  /// - Throws: `.conflict` when something has to be left out and nothing may be; `.notFound` for a table that is
+  ///   nowhere; what is wrong with a file. Nothing is to be committed then.
+  public func run() throws(Failure) -> [RescuedTable] {
+    live.setTriggers(enabled: false)
+    defer { live.setTriggers(enabled: true) }
+    let tables = try ComparedTable.all(in: live)
+    var done: [TableKey: RescuedTable] = [:]
+    var wanted = request.tables
+    while true {
+      let pass = RescuePass(live, tables, knowsBase: knowsBase, deletes: request.deletes)
+      let comparer = try Comparer(
+        before: base, after: copy, tables: wanted, stop: stop, progress: progress)
+      let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
+      for (key, result) in try pass.finish(comparison) {
+        guard var total = done[key] else {
+          done[key] = result
+          continue
+        }
+        total.added += result.added
+        total.changed += result.changed
+        total.deleted += result.deleted
+        total.conflicts = result.conflicts
+        total.examples = result.examples
+        done[key] = total
+      }
+      guard pass.hasWritten, !pass.pending.isEmpty else { break }
+      wanted = pass.pending.map(\.text)
+    }
+    let results = done.values.sorted { TableKey($0.table) < TableKey($1.table) }
+    if request.isStrict { try checkWhole(results) }
+    try Importer.rebuildIndexes(
+      of: Set(results.filter { $0.written > 0 }.map { TableKey($0.table) }), live)
+    return results
+  }
+
+  private func checkWhole(_ results: [RescuedTable]) throws(Failure) {
+    guard let first = results.first(where: { $0.conflicts + $0.withoutPlace > 0 }) else { return }
+    let rows = results.reduce(0) { $0 + $1.conflicts + $1.withoutPlace }
+    let example = first.examples.first.map { " (\($0.row): \($0.reason))" } ?? ""
+    throw Failure(
+      .conflict,
+      "\(rows) \(rows == 1 ? "row" : "rows") would have to be left out, the first of \(first.table)\(example).",
+      file: live.fileName,
+      howToClear: "Without --strict the others are put in, and these are listed.")
+  }
+}
+
+/// One time through all rows that differ.
+private final class RescuePass {
+  private let live: Connection
+  private let tables: [TableKey: ComparedTable]
+  private let knowsBase: Bool
+  private let deletes: Bool
+  private var work: [TableKey: RescuedTableWork] = [:]
+  private var results: [TableKey: RescuedTable] = [:]
+  private(set) var hasWritten = false
+  /// Tables with rows that other rows stand in the way of, which may come or go in this pass.
+  private(set) var pending: Set<TableKey> = []
+
+  init(
+    _ live: Connection, _ tables: [TableKey: ComparedTable], knowsBase: Bool, deletes: Bool
+  ) {
+    self.live = live
+    self.tables = tables
+    self.knowsBase = knowsBase
+    self.deletes = deletes
+  }
+
+  func put(_ row: RowDifference) throws(Failure) {
+    let key = TableKey(row.layout.table)
+    var result = results[key] ?? RescuedTable(row.layout.table)
+    defer { results[key] = result }
+    // A table that the newer state has not says nothing of rows.
+    if row.change == .deleted, !deletes || row.layout.only != nil {
+      result.keptDeletions += 1
+      return
+    }
+    let table: RescuedTableWork
+    if let known = work[key] {
+      table = known
+    } else {
+      table = try RescuedTableWork(live, tables[key], row.layout)
+      work[key] = table
+    }
+    if let misfit = table.misfit {
+      result.withoutPlace += 1
+      if result.examples.isEmpty {
+        result.examples.append(.init(row: "every row", reason: misfit))
+      }
+      return
+    }
+    do throws(SQLiteError) {
+      switch try table.put(row, knowsBase: knowsBase) {
+      case .written:
+        hasWritten = true
+        switch row.change {
+        case .added: result.added += 1
+        case .deleted: result.deleted += 1
+        case .changed, .values: result.changed += 1
+        }
+      case .filled:
+        hasWritten = true
+        result.changed += 1
+      case .same: result.same += 1
+      case .conflict(let reason): result.leaveOut(table.name(of: row), reason)
+      case .later(let reason):
+        pending.insert(key)
+        result.leaveOut(table.name(of: row), reason)
+      }
+      if table.hasValuesWithoutPlace(row) { result.withoutPlace += 1 }
+    } catch {
+      throw Database.failure(error, live.fileName)
+    }
+  }
+
+  /// - Returns: the tables that the copy has otherwise, also those whose rows nobody can tell apart.
+  func finish(_ comparison: Comparison) throws(Failure) -> [TableKey: RescuedTable] {
+    for table in comparison.tables where table.isByCount == true {
+      var result = RescuedTable(table.table)
+      result.withoutPlace = max(1, table.added)
+      result.examples = [.init(row: "every row", reason: "nothing tells one row from another")]
+      results[TableKey(table.table)] = result
+    }
+    return results
+  }
+}
+
+/// The statements with which the rows of one table are looked up and written.
+private final class RescuedTableWork {
+  private struct Column {
+    var name: String
+    var place: Int32
+    var isShared: Bool
+  }
+
+  enum Done {
+    case written, same
+    /// A row that was put in before got the values for which there was no column then.
+    case filled
+    case conflict(String)
+    /// Another row stands in the way.
+    case later(String)
+  }
+
+  /// Why the database has no place for any row of it.
+  private(set) var misfit: String?
+  private let live: Connection
+  private let layout: RowLayout
+  private let isVirtual: Bool
+  private let keys: Int32
+  /// The columns that are written: their place in the copy's row, and whether the snapshot has them too, in the same
+  /// place.
+  private var columns: [Column] = []
+  /// Places of columns that the database has not.
+  private var homeless: [Int32] = []
+  private var look: Statement?
+  private var insert: Statement?
+  private var update: Statement?
+  private var remove: Statement?
+
+  init(
+    _ live: Connection, _ table: ComparedTable?, _ layout: RowLayout
+  ) throws(Failure) {
+    self.live = live
+    self.layout = layout
+    keys = Int32(layout.key.count)
+    isVirtual = table?.isVirtual ?? false
+    guard let table, table.isReadable else {
+      misfit = "the table is not there"
+      return
+    }
+    let there = Set(table.columns.map(TableKey.init))
+    let sameKey =
+      layout.isRowid
+      ? table.rowid != nil
+      : Set(layout.key.map(TableKey.init)) == Set(table.primaryKey.map(TableKey.init))
+    guard sameKey, !layout.key.isEmpty else {
+      misfit = "the table has another key"
+      return
+    }
+    for (index, name) in (layout.shared + layout.after).enumerated() {
+      let place = keys + Int32(index)
+      if there.contains(TableKey(name)) {
+        columns.append(Column(name: name, place: place, isShared: index < layout.shared.count))
+      } else {
+        homeless.append(place)
+      }
+    }
+    do throws(SQLiteError) {
+      try prepare(table)
+    } catch  where error.kind == .other {
+      // Such as a foreign key to a table that has no such key.
+      misfit = error.message
+    } catch {
+      throw Database.failure(error, live.fileName)
+    }
+  }
+
+  private func prepare(_ table: ComparedTable) throws(SQLiteError) {
+    let (key, name) = (table.keyColumns(layout), table.quoted)
+    let names = columns.map { Database.quoted($0.name) }
+    let unset = columns.map {
+      "\(Database.quoted($0.name)) IS (\(table.defaults[TableKey($0.name)] ?? "NULL"))"
+    }
+    // The parameters of the key come first, and then those of the columns.
+    func parameters(_ count: Int, after first: Int = 0) -> [String] {
+      (0..<count).map { "?\(first + $0 + 1)" }
+    }
+    func list(_ parts: [String], _ separator: String = ", ") -> String {
+      parts.joined(separator: separator)
+    }
+    let isRow = list(zip(key, parameters(key.count)).map { "\($0) = \($1)" }, " AND ")
+    let values = parameters(names.count, after: key.count)
+    look = try live.prepare("SELECT \(list(key + names + unset)) FROM \(name) WHERE \(isRow)")
+    // What the schema says of conflicts could be to replace another row.
+    insert = try live.prepare(
+      "INSERT OR ABORT INTO \(name) (\(list(key + names))) VALUES (\(list(parameters(key.count) + values)))"
+    )
+    if !names.isEmpty {
+      update = try live.prepare(
+        "UPDATE OR ABORT \(name) SET \(list(zip(names, values).map { "\($0) = \($1)" })) WHERE \(isRow)"
+      )
+    }
+    remove = try live.prepare("DELETE FROM \(name) WHERE \(isRow)")
+  }
+
+  func put(_ row: RowDifference, knowsBase: Bool) throws(SQLiteError) -> Done {
+    guard let look, let insert, let remove, let source = row.after ?? row.before else {
+      return .same
+    }
+    let isThere = try find(source, look)
+    // Without the snapshot nobody knows who changed what.
+    let stranger = knowsBase ? nil : "it is otherwise in the database, and the snapshot is gone"
+    switch (row.change, isThere) {
+    case (.deleted, false): return .same
+    case (.deleted, true):
+      let isUnchanged = row.before.map { isEqual(look, to: $0, sharedOnly: true) } ?? false
+      look.reset()
+      if let stranger { return .conflict(stranger) }
+      guard isUnchanged else { return .conflict("the row has changed in the database as well") }
+      return try write(remove, of: row, source)
+    case (.added, false):
+      return try write(insert, of: row, source)
+    case (.added, true):
+      let isSame = isEqual(look, to: source, sharedOnly: false)
+      let isFree = !isSame && canTake(row, look)
+      look.reset()
+      if isSame { return .same }
+      guard isFree, let update else { return .conflict("another row has its key") }
+      let done = try write(update, of: row, source)
+      if case .written = done { return .filled }
+      return done
+    case (_, false): return .conflict("the row is no longer in the database")
+    case (_, true):
+      let isSame = isEqual(look, to: source, sharedOnly: false)
+      let isFree = !isSame && canTake(row, look)
+      look.reset()
+      if isSame { return .same }
+      if let stranger { return .conflict(stranger) }
+      guard isFree, let update else {
+        return .conflict("the row has changed in the database as well")
+      }
+      return try write(update, of: row, source)
+    }
+  }
+
+  /// By its very key, in this order.
+  private func find(_ source: Statement, _ look: Statement) throws(SQLiteError) -> Bool {
+    look.reset()
+    for index in 0..<keys { try look.bind(source, column: index, at: index + 1) }
+    while try look.step() {
+      if (0..<keys).allSatisfy({ look.isSame($0, as: source, $0) }) { return true }
+    }
+    look.reset()
+    return false
+  }
+
+  private func isEqual(_ look: Statement, to row: Statement, sharedOnly: Bool) -> Bool {
+    columns.enumerated().allSatisfy { index, column in
+      sharedOnly && !column.isShared
+        || look.isSame(keys + Int32(index), as: row, column.place)
+    }
+  }
+
+  /// Each column is as it is in the copy, or as it was in the snapshot, or, where that has none, nothing but the
+  /// default.
+  private func canTake(_ row: RowDifference, _ look: Statement) -> Bool {
+    columns.enumerated().allSatisfy { index, column in
+      let place = keys + Int32(index)
+      if let after = row.after, look.isSame(place, as: after, column.place) { return true }
+      if column.isShared {
+        return row.before.map { look.isSame(place, as: $0, column.place) } ?? false
+      }
+      return look.integer(place + Int32(columns.count)) != 0
+    }
+  }
+
+  /// Writes one row, and looks whether it is what it should be; else nothing of it stays.
+  private func write(
+    _ statement: Statement, of row: RowDifference, _ source: Statement
+  ) throws(SQLiteError) -> Done {
+    statement.reset()
+    for index in 0..<keys { try statement.bind(source, column: index, at: index + 1) }
+    if row.change != .deleted {
+      for (index, column) in columns.enumerated() {
+        try statement.bind(source, column: column.place, at: keys + Int32(index) + 1)
+      }
+    }
+    try live.execute("SAVEPOINT rescued_row")
+    let changes = live.totalChanges
+    let done: Done
+    do throws(SQLiteError) {
+      try statement.run()
+      done = try outcome(of: row, source, changes: live.totalChanges - changes)
+    } catch {
+      statement.reset()
+      guard error.refusesRow else { throw error }
+      done =
+        error.kind == .foreignKey
+        ? .later(
+          row.change == .deleted
+            ? "other rows refer to it" : "a row that it refers to is not there")
+        : .conflict(error.message)
+    }
+    if case .written = done {} else { try live.execute("ROLLBACK TO rescued_row") }
+    try live.execute("RELEASE rescued_row")
+    return done
+  }
+
+  private func outcome(
+    of row: RowDifference, _ source: Statement, changes: Int64
+  ) throws(SQLiteError) -> Done {
+    // A foreign key's CASCADE, of rows that nobody has compared.
+    guard changes == 1 || isVirtual else { return .later("other rows refer to it") }
+    guard row.change != .deleted, let look else { return .written }
+    let isThere = try find(source, look)
+    let isSame = isThere && isEqual(look, to: source, sharedOnly: false)
+    look.reset()
+    return isSame
+      ? .written : .conflict("the database would hold one of its values as another one")
+  }
+
+  func hasValuesWithoutPlace(_ row: RowDifference) -> Bool {
+    guard let after = row.after else { return false }
+    return homeless.contains { after.type($0) != .null }
+      && after.integer(keys + Int32(layout.shared.count + layout.after.count)) != 0
+  }
+
+  /// `id = 1`, for a person.
+  func name(of row: RowDifference) -> String {
+    guard let source = row.after ?? row.before else { return "" }
+    return layout.key.enumerated().map { index, name in
+      var bytes: [UInt8] = []
+      Export.value(source, Int32(index), into: &bytes)
+      return "\(name) = \(String(decoding: bytes, as: UTF8.self))"
+    }.joined(separator: ", ")
+  }
+}

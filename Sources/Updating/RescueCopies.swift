@@ -1,0 +1,119 @@
+public import Migrations
+public import Storage
+
+/// What restores have kept of the newer states that they replaced.
+public struct RescueCopies: Sendable {
+  let settings: UpdateSettings
+  let store: SnapshotStore
+  let history: StateStore
+
+  public init(settings: UpdateSettings) {
+    self.settings = settings
+    store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+    history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
+  }
+
+  /// Of a copy that can be compared, and of files that were set aside because they could not be read.
+  public func list() throws(Failure) -> RescueCopiesDocument {
+    var copies: [RescueCopy] = []
+    for copy in try store.list() where copy.reason == .beforeRestore {
+      copies.append(RescueCopy(copy: copy, snapshot: snapshot(before: copy)))
+    }
+    var setAside: [RescueCopiesDocument.SetAside] = []
+    let folder = FileSystem.parent(settings.rescueFolder(of: "x"))
+    for run in try FileSystem.names(in: folder) {
+      let files = try FileSystem.names(in: "\(folder)/\(run)")
+      guard !files.isEmpty else { continue }
+      setAside.append(.init(run: run, folder: "\(folder)/\(run)", files: files))
+    }
+    return RescueCopiesDocument(copies: copies, setAside: setAside)
+  }
+
+  /// One of them.
+  ///
+  /// - Throws: `.notFound`, `.notAllowed` for the copy of another database.
+  public func find(_ id: String) throws(Failure) -> (path: String, copy: RescueCopy) {
+    let (path, document) = try store.find(id)
+    guard document.reason == .beforeRestore else {
+      throw Failure(
+        .notAllowed, "Snapshot \(id) is no rescue copy: it was not taken before a restore.",
+        howToClear:
+          "`chock rescue list` shows those there are; `chock restore` puts any snapshot back."
+      )
+    }
+    try document.checkBelongs(to: settings.databasePath)
+    return (path, RescueCopy(copy: document, snapshot: snapshot(before: document)))
+  }
+
+  /// The file of the state that it is compared with: the snapshot that was put back, else the database.
+  public func base(of copy: RescueCopy) throws(Failure) -> String {
+    guard let id = copy.snapshot else { return settings.databasePath }
+    return try store.find(id).path
+  }
+
+  /// The snapshot that the restore put back, if the history knows it and it is still there.
+  private func snapshot(before copy: SnapshotDocument) -> String? {
+    guard let run = copy.run, let text = (try? history.run(run)).flatMap({ $0 }),
+      let document = try? JSON.decode(RunDocument.self, from: Array(text.utf8)),
+      let snapshot = document.snapshotId, document.rescueCopy == copy.id
+    else { return nil }
+    return (try? store.find(snapshot)) == nil ? nil : snapshot
+  }
+}
+
+/// A rescue copy, and the snapshot whose restore it was taken before.
+public struct RescueCopy: Codable, Sendable, Equatable {
+  public var copy: SnapshotDocument
+  /// Nil when it is gone, or nobody knows it.
+  public var snapshot: String?
+}
+
+/// `chock rescue list --json`.
+public struct RescueCopiesDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.RESCUES/1"
+  public var copies: [RescueCopy]
+  /// The files of databases that could not be read.
+  public var setAside: [SetAside]
+
+  public struct SetAside: Codable, Sendable, Equatable {
+    public var run: String
+    public var folder: String
+    public var files: [String]
+  }
+}
+
+/// What is in the database and not in a snapshot: `GET /api/database/restore/{id}`. It goes when that is put back,
+/// into a rescue copy.
+public struct LossDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.LOSS/1"
+  public var snapshotId: String
+  public var snapshotVersion: String?
+  public var takenAt: String
+  public var currentVersion: String?
+  /// Rows over all tables: recorded since, changed since, and deleted since, which come back.
+  public var added: Int64
+  public var changed: Int64
+  public var deleted: Int64
+  /// Those that differ: `before` is the snapshot, `after` the database.
+  public var tables: [TableDifference]
+  public var sameTables: Int
+
+  /// Compares; reads every row of both.
+  ///
+  /// - Throws: what is wrong with one of the two; the stop that was requested.
+  init(_ settings: UpdateSettings, _ path: String, _ snapshot: SnapshotDocument, stop: StopSignal)
+    throws(Failure)
+  {
+    let comparison = try Comparer(before: path, after: settings.databasePath, stop: stop).run()
+    snapshotId = snapshot.id
+    snapshotVersion = snapshot.version
+    takenAt = snapshot.createdAt
+    currentVersion = try LedgerTable.read(try Database.open(settings.databasePath))?.current
+      .description
+    tables = comparison.tables
+    sameTables = comparison.sameTables
+    added = tables.reduce(0) { $0 + $1.added }
+    changed = tables.reduce(0) { $0 + $1.changed }
+    deleted = tables.reduce(0) { $0 + $1.deleted }
+  }
+}

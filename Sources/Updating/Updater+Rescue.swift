@@ -1,0 +1,54 @@
+import Coach
+public import Migrations
+public import Storage
+
+// What a restore takes out of the database, and how it comes in again.
+extension Updater {
+  /// What is in the database and not in a snapshot, counted row by row. Several who ask wait for one another, and
+  /// nobody else does.
+  ///
+  /// - Throws: `.notFound`, `.notAllowed` for the snapshot of another database, `.runActive`, also when a run begins
+  ///   meanwhile, and what is wrong with one of the two.
+  public func losses(restoring id: String) async throws(Failure) -> LossDocument {
+    guard current == nil else { throw Failure.runActive }
+    if comparing.requested != nil { comparing = StopSignal() }
+    let stop = comparing
+    let (path, snapshot) = try store.find(id)
+    try snapshot.checkBelongs(to: settings.databasePath)
+    let settings = settings
+    let result = await comparer.read { () -> Result<LossDocument, Failure> in
+      Result { () throws(Failure) in
+        try LossDocument(settings, path, snapshot, stop: stop)
+      }
+    }
+    return try result.get()
+  }
+
+  /// Puts in what a rescue copy has, as far as the database can hold it.
+  ///
+  /// - Throws: `.consentMissing`, `.notFound`, `.notAllowed`, `.gateClosed`, `.runActive`.
+  public func startRescue(
+    of copy: String, _ request: Rescuer.Request, consent: Bool, isTechnician: Bool,
+    requestedBy: String, key: IdempotencyKey? = nil
+  ) throws(Failure) -> RunDocument {
+    if let run = try started(with: key) { return run }
+    try checkIdle()
+    _ = try RescueCopies(settings: settings).find(copy)
+    guard isTechnician else {
+      throw Failure(
+        .notAllowed, "Putting rows in again needs a technician.",
+        howToClear: "Let a technician start it: `chock rescue apply \(copy)` on the device.")
+    }
+    guard consent else {
+      throw Failure(
+        .consentMissing, "Putting rows in again needs a person's yes.", howToClear: "Add --yes.")
+    }
+    judge(forTechnician: isTechnician)
+    guard verdict.isSafe else { throw Failure.gates(verdict) }
+    return try start(
+      order(.rescue, requestedBy: requestedBy) {
+        $0.snapshot = copy
+        $0.rescue = request
+      }, with: key)
+  }
+}

@@ -1,0 +1,140 @@
+import ArgumentParser
+import Migrations
+import Storage
+import Updating
+
+struct RescueCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rescue",
+    abstract: "What a restore took out of the database: looked at, exported, put in again.",
+    discussion: """
+      A restore keeps the newer state as a rescue copy, whether a person asked for it or chock undid an update. What \
+      is in that copy and not in the snapshot that was put back can be put in again.
+      """,
+    subcommands: [List.self, Show.self, Export.self, Apply.self], defaultSubcommand: List.self)
+
+  private static func lines(_ rescue: RescueCopy) -> [String] {
+    [
+      SnapshotsCommand.line(rescue.copy),
+      "  taken before snapshot \(rescue.snapshot ?? "unknown, or gone") was put back",
+    ]
+  }
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "list",
+      abstract: "The rescue copies, newest first, and files that were set aside.")
+    @OptionGroup var globals: Globals
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        let document = try RescueCopies(settings: session.config.settings).list()
+        var lines = document.copies.flatMap(RescueCommand.lines)
+        lines += document.setAside.map { "Set aside: \($0.folder) (not readable as a database)" }
+        try session.output.result(document, lines.isEmpty ? ["No rescue copy."] : lines)
+        return 0
+      }
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "show",
+      abstract: "How many rows it has otherwise than the snapshot that was put back.")
+    @OptionGroup var globals: Globals
+    @Argument(help: "The id, from `chock rescue list`.") var id: String
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        let rescues = RescueCopies(settings: session.config.settings)
+        let (path, rescue) = try rescues.find(id)
+        let comparison = try Comparer(before: try rescues.base(of: rescue), after: path).run()
+        let base = rescue.snapshot.map { "snapshot \($0)" } ?? "the database"
+        try session.output.result(
+          ShowOutput(
+            rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables),
+          RescueCommand.lines(rescue)
+            + comparison.tables.map { Output.line($0, "in the copy", "in \(base)") }
+            + (comparison.tables.isEmpty ? ["It holds the same rows as \(base)."] : []))
+        return 0
+      }
+    }
+
+    private struct ShowOutput: Encodable {
+      var schema = "chock.RESCUE/1"
+      var rescue: RescueCopy
+      var tables: [TableDifference]
+      var sameTables: Int
+    }
+  }
+
+  struct Export: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "export",
+      abstract: "Writes what it has otherwise as files: JSON lines for each table, and SQL.")
+    @OptionGroup var globals: Globals
+    @Argument(help: "The id, from `chock rescue list`.") var id: String
+    @Option(help: "A folder that is not there yet, or empty.") var to: String
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        let rescues = RescueCopies(settings: session.config.settings)
+        let (path, rescue) = try rescues.find(id)
+        let document = try RescueExport.write(
+          before: try rescues.base(of: rescue), after: path, to: to, copy: id,
+          snapshot: rescue.snapshot)
+        try session.output.result(
+          document,
+          document.tables.map {
+            "\($0.file ?? "no file"): "
+              + Output.line($0.difference, "in the copy", "in the older state")
+          } + ["Written to \(document.folder), for its owner only."])
+        return 0
+      }
+    }
+  }
+
+  struct Apply: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "apply",
+      abstract: "Puts in again what the copy has, as far as the database can hold it.",
+      discussion: """
+        One transaction, with snapshot and checks. A row that has changed in the database as well stays as it is \
+        there, and is listed, like one that a constraint refuses or that has no place.
+        """)
+    @OptionGroup var globals: Globals
+    @OptionGroup var offline: OfflineOptions
+    @Argument(help: "The id, from `chock rescue list`.") var id: String
+    @Option(name: .customLong("table"), help: "Only this table. May be repeated.")
+    var tables: [String] = []
+    @Flag(help: "Also take out rows that the newer state did not have any more.")
+    var deletions = false
+    @Flag(help: "Put in nothing when something has to be left out.") var strict = false
+    @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        let engine: any Engine
+        do throws(Failure) {
+          engine = try await offline.engine(session)
+        } catch {
+          return try session.show(.refused(.rescue, error))
+        }
+        guard yes || session.confirm("Put in what rescue copy \(id) has?") else {
+          return try session.show(
+            .refused(
+              .rescue,
+              Failure(
+                .consentMissing, "Putting rows in again needs a person's yes.",
+                howToClear: "`chock rescue show \(id)` says what it has; add --yes.")))
+        }
+        return try await session.run(
+          .rescue(
+            id,
+            Rescuer.Request(
+              tables: tables.isEmpty ? nil : tables, deletes: deletions, isStrict: strict)),
+          on: engine, kind: .rescue)
+      }
+    }
+  }
+}
