@@ -126,7 +126,8 @@ extension Failure.Code {
     case .migrationsMissing, .migrationFile, .migrationOrder, .rollbackMissing, .drift,
       .databaseNewer,
       .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
-      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .conflict, .integrity, .keyReused,
+      .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .conflict, .integrity,
+      .keyReused,
       .applicationUnhealthy:
       .unprocessableContent
     case .noDaemon, .busy: .serviceUnavailable
