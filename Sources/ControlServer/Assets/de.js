@@ -67,7 +67,7 @@ export default {
 		lapsed: "Das geplante Update hat nicht begonnen",
 	},
 	gates: {
-		title: "Bedingungen", lead: "Ein Update beginnt nur, wenn jede nötige Bedingung erfüllt ist.",
+		title: "Bedingungen",
 		states: { satisfied: "OK", violated: "Hindert", unknown: "Unbekannt" }, note: "Hinweis",
 		required: "nötig", optional: "nur Rat",
 		clear: (number) => `Alles klar: ${count(number, "Bedingung", "Bedingungen")}`,
@@ -192,7 +192,7 @@ export default {
 		recovery: "Notbetrieb",
 		recoveryLead: "Die Wiederherstellung misslang mehrmals. Nichts wird geändert, bis ein Techniker nachgesehen hat.",
 	},
-	history: { lead: "Jeder Lauf auf diesem Gerät, der neueste zuerst.", empty: "Noch ist nichts gelaufen." },
+	history: { empty: "Noch ist nichts gelaufen." },
 	snapshots: {
 		lead: "Vollständige Kopien der Datenbank. Vor jeder Änderung entsteht eine.",
 		empty: "Noch gibt es keine Kopie.",

@@ -67,7 +67,7 @@ export default {
 		lapsed: "The planned update did not start",
 	},
 	gates: {
-		title: "Conditions", lead: "An update starts only when every required condition holds.",
+		title: "Conditions",
 		states: { satisfied: "OK", violated: "Blocks", unknown: "Unknown" }, note: "Note",
 		required: "required", optional: "advice only",
 		clear: (number) => `All clear: ${count(number, "condition", "conditions")}`,
@@ -164,7 +164,7 @@ export default {
 		recovery: "Recovery mode",
 		recoveryLead: "Recovering failed more than once. Nothing is changed until a technician has looked.",
 	},
-	history: { lead: "Every run on this device, newest first.", empty: "Nothing has run yet." },
+	history: { empty: "Nothing has run yet." },
 	snapshots: {
 		lead: "Full copies of the database. One is taken before every change.",
 		empty: "No snapshot has been taken yet.",

@@ -48,7 +48,7 @@ export function runningView() {
 		run.waiting_for && notice("wait", "wait", words.waits, [
 			{ said: run.waiting_for, clear: [words.soon, " ", until && words.left(stopwatch((until - serverNow()) / 1000))] }]),
 		h("div.gauge", h("p.big", { "aria-hidden": "true", "data-words": percent === undefined && "true" }, percent === undefined ? step : `${percent}%`),
-			h("p.elapsed.sub", words.elapsed, " ", h("b", stopwatch(runSeconds(run))))),
+			h("p.sub", words.elapsed, " ", h("b", stopwatch(runSeconds(run))))),
 		h("div.meter",
 			h("progress", { id: "bar", max: 100, value: percent, "aria-valuetext": percent === undefined ? now.text : `${percent}%, ${now.text}` }),
 			h("label", { for: "bar" }, isStopping ? words.stopping : now.message), h("output", now.number)),
@@ -142,11 +142,11 @@ export function undoPart() {
 }
 
 export const row = (key, tone, picture, title, big, status, sub, ...more) =>
-	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span.row-big", big), h("span.row-state", status),
+	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span", big), h("span.row-state", status),
 		h("div", h("p.sub", sub.filter(Boolean).join(" · ")), more));
 
 const list = (title, words, items, ...more) => [
-	heading(title), h("p.lead", words.lead), more,
+	heading(title), words.lead && h("p.lead", words.lead), more,
 	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
 
 export function historyView() {
@@ -174,18 +174,19 @@ export function snapshotsView() {
 	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
 	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
 		const { id, pinned, version, verified_at: verified } = snapshot;
+		const at = moment(snapshot.created_at);
 		const path = `database/backups/${id}`;
 		const label = words.version(version);
-		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${moment(snapshot.created_at)}` });
+		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${at}` });
 		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
-			[moment(snapshot.created_at), words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
+			[at, words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
 			h("code.sub", id),
 			isIdle && h("div.buttons",
 				!why && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
 				choice(words.verify, () => post(`${path}/verify`)),
 				choice(pinned ? words.unpin : words.pin, () => (pinned ? remove : put)(`${path}/pin`)),
 				can("technician") && !pinned && choice(words.remove, () => ask({
-					title: `${words.remove}: ${label}, ${moment(snapshot.created_at)}?`, text: [words.removeText], ok: words.remove,
+					title: `${words.remove}: ${label}, ${at}?`, text: [words.removeText], ok: words.remove,
 					submit: () => remove(path) }))));
 	}),
 	h("div.buttons", isIdle && button(words.take, () => start(() => post("database/backups")))),
