@@ -190,7 +190,7 @@ export default {
 		newLead: "Ihre App arbeitet weiter wie bisher. Für Updates muss ein Techniker einmal sagen, welche Version sie ist.",
 		adopt: "Für den Techniker: `chock adopt`, auf dem Gerät, findet die Version heraus, zeigt sie und fragt.",
 		recovery: "Notbetrieb",
-		recoveryLead: "Die Wiederherstellung misslang mehrmals. Nichts wird geändert, bis ein Techniker nachgesehen hat.",
+		recoveryLead: "Nichts wird geändert, bis ein Techniker nachgesehen hat.",
 	},
 	history: { empty: "Noch ist nichts gelaufen." },
 	snapshots: {

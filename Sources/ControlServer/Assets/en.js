@@ -162,7 +162,7 @@ export default {
 		newLead: "Your app works on as before. For updates, a technician has to say once which version it is.",
 		adopt: "For the technician: `chock adopt`, on the device, finds out the version, shows it and asks.",
 		recovery: "Recovery mode",
-		recoveryLead: "Recovering failed more than once. Nothing is changed until a technician has looked.",
+		recoveryLead: "Nothing is changed until a technician has looked.",
 	},
 	history: { empty: "Nothing has run yet." },
 	snapshots: {

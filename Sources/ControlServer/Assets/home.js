@@ -290,7 +290,7 @@ export function problemPart() {
 	const words = t.problem;
 	const broken = words.broken[[/DATABASE-MISSING/, /DATABASE-EMPTY/, /DATABASE-CORRUPT|NOT-A-DATABASE/].findIndex((code) => code.test(own?.code))];
 	const isNew = own ? own.code === "CHK-UNADOPTED" : !adopted;
-	const [title, lead, tone] = mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"] : broken ? [broken, words.brokenLead, "bad"]
+	const [title, lead, tone] = broken ? [broken, words.brokenLead, "bad"] : mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"]
 		: isNew ? [words.isNew, words.newLead, "calm"] : [words.title, words.lead, "warn"];
 	return [
 		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),
