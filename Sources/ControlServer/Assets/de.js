@@ -160,7 +160,6 @@ export default {
 		untouched: "Nichts wurde geändert.",
 		needsPerson: "chock braucht einen Menschen",
 		ended: "{}, nach {}.",
-		person: "Von selbst wird nichts mehr geändert. Bitte dem Schritt unten folgen.",
 		done: "Fertig", understood: "Verstanden",
 		snapshot: "Kopie von vorher", rescue: "Was vorher da war, liegt in", exported: "Was wegfiel, liegt in",
 		warning: "Bemerkenswert", database: "Version der Datenbank", word: "Auf das Wort einer Person",

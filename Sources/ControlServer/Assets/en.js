@@ -132,7 +132,6 @@ export default {
 		untouched: "Nothing was changed.",
 		needsPerson: "chock needs a person",
 		ended: "{}, after {}.",
-		person: "Nothing more is changed by itself. Follow the step below.",
 		done: "Done", understood: "Understood",
 		snapshot: "Snapshot from before", rescue: "What was there before is kept in", exported: "What went is kept in",
 		warning: "Worth a look", database: "Database version", word: "On a person's word",

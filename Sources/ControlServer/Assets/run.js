@@ -75,7 +75,7 @@ export function resultView() {
 		isWrong && problemPart(),
 		h("div.verdict", { "data-tone": tone, role: failed && "alert" }, icon(picture),
 			h("div", isWrong ? h("h2", title) : heading(title),
-				h("p.lead", run.outcome === "needs_recovery" ? words.person : run.ended_at && words.ended(capital(moment(run.ended_at)), duration(runSeconds(run)))))),
+				h("p.lead", run.outcome === "needs_recovery" ? t.problem.recoveryLead : run.ended_at && words.ended(capital(moment(run.ended_at)), duration(runSeconds(run)))))),
 		// A stop that was asked for is no failure; its error would only repeat the heading.
 		failed && run.error && failureCard(run.error),
 		h("div.buttons", can("owner") && button(failed ? words.understood : words.done, () => act(() => tell(run, "acknowledge"), ["status", "plan", "lists"]), "strong", { id: "acknowledge" }),
@@ -108,10 +108,14 @@ export function failureCard(own) {
 			line(words.code, h("code", own.code))));
 }
 
+/** In recovery mode an owner only looks. */
+const isHeld = () => state.status.mode === "recovery" && !can("technician");
+
 /** As a sentence; null when it can. */
 export function restoreBlocked() {
 	const closed = closedGates().find(({ gate }) => gate.id !== "technician" && gate.id !== "disk");
 	if (state.link === "lost") return t.blocked.offline;
+	if (isHeld()) return t.problem.recoveryLead;
 	if (isActive(state.status.run)) return t.blocked.running;
 	return closed ? closed.title ?? said(closed.said) : null;
 }
@@ -171,7 +175,7 @@ export function snapshotsView() {
 	const words = t.snapshots;
 	const newest = undo()?.id;
 	const why = restoreBlocked();
-	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
+	const isIdle = can("owner") && !isHeld() && state.link !== "lost" && !isActive(state.status.run);
 	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
 		const { id, pinned, version, verified_at: verified } = snapshot;
 		const at = moment(snapshot.created_at);
