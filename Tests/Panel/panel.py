@@ -1036,6 +1036,9 @@ def recovery():
         check("it has its colour", owner.has(".verdict[data-tone=bad]"))
         owner.judge("recovery mode")
         owner.shot("recovery-phone")
+        owner.go("snapshots")
+        owner.page.wait_for_selector("main h1")
+        check("no tool is offered", not owner.page.get_by_role("button", name="Take a snapshot").count())
 
 
 def notes():

@@ -20,16 +20,14 @@ export async function refusalOf(work) {
 }
 
 async function request(method, path, body, headers) {
-	const options = { method, cache: "no-store", headers: { ...headers } };
-	if (body) {
-		options.headers["Content-Type"] = "application/json";
-		options.body = JSON.stringify(body);
-	}
 	const limit = new AbortController();
 	setTimeout(() => limit.abort(), 8000);
 	let response, document;
 	try {
-		response = await fetch(`/api/${path}`, { ...options, signal: limit.signal });
+		response = await fetch(`/api/${path}`, {
+			method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body),
+			headers: body && { "Content-Type": "application/json", ...headers },
+		});
 		document = await response.json().catch(() => null);
 	} catch {
 		throw new Refusal(null);
@@ -42,7 +40,7 @@ async function request(method, path, body, headers) {
 }
 
 export const get = (path) => request("GET", path);
-export const post = (path, body = {}, headers = {}) => request("POST", path, body, headers);
+export const post = (path, body = {}, headers) => request("POST", path, body, headers);
 export const put = (path, body = {}) => request("PUT", path, body);
 export const remove = (path) => request("DELETE", path);
 
@@ -80,9 +78,7 @@ export function stream(onEvent, onChange) {
 		/** For a socket that looks open and is dead. */
 		retry() {
 			if (timer === null && socket?.readyState === WebSocket.CONNECTING) return;
-			const old = socket;
-			socket = null;
-			old?.close();
+			socket?.close();
 			attempt = 0;
 			connect();
 		},

@@ -1,8 +1,8 @@
 // Wires the page.
 import { Refusal, get, stream } from "./api.js";
 import { conditions } from "./coach.js";
-import { byId, h, icon, mark, patch } from "./dom.js";
-import { forgetRefusal, homeView, isStarting } from "./home.js";
+import { byId, h, icon, patch } from "./dom.js";
+import { forgetRefusal, homeView, shownStage } from "./home.js";
 import { can, isActive, onChange, serverNow, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
 import { moreView, pairPart, refreshMore } from "./more.js";
 import { historyView, progressOf, resultView, runningView, snapshotsView } from "./run.js";
@@ -31,7 +31,7 @@ function render() {
 	clearTimeout(drawTimer);
 	drawTimer = null;
 	drawn = Date.now();
-	const now = { view: view(), stage: isStarting() && !isActive(state.status?.run) ? "available" : stage() };
+	const now = { view: view(), stage: shownStage() };
 	const before = shown;
 	const entered = before.view !== null && (now.view !== before.view || (now.view === "update" && now.stage !== before.stage));
 	const focus = document.activeElement;
@@ -60,9 +60,9 @@ function bar({ view: current, stage: now }) {
 	const { link } = state;
 	const { label, ...themes } = t.theme;
 	return [
-		h("a.brand", { href: "#update" }, mark("mark"), h("span", "chock")),
+		h("a.brand", { href: "#update" }, icon("mark", "mark"), h("span", "chock")),
 		h("nav", { "aria-label": "chock" }, views.map((name) => h("a", { href: `#${name}`, "aria-current": name === current && "page", key: name }, t.views[name],
-			name === "update" && current !== name && ["running", "result"].includes(now) && h("i.dot")))),
+			name === "update" && current !== name && ["running", "result"].includes(now) && h("i")))),
 		h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
 		picker("theme", label, theme.choice, themes, (value) => { theme.choose(value); render(); }),
 	];
@@ -86,14 +86,11 @@ const foot = () => [
 	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
 	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
-let announced = null;
-
 /** Phases, quarters and waiting. */
 function announce({ step, fraction, waitingFor }) {
 	const quarter = Math.floor((fraction ?? 0) * 4) * 25;
 	const words = [step, quarter > 0 && quarter < 100 && t.running.percent(quarter), waitingFor && `${t.running.waits} ${waitingFor}`].filter(Boolean).join(", ");
-	if (words !== announced) byId("announce").textContent = words;
-	announced = words;
+	patch(byId("announce"), [words]);
 }
 
 async function refreshSession() {
@@ -162,10 +159,9 @@ const soon = { wanted: new Set(), timer: null };
 function refreshSoon(wanted) {
 	for (const what of wanted) soon.wanted.add(what);
 	soon.timer ??= setTimeout(() => {
-		const all = [...soon.wanted];
+		refresh(soon.wanted);
 		soon.wanted.clear();
 		soon.timer = null;
-		refresh(all);
 	}, 100);
 }
 
@@ -174,8 +170,7 @@ function onSocket(open) {
 	isOpen = open;
 	if (open) {
 		state.link = "live";
-		draw();
-		return;
+		return draw();
 	}
 	// Silent for the moment: most breaks are over before anybody needs to know.
 	setTimeout(() => { if (!isOpen) refresh(["status"]); }, 600);

@@ -12,27 +12,25 @@ function tally() {
 	const bad = gates.filter(isClosed).length;
 	const isLost = state.link === "lost";
 	return {
-		tone: isLost ? "unknown" : bad ? "bad" : "good",
+		state: isLost ? "unknown" : bad ? "violated" : "satisfied",
 		text: isLost ? t.gates.last(age(waited())) : bad ? t.gates.blocked(bad, gates.length) : t.gates.clear(gates.length),
 	};
 }
 
 export function summary() {
-	const { tone, text } = tally();
-	return h("a.card.summary", { href: "#coach", key: "summary", "data-tone": tone },
-		icon({ good: "satisfied", bad: "violated", unknown: "unknown" }[tone]), h("b", text), icon("arrow"));
+	const { state: now, text } = tally();
+	return h("a.card.summary", { href: "#coach", key: "summary", "data-state": now }, icon(now), h("b", text), icon("arrow"));
 }
 
 export function conditions(isView) {
 	const all = state.status?.gates ?? [];
-	const { tone, text } = tally();
+	const { state: now, text } = tally();
 	const gates = [...all.filter((gate) => gate.required), ...all.filter((gate) => !gate.required)];
 	const ill = state.safety?.sources.filter((source) => !source.is_well) ?? [];
 	return h("section.conditions", { "aria-labelledby": "conditions-title", "data-lost": state.link === "lost" && "true" },
-		h("div.conditions-head", h(isView ? "h1.title" : "h2", { id: "conditions-title", tabindex: -1 }, t.gates.title), h("p", { "data-tone": tone }, text)),
-		isView && h("p.lead", t.gates.lead),
+		h("div.conditions-head", h(isView ? "h1.title" : "h2", { id: "conditions-title", tabindex: -1 }, t.gates.title), h("p", { "data-state": now }, text)),
 		h("ul.gates", gates.map((gate) => gateItem(gate, isView ? "h2" : "h3"))),
-		ill.length > 0 && h("div.sources", h("b", t.gates.sources), h("ul", ill.map((source) => h("li", { key: source.source },
+		ill.length > 0 && h("div", h("b", t.gates.sources), h("ul", ill.map((source) => h("li", { key: source.source },
 			h("b", source.source), " ", said(prose([source.words, source.how_to_clear].filter(Boolean).join(" "))))))),
 		button(t.gates.again, () => changed(["safety"])));
 }
@@ -49,7 +47,7 @@ function gateItem(gate, heading) {
 			h("p.sub", gate.required ? words.required : words.optional),
 			h("p.gate-state", !gate.required && gate.state === "violated" ? words.note : words.states[gate.state])),
 		// A condition that holds speaks through its readings; the reason would say it twice.
-		(!isOpen || !gate.readings.length) && h("p", own ? [own, h("span.sub", " ", said(gate.reason))] : isOpen ? t.gates.titles[gate.id] ? "" : gate.reason : said(gate.reason)),
+		(!isOpen || !gate.readings.length) && h("p", own ? [own, h("span.sub", " ", said(gate.reason))] : (!isOpen || !words.titles[gate.id]) && said(gate.reason)),
 		h("dl.readings", gate.readings.map(reading)),
 		!isOpen && gate.how_to_clear && h("p", h("b", words.how), " ", how ?? said(prose(gate.how_to_clear))),
 		vouchForm(gate));
@@ -57,7 +55,7 @@ function gateItem(gate, heading) {
 
 function reading(entry) {
 	const words = t.gates;
-	const isHeard = entry.value !== null && entry.value !== undefined;
+	const isHeard = entry.value != null;
 	const seconds = entry.age_seconds == null ? null : Math.max(0, entry.age_seconds + waited());
 	const name = (entry.source ?? "").replace("http://", "");
 	const source = entry.attested ? words.word(name.replace(/^attestation by /, "")) : entry.veto_only ? words.veto(name) : name;
@@ -67,7 +65,6 @@ function reading(entry) {
 		h("dd.age", [isHeard && entry.stale && words.old, seconds !== null && age(seconds)].filter(Boolean).join(", ")),
 		can("technician") && entry.evidence && h("dd", " ", h("code", entry.evidence)));
 }
-
 
 const partName = (signal) => plain(signal.slice(signal.indexOf(".") + 1));
 
@@ -88,11 +85,11 @@ function vouchForm(gate) {
 	const words = t.vouch;
 	const role = can("technician") ? "technician" : "owner";
 	const id = `vouch-${gate.id}`;
-	return h("details.vouch", { key: "vouch", id },
+	return h("details", { key: "vouch", id },
 		h("summary", gate.state === "satisfied" ? words.again : words.open),
 		state.session.pins[role] ? h("form.stack", { onsubmit: (event) => give(event, gate), oninput: (event) => missing(event.currentTarget, "") },
 			h("fieldset", h("legend", words.looked), gate.attestable.map(({ signal, value }) => {
-				const isTick = value !== undefined && value !== null;
+				const isTick = value != null;
 				return h("label.tick", { key: signal }, h("span", `${signalName(signal)}: ${isTick ? signalValue(signal, String(value)) : "V"}`),
 					h("input", isTick ? { type: "checkbox", name: signal, value: String(value) }
 						: { type: "number", name: signal, step: "any", min: 0, max: 100, inputmode: "decimal", autocomplete: "off" }));

@@ -67,7 +67,7 @@ export default {
 		lapsed: "Das geplante Update hat nicht begonnen",
 	},
 	gates: {
-		title: "Bedingungen", lead: "Ein Update beginnt nur, wenn jede nötige Bedingung erfüllt ist.",
+		title: "Bedingungen",
 		states: { satisfied: "OK", violated: "Hindert", unknown: "Unbekannt" }, note: "Hinweis",
 		required: "nötig", optional: "nur Rat",
 		clear: (number) => `Alles klar: ${count(number, "Bedingung", "Bedingungen")}`,
@@ -160,7 +160,6 @@ export default {
 		untouched: "Nichts wurde geändert.",
 		needsPerson: "chock braucht einen Menschen",
 		ended: "{}, nach {}.",
-		person: "Von selbst wird nichts mehr geändert. Bitte dem Schritt unten folgen.",
 		done: "Fertig", understood: "Verstanden",
 		snapshot: "Kopie von vorher", rescue: "Was vorher da war, liegt in", exported: "Was wegfiel, liegt in",
 		warning: "Bemerkenswert", database: "Version der Datenbank", word: "Auf das Wort einer Person",
@@ -190,9 +189,9 @@ export default {
 		newLead: "Ihre App arbeitet weiter wie bisher. Für Updates muss ein Techniker einmal sagen, welche Version sie ist.",
 		adopt: "Für den Techniker: `chock adopt`, auf dem Gerät, findet die Version heraus, zeigt sie und fragt.",
 		recovery: "Notbetrieb",
-		recoveryLead: "Die Wiederherstellung misslang mehrmals. Nichts wird geändert, bis ein Techniker nachgesehen hat.",
+		recoveryLead: "Nichts wird geändert, bis ein Techniker nachgesehen hat.",
 	},
-	history: { lead: "Jeder Lauf auf diesem Gerät, der neueste zuerst.", empty: "Noch ist nichts gelaufen." },
+	history: { empty: "Noch ist nichts gelaufen." },
 	snapshots: {
 		lead: "Vollständige Kopien der Datenbank. Vor jeder Änderung entsteht eine.",
 		empty: "Noch gibt es keine Kopie.",

@@ -34,8 +34,7 @@ export const consentFields = () => (state.session.asks_pin ? [pinField()] : []);
 
 /** `choices` are pairs of a value and its words. */
 export function field({ name, label, hint, choices, ...rest }, prefix, invalid) {
-	const isWrong = Boolean(invalid);
-	const props = { name, id: `${prefix}-${name}`, "aria-invalid": isWrong && "true", "aria-describedby": isWrong && `${prefix}-error`, ...rest };
+	const props = { name, id: `${prefix}-${name}`, "aria-invalid": invalid && "true", "aria-describedby": invalid && `${prefix}-error`, ...rest };
 	return h("label.field", { key: name }, h("b", label), hint && h("span.sub", hint),
 		choices ? h("select", props, choices.map(([value, words]) => h("option", { value }, words))) : h("input", props));
 }

@@ -14,13 +14,11 @@ export function h(selector, ...children) {
 	return { tag, key, props, children };
 }
 
-export const icon = (name) =>
-	h("svg.icon", { "aria-hidden": "true" }, h("use", { href: `#i-${name}` }));
+export const icon = (name, look = "icon") =>
+	h(`svg.${look}`, { "aria-hidden": "true" }, h("use", { href: `#i-${name}` }));
 
 export const button = (label, onclick, kind = "quiet", props = {}) =>
 	h(`button.button.${kind}`, { type: onclick ? "button" : "submit", onclick, ...props }, label);
-
-export const mark = (name) => h(`svg.${name}`, { "aria-hidden": "true" }, h("use", { href: "#i-mark" }));
 
 /** Makes what is in `parent` match `children`. Nodes stay, and with them focus, selection and what was typed. */
 export function patch(parent, children) {
@@ -73,7 +71,7 @@ function update(node, { props, children }) {
 		const value = props[name];
 		if (value === before[name]) continue;
 		if (name.startsWith("on")) node[name] = value ?? null;
-		else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+		else if (value == null || value === false) node.removeAttribute(name);
 		else if (properties.has(name)) node[name] = value;
 		else node.setAttribute(name, value === true ? "" : value);
 	}

@@ -67,7 +67,7 @@ export default {
 		lapsed: "The planned update did not start",
 	},
 	gates: {
-		title: "Conditions", lead: "An update starts only when every required condition holds.",
+		title: "Conditions",
 		states: { satisfied: "OK", violated: "Blocks", unknown: "Unknown" }, note: "Note",
 		required: "required", optional: "advice only",
 		clear: (number) => `All clear: ${count(number, "condition", "conditions")}`,
@@ -132,7 +132,6 @@ export default {
 		untouched: "Nothing was changed.",
 		needsPerson: "chock needs a person",
 		ended: "{}, after {}.",
-		person: "Nothing more is changed by itself. Follow the step below.",
 		done: "Done", understood: "Understood",
 		snapshot: "Snapshot from before", rescue: "What was there before is kept in", exported: "What went is kept in",
 		warning: "Worth a look", database: "Database version", word: "On a person's word",
@@ -162,9 +161,9 @@ export default {
 		newLead: "Your app works on as before. For updates, a technician has to say once which version it is.",
 		adopt: "For the technician: `chock adopt`, on the device, finds out the version, shows it and asks.",
 		recovery: "Recovery mode",
-		recoveryLead: "Recovering failed more than once. Nothing is changed until a technician has looked.",
+		recoveryLead: "Nothing is changed until a technician has looked.",
 	},
-	history: { lead: "Every run on this device, newest first.", empty: "Nothing has run yet." },
+	history: { empty: "Nothing has run yet." },
 	snapshots: {
 		lead: "Full copies of the database. One is taken before every change.",
 		empty: "No snapshot has been taken yet.",

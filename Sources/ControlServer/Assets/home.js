@@ -2,7 +2,7 @@
 import { Refusal, nonce, post, refusalOf, remove } from "./api.js";
 import { openVouch, summary } from "./coach.js";
 import { act, ask, consentFields, field, pinField } from "./dialog.js";
-import { button, byId, h, heading, icon, mark, prose } from "./dom.js";
+import { button, byId, h, heading, icon, prose } from "./dom.js";
 import { approvalOf, blockers, can, changed, failedTry, isActive, serverNow, stage, state, takeRun } from "./model.js";
 import { failureCard, undoPart } from "./run.js";
 import { bytes, capital, duration, moment, most, needed, range, said, t, volts } from "./texts.js";
@@ -12,7 +12,8 @@ const countdownSeconds = 10;
 let start = null;
 let refusal = null;
 
-export const isStarting = () => start !== null;
+/** A countdown keeps its view, also when the state changes. */
+export const shownStage = () => (start && !isActive(state.status?.run) ? "available" : stage());
 export const forgetRefusal = () => { refusal = null; };
 
 addEventListener("visibilitychange", () => start && !start.isPosting && tick());
@@ -110,9 +111,7 @@ const agree = (title, send) => attempt(() => {
 	return fields.length ? ask({ title, fields, ok: title, submit: ({ pin }) => send(pin) }) : send();
 });
 
-export const approveButton = (plan) => !approvalOf(plan).isOwn && button(t.approval.go, agree(t.approval.go, async (pin) => {
-	await post("database/approvals", { plan_hash: plan.hash, pin });
-}));
+export const approveButton = (plan) => !approvalOf(plan).isOwn && button(t.approval.go, agree(t.approval.go, (pin) => post("database/approvals", { plan_hash: plan.hash, pin })));
 
 const consentToTonight = (hash, at) => async (pin) => {
 	const inputs = answers();
@@ -130,12 +129,9 @@ export const facts = (rows) => h("dl.facts", rows.filter(Boolean).map(([label, v
 	h("div", { key: label }, h("dt", label), h("dd", value), sub && h("dd.sub", sub))));
 export const part = (title, ...children) => h("section.part", h("h2", title), children);
 
-export function homeView() {
-	const now = isStarting() && !isActive(state.status?.run) ? "available" : stage();
-	return { connecting, available, current, problem }[now]?.();
-}
+export const homeView = () => ({ connecting, available, current, problem })[shownStage()]?.();
 
-const connecting = () => [mark("scene"), heading(t.link.connecting), h("p.lead", state.link === "lost" && t.link.lead)];
+const connecting = () => [icon("mark", "scene"), heading(t.link.connecting), h("p.lead", state.link === "lost" && t.link.lead)];
 
 function available() {
 	const { status, plan } = state;
@@ -146,7 +142,7 @@ function available() {
 	return [
 		h("h1", { tabindex: -1 }, h("span.eyebrow", words.title), " ",
 			h("span.versions", { "data-long": from.length + to.length > 6 && "true" }, h("span.from", from), h("span.sr", ` ${t.to} `),
-				h("span.road", { "aria-hidden": "true" }, icon("arrow")), h("span.to", to))),
+				h("span.road", { "aria-hidden": "true" }, icon("arrow")), h("span", to))),
 		scheduled(),
 		plan && facts([
 			[words.time, capital(seconds === null ? t.unknown : range(seconds)),
@@ -274,10 +270,10 @@ function current() {
 	const { current_version: version, latest_backup: newest, integrity_check: check } = state.status;
 	const words = t.current;
 	return [
-		mark("scene"), heading(words.title), h("p.lead", words.lead(version)),
+		icon("mark", "scene"), heading(words.title), h("p.lead", words.lead(version)),
 		facts([
 			newest ? [words.snapshot, capital(moment(newest.created_at)), bytes(newest.size_bytes)] : [words.snapshot, words.none],
-			check ? [words.check, capital(moment(check.finished_at))] : [words.check, words.none],
+			[words.check, check ? capital(moment(check.finished_at)) : words.none],
 		]),
 		undoPart(),
 		summary(),
@@ -286,11 +282,7 @@ function current() {
 
 function problem() {
 	const { current_version: version } = state.status;
-	return [
-		...problemPart(),
-		version && facts([[t.result.database, version]]),
-		summary(),
-	];
+	return [problemPart(), version && facts([[t.result.database, version]]), summary()];
 }
 
 export function problemPart() {
@@ -298,7 +290,7 @@ export function problemPart() {
 	const words = t.problem;
 	const broken = words.broken[[/DATABASE-MISSING/, /DATABASE-EMPTY/, /DATABASE-CORRUPT|NOT-A-DATABASE/].findIndex((code) => code.test(own?.code))];
 	const isNew = own ? own.code === "CHK-UNADOPTED" : !adopted;
-	const [title, lead, tone] = mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"] : broken ? [broken, words.brokenLead, "bad"]
+	const [title, lead, tone] = broken ? [broken, words.brokenLead, "bad"] : mode === "recovery" ? [words.recovery, words.recoveryLead, "bad"]
 		: isNew ? [words.isNew, words.newLead, "calm"] : [words.title, words.lead, "warn"];
 	return [
 		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),

@@ -40,8 +40,6 @@ export function takeSafety(safety) {
 	state.safety = safety;
 	if (!state.status) return;
 	state.status.gates = safety.gates;
-	state.status.is_safe_to_migrate = safety.is_safe;
-	state.status.safety_issues = safety.blocking_reasons;
 	state.gatesAt = Date.now();
 }
 
@@ -200,8 +198,7 @@ export function verdict(run) {
 	const putBack = state.status.problem ? words.restored : words.putBack;
 	const isStopped = error?.code === "CHK-STOPPED";
 	if (error && kind === "rehearse") return (isStopped ? calm : warn)(`${t.outcomes[isStopped ? "cancelled" : "refused"]}. ${words.untouched}`);
-	const isCancelled = isStopped && (outcome === "refused" || state.stopping.has(run.id));
-	if (isCancelled) return calm(`${t.outcomes.cancelled}. ${words.still(from)}`);
+	if (isStopped && (outcome === "refused" || state.stopping.has(run.id))) return calm(`${t.outcomes.cancelled}. ${words.still(from)}`);
 	switch (outcome) {
 		case "committed":
 			return good(({ update: words.updated, recover: words.recovered }[kind] ?? words.restored)(to));

@@ -48,7 +48,7 @@ export function runningView() {
 		run.waiting_for && notice("wait", "wait", words.waits, [
 			{ said: run.waiting_for, clear: [words.soon, " ", until && words.left(stopwatch((until - serverNow()) / 1000))] }]),
 		h("div.gauge", h("p.big", { "aria-hidden": "true", "data-words": percent === undefined && "true" }, percent === undefined ? step : `${percent}%`),
-			h("p.elapsed.sub", words.elapsed, " ", h("b", stopwatch(runSeconds(run))))),
+			h("p.sub", words.elapsed, " ", h("b", stopwatch(runSeconds(run))))),
 		h("div.meter",
 			h("progress", { id: "bar", max: 100, value: percent, "aria-valuetext": percent === undefined ? now.text : `${percent}%, ${now.text}` }),
 			h("label", { for: "bar" }, isStopping ? words.stopping : now.message), h("output", now.number)),
@@ -75,7 +75,7 @@ export function resultView() {
 		isWrong && problemPart(),
 		h("div.verdict", { "data-tone": tone, role: failed && "alert" }, icon(picture),
 			h("div", isWrong ? h("h2", title) : heading(title),
-				h("p.lead", run.outcome === "needs_recovery" ? words.person : run.ended_at && words.ended(capital(moment(run.ended_at)), duration(runSeconds(run)))))),
+				h("p.lead", run.outcome === "needs_recovery" ? t.problem.recoveryLead : run.ended_at && words.ended(capital(moment(run.ended_at)), duration(runSeconds(run)))))),
 		// A stop that was asked for is no failure; its error would only repeat the heading.
 		failed && run.error && failureCard(run.error),
 		h("div.buttons", can("owner") && button(failed ? words.understood : words.done, () => act(() => tell(run, "acknowledge"), ["status", "plan", "lists"]), "strong", { id: "acknowledge" }),
@@ -108,10 +108,14 @@ export function failureCard(own) {
 			line(words.code, h("code", own.code))));
 }
 
+/** In recovery mode an owner only looks. */
+const isHeld = () => state.status.mode === "recovery" && !can("technician");
+
 /** As a sentence; null when it can. */
 export function restoreBlocked() {
 	const closed = closedGates().find(({ gate }) => gate.id !== "technician" && gate.id !== "disk");
 	if (state.link === "lost") return t.blocked.offline;
+	if (isHeld()) return t.problem.recoveryLead;
 	if (isActive(state.status.run)) return t.blocked.running;
 	return closed ? closed.title ?? said(closed.said) : null;
 }
@@ -142,11 +146,11 @@ export function undoPart() {
 }
 
 export const row = (key, tone, picture, title, big, status, sub, ...more) =>
-	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span.row-big", big), h("span.row-state", status),
+	h("li.row", { key, "data-tone": tone }, icon(picture), h("b", title), h("span", big), h("span.row-state", status),
 		h("div", h("p.sub", sub.filter(Boolean).join(" · ")), more));
 
 const list = (title, words, items, ...more) => [
-	heading(title), h("p.lead", words.lead), more,
+	heading(title), words.lead && h("p.lead", words.lead), more,
 	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
 
 export function historyView() {
@@ -171,21 +175,22 @@ export function snapshotsView() {
 	const words = t.snapshots;
 	const newest = undo()?.id;
 	const why = restoreBlocked();
-	const isIdle = can("owner") && state.link !== "lost" && !isActive(state.status.run);
+	const isIdle = can("owner") && !isHeld() && state.link !== "lost" && !isActive(state.status.run);
 	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
 		const { id, pinned, version, verified_at: verified } = snapshot;
+		const at = moment(snapshot.created_at);
 		const path = `database/backups/${id}`;
 		const label = words.version(version);
-		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${moment(snapshot.created_at)}` });
+		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${at}` });
 		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
-			[moment(snapshot.created_at), words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
+			[at, words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
 			h("code.sub", id),
 			isIdle && h("div.buttons",
 				!why && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
 				choice(words.verify, () => post(`${path}/verify`)),
 				choice(pinned ? words.unpin : words.pin, () => (pinned ? remove : put)(`${path}/pin`)),
 				can("technician") && !pinned && choice(words.remove, () => ask({
-					title: `${words.remove}: ${label}, ${moment(snapshot.created_at)}?`, text: [words.removeText], ok: words.remove,
+					title: `${words.remove}: ${label}, ${at}?`, text: [words.removeText], ok: words.remove,
 					submit: () => remove(path) }))));
 	}),
 	h("div.buttons", isIdle && button(words.take, () => start(() => post("database/backups")))),
