@@ -110,7 +110,7 @@ struct MetricsTests {
       #expect(states.first { $0.value == 1 }?.labels == ["state": "problem"])
       let refused = families["chock_auth_failures_total"]?.samples ?? []
       #expect(refused.map(\.value) == [1])
-      #expect(families["chock_updates_total"]?.samples.count == 20)
+      #expect(families["chock_updates_total"]?.samples.count == 25)
     }
   }
 
