@@ -35,11 +35,9 @@ extension Updater {
   // MARK: Recovery mode
 
   /// Why chock begins in it; nil where nothing speaks for that.
-  ///
-  /// - Throws: `.inputOutput` when the starts cannot be counted.
-  func reasonForRecoveryMode(isAsked: Bool) throws(Failure) -> Failure? {
+  func reasonForRecoveryMode(isAsked: Bool) -> Failure? {
     guard isServed else { return nil }
-    let unsettled = try starts.begin()
+    let unsettled = starts.begin()
     settled = Task { [starts] in
       try? await Task.sleep(for: StartCounter.settlingTime)
       if !Task.isCancelled { starts.reset() }
@@ -135,15 +133,14 @@ struct StartCounter: Sendable {
     path = stateDirectory + "/starts"
   }
 
-  /// Counts this start.
+  /// Counts this start. Where it cannot be written down (a full disk) chock has to start all the same.
   ///
   /// - Returns: how many before it have not lasted.
-  func begin() throws(Failure) -> Int {
-    let before = try FileSystem.read(path, limit: 16).flatMap {
-      Int(String(decoding: $0, as: UTF8.self).filter(\.isNumber))
-    }
-    try FileSystem.replace(path, with: Array("\((before ?? 0) + 1)\n".utf8))
-    return before ?? 0
+  func begin() -> Int {
+    let text = (try? FileSystem.read(path, limit: 16)) ?? nil
+    let before = text.flatMap { Int(String(decoding: $0, as: UTF8.self).filter(\.isNumber)) } ?? 0
+    try? FileSystem.replace(path, with: Array("\(before + 1)\n".utf8))
+    return before
   }
 
   func reset() { try? FileSystem.remove(path) }

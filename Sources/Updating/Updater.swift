@@ -173,7 +173,7 @@ public actor Updater {
   ///   earlier starts ask for that.
   public func start(recovery: Bool = false) async throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
-    if let reason = try reasonForRecoveryMode(isAsked: recovery) {
+    if let reason = reasonForRecoveryMode(isAsked: recovery) {
       enterRecoveryMode(reason)
     } else {
       await recoverAtStart()

@@ -48,6 +48,22 @@ struct NoSpaceTests {
     #expect(snapshots.filter { $0.contains("partial") || $0.contains("-journal") } == [])
   }
 
+  @Test("The daemon starts all the same, and says what is wrong")
+  func start() async throws {
+    try await coach(state: 1) { coach, _ in
+      let file = open("\(coach.state)/full", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+      let zeros = [UInt8](repeating: 0, count: 4096)
+      while write(file, zeros, zeros.count) > 0 {}
+      close(file)
+      let daemon = try await coach.serve()
+      #expect(try daemon.status().mode == .normal)
+      let refused = try await coach.run("update", "--json")
+      #expect(refused.code != 0)
+      #expect(refused.output.contains("CHK-NO-SPACE"), "\(refused)")
+      #expect(await daemon.stop() == .exited(0))
+    }
+  }
+
   private func saysBoth(_ error: Failure?) {
     #expect(error?.code == .noSpace)
     #expect(error?.message.contains("MB are needed") == true, "\(error?.message ?? "")")
