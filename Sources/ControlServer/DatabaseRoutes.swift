@@ -54,11 +54,13 @@ struct DatabaseRoutes: Sendable {
           howToClear: "Send it with \"when\": \"window\" to /api/database/update.",
           pointer: "/action")
       }
+      try await checkTools(try context.person())
       return try .json(
         await updater.postpone(
           body.action, hours: body.hours, requestedBy: try context.person().actor))
     }
     routes.on(.delete, "\(base)/schedule", for: .role(.owner)) { _, context in
+      try await checkTools(try context.person())
       try await updater.clearSchedule(by: try context.person().actor)
       return .noContent
     }
@@ -179,10 +181,12 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.put, "\(base)/backups/:id/pin", for: .role(.owner)) { request, context in
       try await withoutFields(request)
+      try await checkTools(try context.person())
       return try .json(await updater.setPinned(true, snapshot: try context.id("id")))
     }
     routes.on(.delete, "\(base)/backups/:id/pin", for: .role(.owner)) { _, context in
-      try .json(await updater.setPinned(false, snapshot: try context.id("id")))
+      try await checkTools(try context.person())
+      return try .json(await updater.setPinned(false, snapshot: try context.id("id")))
     }
     routes.on(.get, "\(base)/restore/:id", for: .role(.owner)) { _, context in
       let id = try context.id("id")
@@ -261,6 +265,7 @@ struct DatabaseRoutes: Sendable {
           goal, inputs, consent: consent, pin: body.pin, planHash: planHash, request, person))
     }
     try await checkConsent(to: goal, planHash)
+    try await checkTools(person)
     try await updater.access.confirm(person, pin: body.pin)
     let key = try key(
       of: request,

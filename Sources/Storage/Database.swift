@@ -205,6 +205,14 @@ public enum Database {
         && type.drop { $0.isUppercase }.hasPrefix(" value in ")
   }
 
+  /// Whether readers and a writer do not wait for one another.
+  public static func isInWALMode(_ path: String) throws(Failure) -> Bool {
+    let connection = try open(path)
+    return try catching(path) { () throws(SQLiteError) in
+      try connection.text("PRAGMA journal_mode") == "wal"
+    }
+  }
+
   /// Compares everything with everything, the indexes too. In WAL mode the application goes on writing
   /// meanwhile; otherwise it can between two tables.
   ///

@@ -131,21 +131,20 @@ public struct StateStore: Sendable {
     }
   }
 
-  /// The newest run that was to change the database or to put it back; nil when there is none. One that only
-  /// found something in its way that passes does not count.
+  /// The newest run that was to change the database or to put it back; nil when there is none. One that was
+  /// refused does not count, unless somebody stopped it, nor one that found the database locked.
   public func newestWork() throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }
-    let passing = Failure.Code.allCases.filter(\.isPassing).map { "'\($0.rawValue)'" }
     return try asking { connection throws(SQLiteError) in
       try connection.text(
         """
         SELECT id FROM runs
-        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'rescue', 'restore')
+        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore', 'rescue')
           AND document ->> 'outcome' IS NOT 'nothing_to_do'
-          AND (document ->> 'outcome' NOT IN ('refused', 'rolled_back')
-            OR coalesce(document ->> '$.error.code', '') NOT IN (\(passing.joined(separator: ", ")))
-            OR document ->> 'outcome' = 'rolled_back'
-            AND document ->> '$.error.code' IS NOT '\(Failure.Code.databaseLocked.rawValue)')
+          AND (document ->> 'outcome' IS NOT 'refused'
+            OR document ->> '$.error.code' IS '\(Failure.Code.stopped.rawValue)')
+          AND (document ->> 'outcome' IS NOT 'rolled_back'
+            OR document ->> '$.error.code' IS NOT '\(Failure.Code.databaseLocked.rawValue)')
         ORDER BY rowid DESC LIMIT 1
         """)
     }

@@ -27,6 +27,7 @@ struct RescueRun {
       }
       try context.enter(.safety)
       _ = try context.permit()
+      try context.quiesce()
       try context.enter(.snapshot)
       try Space.check([
         Space.Need(try Database.bytes(live), at: settings.stateDirectory, for: "the snapshot"),

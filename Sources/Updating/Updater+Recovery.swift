@@ -53,6 +53,7 @@ extension Updater {
         howToClear: "Take it away, then `chock recover --leave`.")
     }
     guard unsettled >= StartCounter.limit else { return nil }
+    isCrashLoop = true
     return Failure(
       .needsPerson, "chock has ended \(unsettled) times within a minute of its start.",
       howToClear: "Its log says why (journalctl -u chock). Then `chock recover --leave`.")
@@ -69,20 +70,22 @@ extension Updater {
   }
 
   /// What the files say that nobody may go on from without having looked.
-  func reviewDatabase(_ problem: Failure?) {
-    guard isServed, current == nil, recoveryMode == nil, let problem, isGrave(problem) else {
-      return
-    }
+  ///
+  /// - Parameter atStart: a ledger that contradicts the files counts at the start alone; later somebody may just
+  ///   be copying them.
+  func reviewDatabase(_ problem: Failure?, atStart: Bool = false) {
+    guard isServed, current == nil, recoveryMode == nil, let problem,
+      Self.damage.contains(problem.code) || atStart && contradicts(problem)
+    else { return }
     enterRecoveryMode(problem)
+    if !atStart { Task { publishState() } }
   }
 
-  private func isGrave(_ problem: Failure) -> Bool {
-    switch problem.code {
-    case .notADatabase, .databaseCorrupt: true
-    // Who writes migrations changes them all the time.
-    case .drift, .databaseNewer: settings.environment == .production
-    default: false
-    }
+  private static let damage: [Failure.Code] = [.notADatabase, .databaseCorrupt]
+
+  /// Who writes migrations changes them all the time.
+  private func contradicts(_ problem: Failure) -> Bool {
+    settings.environment == .production && [.drift, .databaseNewer].contains(problem.code)
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -108,11 +111,17 @@ extension Updater {
     }
     let state = DatabaseState(settings, busyTimeout: DatabaseState.patience)
     let check = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
-    if let problem = state.problem ?? check?.failure(settings), isGrave(problem) { throw problem }
+    if let problem = state.problem ?? check?.failure(settings),
+      Self.damage.contains(problem.code) || contradicts(problem)
+    {
+      throw problem
+    }
     try audit(.leaveRecovery, recoveryMode?.message ?? "", "all is well", person)
     recoveryMode = nil
     isLeftByHand = false
+    isCrashLoop = false
     starts.reset()
+    startIdleChecks()
     publishState()
     offer()
     return await status()

@@ -16,6 +16,17 @@ extension Updater {
     let (path, snapshot) = try store.find(id)
     try snapshot.checkBelongs(to: settings.databasePath)
     let settings = settings
+    // Outside WAL mode nobody can write meanwhile.
+    let isWAL = (try? Database.isInWALMode(settings.databasePath)) ?? false
+    let limit = Task {
+      try? await Task.sleep(for: isWAL ? .seconds(60) : .seconds(2))
+      guard !Task.isCancelled else { return }
+      stop.request(
+        Failure(
+          .timeout, "Comparing takes too long beside the application.",
+          howToClear: "Stop the application first, or go back without the figures."))
+    }
+    defer { limit.cancel() }
     let result = await comparer.read { () -> Result<LossDocument, Failure> in
       Result { () throws(Failure) in
         try LossDocument(settings, path, snapshot, stop: stop)

@@ -36,10 +36,6 @@ extension Updater {
       action: .window, version: plan.to.description, at: Timestamp.text(secondsSince1970: start),
       until: Timestamp.text(secondsSince1970: end),
       requestedBy: request.requestedBy, createdAt: Timestamp.now())
-    if let key = request.key {
-      try history.save(
-        idempotencyKey: key.key, request: key.request, run: Self.name(of: schedule))
-    }
     try audit(
       .schedule, "\(schedule.version), \(schedule.at ?? "") to \(schedule.until ?? "")",
       "the plan \(planHash)", schedule.requestedBy)
@@ -47,6 +43,11 @@ extension Updater {
       ScheduleFile.Document(
         schedule: schedule, planHash: planHash, goal: request.goal, inputs: request.inputs,
         isTechnician: request.isTechnician, credential: request.credential))
+    // Last: what comes again after a power cut in between is the same consent once more.
+    if let key = request.key {
+      try history.save(
+        idempotencyKey: key.key, request: key.request, run: Self.name(of: schedule))
+    }
     return schedule
   }
 
@@ -55,7 +56,7 @@ extension Updater {
   /// - Throws: `.keyReused` when it was another request, or what it scheduled is not to come any more.
   public func schedule(with key: IdempotencyKey?) throws(Failure) -> Schedule? {
     guard let known = try known(key) else { return nil }
-    guard let schedule, Self.name(of: schedule) == known else {
+    guard let schedule, schedule.lapsedReason == nil, Self.name(of: schedule) == known else {
       throw Failure(
         .keyReused, "What this request scheduled has begun, has lapsed or was withdrawn.",
         howToClear: "`chock status` and `chock history` say what became of it.")

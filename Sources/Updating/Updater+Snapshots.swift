@@ -77,8 +77,11 @@ extension Updater {
 
   /// Whether putting this snapshot back undoes the newest update: an owner may.
   public func undoesNewestUpdate(snapshot id: String) -> Bool {
-    let newest = (try? history(limit: 50))?.first { $0.kind == .update && $0.outcome == .committed }
-    return newest?.snapshotId == id
+    // A restore, a rollback or an import since would be undone with it.
+    let newest = (try? history(limit: 50))?.first {
+      RunKind.changing.contains($0.kind) && [.committed, .restored].contains($0.outcome)
+    }
+    return newest?.kind == .update && newest?.outcome == .committed && newest?.snapshotId == id
   }
 
   /// - Throws: `.notFound`, `.runActive`.

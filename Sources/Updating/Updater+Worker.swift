@@ -44,8 +44,8 @@ extension Updater {
       lastSeen = max(lastSeen ?? ended, ended)
     }
     if document.outcome == .needsRecovery {
+      if recoveryMode == nil { isLeftByHand = false }
       recoveryMode = document.error
-      isLeftByHand = false
     }
     reviewScheduledRun(document)
     scheduleIdleCheck()

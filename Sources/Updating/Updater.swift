@@ -100,6 +100,8 @@ public actor Updater {
   public internal(set) var recoveryMode: Failure?
   /// True when nothing but a person's word ends it.
   var isLeftByHand = false
+  /// True when it is that the daemon died again and again.
+  var isCrashLoop = false
   let starts: StartCounter
   var settled: Task<Void, Never>?
   private var isAutoMigrationDue = false
@@ -185,6 +187,7 @@ public actor Updater {
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
     resumeResults(recent)
     let state = remember(DatabaseState(settings))
+    reviewDatabase(state.problem, atStart: true)
     judge()
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
@@ -211,7 +214,8 @@ public actor Updater {
     gateEvent?.cancel()
     scheduleWatch?.cancel()
     settled?.cancel()
-    if isServed, !isLeftByHand { starts.reset() }
+    if isServed, !isCrashLoop { starts.reset() }
+    comparing.request(Self.daemonStops)
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }

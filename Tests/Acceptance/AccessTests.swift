@@ -189,6 +189,10 @@ struct AccessTests {
     let undone = try await ended(
       daemon.ask("POST", "/api/database/restore/\(snapshot)", #"{"consent": true}"#))
     #expect(undone.outcome == .restored)
+    // Nor is an update undone twice: what was recorded since would go.
+    let twice = try daemon.askOverTCP(
+      "POST", "/api/database/restore/\(snapshot)", #"{"consent": true}"#)
+    #expect(twice.status == 403, "\(twice.text)")
     let again = try plan(daemon)
     #expect(again.planHash == first.planHash)
     #expect(try update(first).status == 412)

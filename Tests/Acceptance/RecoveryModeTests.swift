@@ -35,6 +35,9 @@ struct RecoveryModeTests {
     #expect(try daemon.askOverTCP("GET", "/api/database/status").status == 200)
     let refused = try asOwner(daemon, "POST", "/api/database/restore/\(snapshot)")
     #expect(refused.contains("Let a technician look at it."), "\(refused)")
+    let skipped = try daemon.askOverTCP(
+      "POST", "/api/database/schedule", #"{"action": "skip"}"#)
+    #expect(skipped.status == 409, "\(skipped.text)")
     #expect(try await coach.run("recover", "--leave").code == 65)
     #expect(try await coach.run("restore", snapshot, "--yes").code == 0)
     // Somebody has to look before chock goes on by itself.
@@ -117,6 +120,26 @@ struct RecoveryModeTests {
     #expect(try await coach.run("recover", "--discard").code == 0)
     #expect(try await coach.run("recover", "--leave").code == 0)
     #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "Who stops it in an orderly way makes no crash loop, and files that are being copied no alarm")
+  func notACrash() async throws {
+    let coach = try Sample.coach(config: "environment = \"production\"")
+    for _ in 0..<6 {
+      let daemon = try await coach.serve(["--recovery"])
+      #expect(await daemon.stop() == .exited(0))
+    }
+    let daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .normal)
+    let file = coach.folder("migrations/0001_items.sql")
+    let text = TestCoach.text(file)
+    try coach.folder.write(String(text.prefix(20)), to: "migrations/0001_items.sql")
+    #expect(try daemon.status().problem != nil)
+    try coach.folder.write(text, to: "migrations/0001_items.sql")
+    #expect(try daemon.status().mode == .normal)
+    #expect(try daemon.status().problem == nil)
     #expect(await daemon.stop() == .exited(0))
   }
 }
