@@ -61,7 +61,7 @@ acceptance: deps venv
 	$(SWIFT) build --product WebSocketEcho
 	$(LIMITED) 20m Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
-	$(LIMITED) 20m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 30m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
 
