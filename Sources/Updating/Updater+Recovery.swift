@@ -38,9 +38,10 @@ extension Updater {
   func reasonForRecoveryMode(isAsked: Bool) -> Failure? {
     guard isServed else { return nil }
     let unsettled = starts.begin()
-    settled = Task { [starts] in
+    settled = Task {
       try? await Task.sleep(for: StartCounter.settlingTime)
-      if !Task.isCancelled { starts.reset() }
+      // What waits for somebody to look proves nothing.
+      if !Task.isCancelled, !isCrashLoop { starts.reset() }
     }
     if isAsked {
       return Failure(
