@@ -32,8 +32,11 @@ public final class TemporaryFolder: Sendable {
 
   private static func remove(_ path: String) {
     if let facts = FileSystem.facts(path), facts.isDirectory {
-      for name in (try? FileSystem.names(in: path)) ?? [] { remove("\(path)/\(name)") }
-      rmdir(path)
+      // A process that is being killed may still make a file in it: then it is not empty, and once more.
+      for _ in 0..<1000 {
+        for name in (try? FileSystem.names(in: path)) ?? [] { remove("\(path)/\(name)") }
+        if rmdir(path) == 0 || errno != ENOTEMPTY { return }
+      }
     } else {
       unlink(path)
     }
