@@ -3,8 +3,7 @@ import ServiceLifecycle
 import Storage
 import Updating
 
-/// What one listener gets over a WebSocket or Server-Sent Events: the state, what it missed, then
-/// everything live.
+/// What one listener gets over Server-Sent Events: the state, what it missed, then everything live.
 struct EventFeed {
   enum Item: Sendable {
     case event(PublishedEvent)
@@ -19,19 +18,26 @@ struct EventFeed {
   private let tick: Duration
 
   static func open(_ updater: Updater, since: UInt64?, tick: Duration) async -> EventFeed {
-    // Subscribed first, asked second: an event in between comes twice in content, but never not at
-    // all.
     let live = updater.events.subscribe(since: since) { Item.event($0) }
-    let before = live.backlog.first.map { $0.seq - 1 } ?? live.lastSeq
+    let opening = await opening(updater, live.backlog)
+    return EventFeed(opening: opening, live: live, tick: tick)
+  }
+
+  /// What a listener hears first: the state, then what it missed.
+  ///
+  /// - Parameter backlog: of a subscription that has begun. Subscribed first, asked second: an event in
+  ///   between comes twice in content, but never not at all.
+  static func opening(_ updater: Updater, _ backlog: EventHub.Backlog) async -> [PublishedEvent] {
+    let before = backlog.events.first.map { $0.seq - 1 } ?? backlog.lastSeq
     var state = Event(seq: before, at: Timestamp.now(), type: .state)
     state.status = await updater.status()
     var opening = [PublishedEvent(state)]
-    if live.gap {
+    if backlog.gap {
       var gap = Event(seq: before, at: Timestamp.now(), type: .gap)
       gap.message = "Some events since the last visit are no longer kept. The state is complete."
       opening.append(PublishedEvent(gap))
     }
-    return EventFeed(opening: opening + live.backlog, live: live, tick: tick)
+    return opening + backlog.events
   }
 
   /// Calls `body` for each item until the feed, the server or the task ends; returns when it may go

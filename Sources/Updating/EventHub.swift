@@ -69,20 +69,24 @@ public final class EventHub: Sendable {
     }
   }
 
-  private final class Subscriber: Sendable {
-    /// Its stream has ended. A mark, because whoever ends it may hold what handing out waits for: a task
+  /// One who is handed every event until it has gone.
+  public final class Subscriber: Sendable {
+    /// A mark, because whoever ends it may hold what handing out waits for: a task
     /// is cancelled under its lock, and `offer` takes that lock under the hub's.
-    let isGone = Atomic(false)
+    fileprivate let isGone = Atomic(false)
     /// False when the subscriber has fallen too far behind.
-    let offer: @Sendable (PublishedEvent) -> Bool
-    let finish: @Sendable () -> Void
+    fileprivate let offer: @Sendable (PublishedEvent) -> Bool
+    fileprivate let finish: @Sendable () -> Void
 
-    init(
+    fileprivate init(
       offer: @escaping @Sendable (PublishedEvent) -> Bool, finish: @escaping @Sendable () -> Void
     ) {
       self.offer = offer
       self.finish = finish
     }
+
+    /// Nothing more is offered to it.
+    public func leave() { isGone.store(true, ordering: .relaxed) }
   }
 
   public init(capacity: Int = EventHub.capacity, numbers: EventNumbers) {
@@ -154,15 +158,20 @@ public final class EventHub: Sendable {
     return seq
   }
 
-  /// What a subscriber gets.
-  public struct Subscription<Item: Sendable>: Sendable {
-    /// The kept events after `since`, oldest first; `events` goes on right behind them.
-    public let backlog: [PublishedEvent]
-    /// True when events after `since` may be missing from `backlog`: no longer kept, of a process before
-    /// this one, or `since` was never given out.
+  /// What was published before somebody subscribed.
+  public struct Backlog: Sendable {
+    /// The kept events after `since`, oldest first; what the subscriber is handed goes on right behind them.
+    public let events: [PublishedEvent]
+    /// True when events after `since` may be missing: no longer kept, of a process before this one, or
+    /// `since` was never given out.
     public let gap: Bool
     /// The newest number when the subscription began.
     public let lastSeq: UInt64
+  }
+
+  /// What a subscriber gets as a stream.
+  public struct Subscription<Item: Sendable>: Sendable {
+    public let backlog: Backlog
     /// Ends when the subscriber was too slow, or by `continuation`.
     public let events: AsyncStream<Item>
     public let continuation: AsyncStream<Item>.Continuation
@@ -181,18 +190,31 @@ public final class EventHub: Sendable {
   ) -> Subscription<Item> {
     let (stream, continuation) = AsyncStream.makeStream(
       of: Item.self, bufferingPolicy: .bufferingOldest(Self.subscriberCapacity))
-    let subscriber = Subscriber(
-      offer: { event in
-        if case .enqueued = continuation.yield(item(event)) { true } else { false }
-      }, finish: { continuation.finish() })
-    continuation.onTermination = { _ in subscriber.isGone.store(true, ordering: .relaxed) }
+    let (subscriber, backlog) = subscribe(since: since) { event in
+      if case .enqueued = continuation.yield(item(event)) { true } else { false }
+    } finish: {
+      continuation.finish()
+    }
+    continuation.onTermination = { _ in subscriber.leave() }
+    return Subscription(backlog: backlog, events: stream, continuation: continuation)
+  }
+
+  /// The same without a stream and its task in between.
+  ///
+  /// - Parameters:
+  ///   - offer: gets each event, in order and under the hub's lock: it may not wait. False when the
+  ///     subscriber has fallen too far behind.
+  ///   - finish: called after `offer` has said false; nothing is offered any more.
+  public func subscribe(
+    since: UInt64?, offer: @escaping @Sendable (PublishedEvent) -> Bool,
+    finish: @escaping @Sendable () -> Void
+  ) -> (Subscriber, Backlog) {
+    let subscriber = Subscriber(offer: offer, finish: finish)
     return state.withLock { state in
       state.removeGone()
       state.subscribers.append(subscriber)
-      let (backlog, gap) = since.map { self.backlog(after: $0, state) } ?? ([], false)
-      return Subscription(
-        backlog: backlog, gap: gap, lastSeq: state.lastSeq, events: stream,
-        continuation: continuation)
+      let (events, gap) = since.map { self.backlog(after: $0, state) } ?? ([], false)
+      return (subscriber, Backlog(events: events, gap: gap, lastSeq: state.lastSeq))
     }
   }
 

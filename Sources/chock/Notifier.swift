@@ -68,7 +68,7 @@ struct Notifier: Service {
     // A stream ends when this is too slow for it.
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
       let subscription = updater.events.subscribe(since: last)
-      for event in subscription.backlog {
+      for event in subscription.backlog.events {
         last = event.seq
         await tell(of: event)
       }

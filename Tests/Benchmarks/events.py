@@ -25,7 +25,7 @@ RUNS = 20
 
 # As in bench.LINES: what it is, the name of its figure, its unit, the most that is wanted.
 LINES = [
-    (f"**{LISTENERS} listeners on WebSockets, {RUNS} rehearsals**", None, "", None),
+    (f"**{LISTENERS} listeners on WebSockets, {RUNS} rehearsals of 10 MB**", None, "", None),
     ("from the phase in the journal to the frame, median", "frame median", "ms", None),
     ("- 99 % of all frames", "frame p99", "ms", 20),
     ("- worst", "frame worst", "ms", None),
@@ -109,9 +109,12 @@ class Daemon:
         self.chock, self.folder = chock, folder
         (folder / "migrations").mkdir()
         (folder / "state").mkdir()
-        (folder / "migrations/1_first.sql").write_text("CREATE TABLE first (x INTEGER);")
+        (folder / "migrations/1_first.sql").write_text("CREATE INDEX reading_by_value ON reading (value);")
+        # Of 10 MB, so that its phases last as long as a coach's.
         with sqlite3.connect(folder / "coach.db") as connection:
-            connection.execute("PRAGMA user_version = 1")
+            connection.execute("CREATE TABLE reading (id INTEGER PRIMARY KEY, value TEXT)")
+            connection.execute("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) "
+                               "INSERT INTO reading SELECT x, hex(randomblob(40)) FROM n")
         connection.close()
         (folder / "chock.toml").write_text(f"""environment = "development"
 [database]

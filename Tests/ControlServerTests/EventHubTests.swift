@@ -13,7 +13,7 @@ struct EventHubTests {
       for _ in 0..<8 {
         group.addTask {
           let subscription = hub.subscribe(since: 104)
-          var seen = subscription.backlog.map(\.seq)
+          var seen = subscription.backlog.events.map(\.seq)
           if seen.last != 309 {
             for await event in subscription.events {
               seen.append(event.seq)
@@ -29,19 +29,19 @@ struct EventHubTests {
   @Test("What is no longer kept, and what never was, is a gap")
   func gaps() {
     let hub = EventHub(capacity: 4, numbers: EventNumbers(first: 10))
-    #expect(!hub.subscribe(since: 9).gap)
-    #expect(hub.subscribe(since: 8).gap)
+    #expect(!hub.subscribe(since: 9).backlog.gap)
+    #expect(hub.subscribe(since: 8).backlog.gap)
     for _ in 0..<6 { hub.publish(.log) }
     #expect(hub.lastSeq == 15)
-    #expect(hub.subscribe(since: 11).backlog.map(\.seq) == [12, 13, 14, 15])
-    #expect(!hub.subscribe(since: 11).gap)
+    #expect(hub.subscribe(since: 11).backlog.events.map(\.seq) == [12, 13, 14, 15])
+    #expect(!hub.subscribe(since: 11).backlog.gap)
     // What is kept comes all the same.
-    #expect(hub.subscribe(since: 10).gap)
-    #expect(hub.subscribe(since: 10).backlog.map(\.seq) == [12, 13, 14, 15])
-    #expect(hub.subscribe(since: 3).backlog.map(\.seq) == [12, 13, 14, 15])
-    #expect(hub.subscribe(since: 16).gap)
-    #expect(hub.subscribe(since: 15).backlog.isEmpty)
-    #expect(hub.subscribe(since: nil).backlog.isEmpty)
+    #expect(hub.subscribe(since: 10).backlog.gap)
+    #expect(hub.subscribe(since: 10).backlog.events.map(\.seq) == [12, 13, 14, 15])
+    #expect(hub.subscribe(since: 3).backlog.events.map(\.seq) == [12, 13, 14, 15])
+    #expect(hub.subscribe(since: 16).backlog.gap)
+    #expect(hub.subscribe(since: 15).backlog.events.isEmpty)
+    #expect(hub.subscribe(since: nil).backlog.events.isEmpty)
   }
 
   @Test("A subscriber that does not keep up is dropped and nobody waits for it")
@@ -80,7 +80,7 @@ struct EventHubTests {
   func fills() throws {
     let hub = EventHub(numbers: EventNumbers(first: 7))
     #expect(hub.publish(.log) { $0.message = "Hello" } == 7)
-    let event = try #require(hub.subscribe(since: 6).backlog.first?.event)
+    let event = try #require(hub.subscribe(since: 6).backlog.events.first?.event)
     #expect(event.seq == 7)
     #expect(event.message == "Hello")
     #expect(event.at.hasSuffix("Z"))

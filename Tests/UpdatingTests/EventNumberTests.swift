@@ -57,10 +57,10 @@ struct EventNumberTests {
     let hub = EventHub(numbers: EventNumbers(first: 1000))
     hub.remember([5, 7, 1000].map { Event(seq: $0, at: "", type: .result) })
     hub.publish(.log)
-    #expect(hub.subscribe(since: 5).backlog.map(\.seq) == [7, 1000])
-    #expect(hub.subscribe(since: 5).gap)
-    #expect(hub.subscribe(since: 6).backlog.map(\.type) == [.result, .log])
-    #expect(hub.subscribe(since: 999).backlog.map(\.seq) == [1000])
-    #expect(!hub.subscribe(since: 999).gap)
+    #expect(hub.subscribe(since: 5).backlog.events.map(\.seq) == [7, 1000])
+    #expect(hub.subscribe(since: 5).backlog.gap)
+    #expect(hub.subscribe(since: 6).backlog.events.map(\.type) == [.result, .log])
+    #expect(hub.subscribe(since: 999).backlog.events.map(\.seq) == [1000])
+    #expect(!hub.subscribe(since: 999).backlog.gap)
   }
 }
