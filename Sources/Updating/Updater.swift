@@ -189,6 +189,12 @@ public actor Updater {
     let state = remember(DatabaseState(settings))
     reviewDatabase(state.problem, atStart: true)
     judge()
+    do throws(Failure) {
+      // Before anybody consents: what a consent was for must not come again when the history is lost.
+      if isServed { try history.begin() }
+    } catch {
+      logger.warning("The history could not be begun: \(error.message)")
+    }
     if let problem = state.problem {
       logger.warning("\(problem.message)", metadata: ["code": "\(problem.code.rawValue)"])
     }
