@@ -18,15 +18,18 @@ public struct UpdateRequest: Sendable {
   public var isTechnician: Bool
   /// The id of the device or token that it comes from: a consent for later ends with it.
   public var credential: String?
+  /// The id of the device of the person who approved it: a consent for later ends with it, too.
+  public var approver: String?
   /// Makes a request that comes again the same run.
   public var key: IdempotencyKey?
 
   public init(
     planHash: String?, consent: Bool, goal: Goal = .newest, inputs: [String: InputValue] = [:],
-    requestedBy: String, isTechnician: Bool, credential: String? = nil,
+    requestedBy: String, isTechnician: Bool, credential: String? = nil, approver: String? = nil,
     key: IdempotencyKey? = nil
   ) {
     self.credential = credential
+    self.approver = approver
     self.planHash = planHash
     self.consent = consent
     self.goal = goal
