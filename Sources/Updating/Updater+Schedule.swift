@@ -280,7 +280,7 @@ extension Updater {
       try keep(nil)
       document.schedule.lapsedReason = nil
       scheduledRun = (run.id, document)
-    } catch  where error.code.isPassing {
+    } catch  where Self.passing.contains(error.code) {
       document.schedule.lapsedReason = nil
       tryOnceMore(document, error)
     } catch {
@@ -300,13 +300,18 @@ extension Updater {
   func reviewScheduledRun(_ run: RunDocument) {
     guard let (id, document) = scheduledRun, id == run.id else { return }
     scheduledRun = nil
-    guard scheduled == nil, let error = run.error, error.code.isPassing,
+    guard scheduled == nil, let error = run.error, Self.passing.contains(error.code),
       run.outcome == .refused || (run.outcome == .rolledBack && error.code == .databaseLocked)
     else { return }
     tryOnceMore(document, error)
     // Each try is a run of its own, and somebody is told of it.
     tryAgainAt = .now + .seconds(300)
   }
+
+  /// What is in the way now, and may not be in a while.
+  private static let passing: [Failure.Code] = [
+    .gateClosed, .databaseLocked, .runActive, .noSpace,
+  ]
 
   private func tryOnceMore(_ document: ScheduleFile.Document, _ error: Failure) {
     do throws(Failure) {
