@@ -258,7 +258,7 @@ extension Updater {
       inTheWay = recoveryMode?.message ?? "Another run was active."
       return
     }
-    if let tryAgainAt, ContinuousClock.now < tryAgainAt { return }
+    if let tryAgainAt, now() < tryAgainAt { return }
     judge(forTechnician: document.isTechnician)
     guard verdict.isSafe else {
       inTheWay = verdict.blockers.map(\.reason).joined(separator: " ")
@@ -305,7 +305,7 @@ extension Updater {
     else { return }
     tryOnceMore(document, error)
     // Each try is a run of its own, and somebody is told of it.
-    tryAgainAt = .now + .seconds(300)
+    tryAgainAt = now() + .seconds(300)
   }
 
   /// What is in the way now, and may not be in a while.
