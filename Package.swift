@@ -161,8 +161,8 @@ let package = Package(
     .testTarget(
       name: "AcceptanceTests",
       dependencies: [
-        "chock", "Authoring", "Coach", "SQLite", "Storage", "Migrations", "Updating",
-        "TestSupport",
+        "chock", "Authoring", "ControlServer", "Coach", "SQLite", "Storage", "Migrations",
+        "Updating", "TestSupport",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

@@ -273,11 +273,12 @@ struct DatabaseRoutes: Sendable {
         path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
         consent: consent, window: later.at ?? ""))
     if let schedule = try await updater.schedule(with: key) { return .later(schedule) }
-    let actor = try await approved(goal, planHash, by: person)
+    let other = try await approver(goal, planHash, beside: person)
     let schedule = try await updater.scheduleUpdate(
       UpdateRequest(
-        planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
-        isTechnician: person.isTechnician, credential: person.credential, key: key), at: later.at)
+        planHash: planHash, consent: consent, goal: goal, inputs: inputs,
+        requestedBy: Self.names(person, other), isTechnician: person.isTechnician,
+        credential: person.credential, approver: other?.credential, key: key), at: later.at)
     updater.access.forgetApprovals(of: planHash)
     return .later(schedule)
   }
@@ -291,11 +292,11 @@ struct DatabaseRoutes: Sendable {
       path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
       consent: consent)
     return try await start(request, asked, person, pin: pin) { key throws(Failure) in
-      let actor = try await approved(goal, planHash, by: person)
+      let other = try await approver(goal, planHash, beside: person)
       let run = try await updater.startUpdate(
         UpdateRequest(
-          planHash: planHash, consent: consent, goal: goal, inputs: inputs, requestedBy: actor,
-          isTechnician: person.isTechnician, key: key))
+          planHash: planHash, consent: consent, goal: goal, inputs: inputs,
+          requestedBy: Self.names(person, other), isTechnician: person.isTechnician, key: key))
       updater.access.forgetApprovals(of: planHash)
       return run
     }
@@ -312,13 +313,17 @@ struct DatabaseRoutes: Sendable {
     }
   }
 
-  /// Who is to be named for it: where two have to agree, both.
-  private func approved(
-    _ goal: Goal, _ planHash: String?, by person: Requester
-  ) async throws(Failure) -> String {
-    guard approvals > 1, await updater.needsApproval(of: goal) else { return person.actor }
-    let other = try updater.access.approver(of: planHash, beside: person)
-    return "\(person.actor), approved by \(other)"
+  /// Who else agreed to it, where two have to; nil where one is enough.
+  private func approver(
+    _ goal: Goal, _ planHash: String?, beside person: Requester
+  ) async throws(Failure) -> Requester? {
+    guard approvals > 1, await updater.needsApproval(of: goal) else { return nil }
+    return try updater.access.approver(of: planHash, beside: person)
+  }
+
+  /// Who is to be named for it: both.
+  private static func names(_ person: Requester, _ other: Requester?) -> String {
+    person.actor + (other.map { ", approved by \($0.actor)" } ?? "")
   }
 
   @Sendable private func restore(_ request: Request, _ context: ControlContext) async throws

@@ -284,9 +284,10 @@ extension Failure.Code {
         done: Self.putBack, next: "Its author removes the statement that is named.")
     case .timeout:
       Explanation(
-        "A statement, or the whole run, took longer than its limit.", done: Self.putBack,
+        "A statement, or the whole run, took longer than its limit; or counting what a restore takes out did, beside the application.",
+        done: Self.putBack,
         next:
-          "`chock rehearse` says how long it takes; raise `update.migration_timeout_seconds`, or the file's Timeout."
+          "`chock rehearse` says how long it takes; raise `update.migration_timeout_seconds`, or the file's Timeout. To count with more time, stop the application, and `chock diff ID live`."
       )
     case .stopped:
       Explanation(

@@ -124,10 +124,3 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     }
   }
 }
-
-extension Failure.Code {
-  /// What is in the way now, and may not be in a while.
-  public var isPassing: Bool {
-    [.gateClosed, .databaseLocked, .runActive, .noSpace].contains(self)
-  }
-}

@@ -84,7 +84,21 @@ public struct StateStore: Sendable {
       ) STRICT;
       """
     ),
+    (
+      "0006_epoch.sql",
+      """
+      -- Description: Tells this history from every other one
+      CREATE TABLE epoch (value TEXT NOT NULL) STRICT;
+      INSERT INTO epoch VALUES (hex(randomblob(16)));
+      """
+    ),
   ]
+
+  /// Begins the history where there is none.
+  public func begin() throws(Failure) {
+    guard FileSystem.facts(path) == nil else { return }
+    _ = try open()
+  }
 
   /// Writes how a run stands; the same run again replaces it, and keeps its place in the order.
   public func save(run id: String, startedAt: String, document: String) throws(Failure) {
@@ -131,12 +145,13 @@ public struct StateStore: Sendable {
     }
   }
 
-  /// The newest run that was to change the database or to put it back; nil when there is none. One that was
-  /// refused does not count, unless somebody stopped it, nor one that found the database locked.
+  /// The newest run that was to change the database or to put it back, if there is one, in a history that is like
+  /// no other: one that was lost and begun anew never gives the same text again. Nil without a history. A run that
+  /// was refused does not count, unless somebody stopped it, nor one that found the database locked.
   public func newestWork() throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }
     return try asking { connection throws(SQLiteError) in
-      try connection.text(
+      let run = try connection.text(
         """
         SELECT id FROM runs
         WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore', 'rescue')
@@ -147,6 +162,8 @@ public struct StateStore: Sendable {
             OR document ->> '$.error.code' IS NOT '\(Failure.Code.databaseLocked.rawValue)')
         ORDER BY rowid DESC LIMIT 1
         """)
+      let epoch = try connection.text("SELECT value FROM epoch")
+      return "\(run ?? "nothing") in \(epoch ?? "no epoch")"
     }
   }
 

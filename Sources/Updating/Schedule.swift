@@ -63,6 +63,8 @@ struct ScheduleFile {
     var isTechnician = false
     /// Of the device or token that it came from.
     var credential: String?
+    /// Of the device of the second person, where two had to agree.
+    var approver: String?
   }
 
   private let path: String

@@ -144,7 +144,8 @@ extension Updater {
   }
 
   /// What a person consents to: this plan, after what was last done to the database. A consent is used up
-  /// by what it starts: after an update that failed or was undone, the same plan has another hash.
+  /// by what it starts: after an update that failed or was undone, the same plan has another hash, and after the
+  /// history was lost, too.
   static func consentHash(of plan: Plan, _ history: StateStore) -> String {
     let newest = (try? history.newestWork()) ?? nil
     return newest.map { sha256(Array("\(plan.hash) after \($0)".utf8)) } ?? plan.hash

@@ -32,6 +32,28 @@ extension Updater {
     }
   }
 
+  /// What an interrupted run stopped is started although nobody has looked, where the config says so: in a
+  /// daemon that begins in recovery mode nothing else starts it.
+  func startApplicationWhenUnsure() {
+    guard settings.application.startWhenUnsure else { return }
+    // It may take long, and those who ask need not wait for it.
+    Task { [settings, journalFile, logger] in
+      await Reader().read {
+        do throws(Failure) {
+          // Another process may be about it.
+          guard let lock = try RunLock(folder: settings.stateDirectory) else { return }
+          defer { withExtendedLifetime(lock) {} }
+          guard let stopped = try journalFile.read()?.application?.stopped else { return }
+          let safeMode = SafeMode(stateDirectory: settings.stateDirectory)
+          try ApplicationControl(settings: settings.application).start(
+            stopped, environment: safeMode.environment)
+        } catch {
+          logger.error("The application could not be started: \(error.message)")
+        }
+      }
+    }
+  }
+
   // MARK: Recovery mode
 
   /// Why chock begins in it; nil where nothing speaks for that.

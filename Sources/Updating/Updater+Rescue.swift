@@ -8,31 +8,41 @@ extension Updater {
   /// nobody else does.
   ///
   /// - Throws: `.notFound`, `.notAllowed` for the snapshot of another database, `.runActive`, also when a run begins
-  ///   meanwhile, and what is wrong with one of the two.
+  ///   meanwhile, `.timeout`, `.interrupted` when the daemon stops, and what is wrong with one of the two.
   public func losses(restoring id: String) async throws(Failure) -> LossDocument {
-    guard current == nil else { throw Failure.runActive }
-    if comparing.requested != nil { comparing = StopSignal() }
-    let stop = comparing
-    let (path, snapshot) = try store.find(id)
-    try snapshot.checkBelongs(to: settings.databasePath)
-    let settings = settings
     // Outside WAL mode nobody can write meanwhile.
     let isWAL = (try? Database.isInWALMode(settings.databasePath)) ?? false
-    let limit = Task {
-      try? await Task.sleep(for: isWAL ? .seconds(60) : .seconds(2))
-      guard !Task.isCancelled else { return }
-      stop.request(
-        Failure(
-          .timeout, "Comparing takes too long beside the application.",
-          howToClear: "Stop the application first, or go back without the figures."))
-    }
-    defer { limit.cancel() }
-    let result = await comparer.read { () -> Result<LossDocument, Failure> in
-      Result { () throws(Failure) in
+    return try await losses(restoring: id, within: isWAL ? .seconds(60) : .seconds(2))
+  }
+
+  /// - Parameter limit: for the comparison itself; others before it are not counted.
+  func losses(restoring id: String, within limit: Duration) async throws(Failure) -> LossDocument {
+    guard !isShuttingDown else { throw Self.daemonStops }
+    guard current == nil else { throw Failure.runActive }
+    let (path, snapshot) = try store.find(id)
+    try snapshot.checkBelongs(to: settings.databasePath)
+    let stop = StopSignal()
+    comparing.append(stop)
+    defer { comparing.removeAll { $0 === stop } }
+    return try await comparer.read { [settings] in
+      let clock = Task {
+        try? await Task.sleep(for: limit)
+        if !Task.isCancelled { stop.request(Self.comparesTooLong) }
+      }
+      defer { clock.cancel() }
+      return Result { () throws(Failure) in
         try LossDocument(settings, path, snapshot, stop: stop)
       }
-    }
-    return try result.get()
+    }.get()
+  }
+
+  private static let comparesTooLong = Failure(
+    .timeout, "Comparing takes too long beside the application.",
+    howToClear: "Stop the application first, or go back without the figures.")
+
+  /// Ends the comparisons that go on, and those that wait for them.
+  func endComparisons(_ reason: Failure) {
+    for stop in comparing { stop.request(reason) }
   }
 
   /// Puts in what a rescue copy has, as far as the database can hold it.

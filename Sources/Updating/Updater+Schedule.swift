@@ -42,7 +42,8 @@ extension Updater {
     try keep(
       ScheduleFile.Document(
         schedule: schedule, planHash: planHash, goal: request.goal, inputs: request.inputs,
-        isTechnician: request.isTechnician, credential: request.credential))
+        isTechnician: request.isTechnician, credential: request.credential,
+        approver: request.approver))
     // Last: what comes again after a power cut in between is the same consent once more.
     if let key = request.key {
       try history.save(
@@ -208,17 +209,20 @@ extension Updater {
 
   private func seconds(_ text: String?) -> Double? { Schedule.seconds(text) }
 
-  /// A consent does not outlive the device or the token that it came from.
-  private func reviewCredential() {
-    guard let document = scheduled, document.schedule.lapsedReason == nil,
-      let credential = document.credential, !access.hasCredential(credential)
-    else { return }
-    lapse("The device or program that it came from was removed.")
+  /// A consent does not outlive the device or the token that it came from, nor that of who approved it.
+  private func reviewCredentials() {
+    guard let document = scheduled, document.schedule.lapsedReason == nil else { return }
+    func isGone(_ id: String?) -> Bool { id.map { !access.hasCredential($0) } ?? false }
+    if isGone(document.credential) {
+      lapse("The device or program that it came from was removed.")
+    } else if isGone(document.approver) {
+      lapse("The device of the person who approved it was removed.")
+    }
   }
 
   /// What can be said of a schedule in view of what the files say now.
   func reviewSchedule(_ plan: Plan?) {
-    reviewCredential()
+    reviewCredentials()
     guard let schedule, current == nil, let plan else { return }
     // What it was about is done, or there is something newer to decide about.
     let isOther = plan.to.description != schedule.version
@@ -233,7 +237,7 @@ extension Updater {
 
   /// Starts the update of a window that has come, or reminds.
   func keepSchedule() {
-    reviewCredential()
+    reviewCredentials()
     guard var document = scheduled, document.schedule.lapsedReason == nil,
       let at = seconds(document.schedule.at), UpdateLocks.now >= at
     else { return }
@@ -254,7 +258,7 @@ extension Updater {
       inTheWay = recoveryMode?.message ?? "Another run was active."
       return
     }
-    if let tryAgainAt, ContinuousClock.now < tryAgainAt { return }
+    if let tryAgainAt, now() < tryAgainAt { return }
     judge(forTechnician: document.isTechnician)
     guard verdict.isSafe else {
       inTheWay = verdict.blockers.map(\.reason).joined(separator: " ")
@@ -276,7 +280,7 @@ extension Updater {
       try keep(nil)
       document.schedule.lapsedReason = nil
       scheduledRun = (run.id, document)
-    } catch  where error.code.isPassing {
+    } catch  where Self.passing.contains(error.code) {
       document.schedule.lapsedReason = nil
       tryOnceMore(document, error)
     } catch {
@@ -296,13 +300,18 @@ extension Updater {
   func reviewScheduledRun(_ run: RunDocument) {
     guard let (id, document) = scheduledRun, id == run.id else { return }
     scheduledRun = nil
-    guard scheduled == nil, let error = run.error, error.code.isPassing,
+    guard scheduled == nil, let error = run.error, Self.passing.contains(error.code),
       run.outcome == .refused || (run.outcome == .rolledBack && error.code == .databaseLocked)
     else { return }
     tryOnceMore(document, error)
     // Each try is a run of its own, and somebody is told of it.
-    tryAgainAt = .now + .seconds(300)
+    tryAgainAt = now() + .seconds(300)
   }
+
+  /// What is in the way now, and may not be in a while.
+  private static let passing: [Failure.Code] = [
+    .gateClosed, .databaseLocked, .runActive, .noSpace,
+  ]
 
   private func tryOnceMore(_ document: ScheduleFile.Document, _ error: Failure) {
     do throws(Failure) {

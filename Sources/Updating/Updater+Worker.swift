@@ -25,7 +25,7 @@ extension Updater {
     if order.kind.isWatched { publishGates() }
     idleCheck?.cancel()
     checker?.stop(Failure(.stopped, "Another run begins."))
-    comparing.request(Failure.runActive)
+    endComparisons(Failure.runActive)
     Task { await supervise(order) }
     return document
   }

@@ -18,15 +18,18 @@ public struct UpdateRequest: Sendable {
   public var isTechnician: Bool
   /// The id of the device or token that it comes from: a consent for later ends with it.
   public var credential: String?
+  /// The id of the device of the person who approved it: a consent for later ends with it, too.
+  public var approver: String?
   /// Makes a request that comes again the same run.
   public var key: IdempotencyKey?
 
   public init(
     planHash: String?, consent: Bool, goal: Goal = .newest, inputs: [String: InputValue] = [:],
-    requestedBy: String, isTechnician: Bool, credential: String? = nil,
+    requestedBy: String, isTechnician: Bool, credential: String? = nil, approver: String? = nil,
     key: IdempotencyKey? = nil
   ) {
     self.credential = credential
+    self.approver = approver
     self.planHash = planHash
     self.consent = consent
     self.goal = goal
@@ -113,6 +116,7 @@ public actor Updater {
   /// What has kept the scheduled update from starting so far, and from when on it may be tried again.
   var inTheWay: String?
   var tryAgainAt: ContinuousClock.Instant?
+  let now: @Sendable () -> ContinuousClock.Instant
   /// The run that a consent for later has started.
   var scheduledRun: (id: String, document: ScheduleFile.Document)?
   /// Of the reminder that came due last, in this process: when it was asked for.
@@ -126,8 +130,8 @@ public actor Updater {
   let reader = Reader()
   /// Of its own: comparing two databases may take long.
   let comparer = Reader()
-  /// Ends the comparisons that go on: a restore may need the database for itself.
-  var comparing = StopSignal()
+  /// End the comparisons that go on: a restore may need the database for itself.
+  var comparing: [StopSignal] = []
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
@@ -138,7 +142,17 @@ public actor Updater {
   public init(
     settings: UpdateSettings, executable: String, logger: Logger, isServed: Bool = true
   ) {
+    self.init(
+      settings: settings, executable: executable, logger: logger, isServed: isServed, now: { .now })
+  }
+
+  /// - Parameter now: when a scheduled update may be tried again is judged by it.
+  init(
+    settings: UpdateSettings, executable: String, logger: Logger, isServed: Bool = true,
+    now: @escaping @Sendable () -> ContinuousClock.Instant
+  ) {
     self.isServed = isServed
+    self.now = now
     self.settings = settings
     self.executable = executable
     self.logger = logger
@@ -175,8 +189,15 @@ public actor Updater {
   ///   earlier starts ask for that.
   public func start(recovery: Bool = false) async throws(Failure) {
     try FileSystem.makeFolder(settings.stateDirectory)
+    do throws(Failure) {
+      // Before anybody consents: what a consent was for must not come again when the history is lost.
+      if isServed { try history.begin() }
+    } catch {
+      logger.warning("The history could not be begun: \(error.message)")
+    }
     if let reason = reasonForRecoveryMode(isAsked: recovery) {
       enterRecoveryMode(reason)
+      startApplicationWhenUnsure()
     } else {
       await recoverAtStart()
     }
@@ -207,15 +228,20 @@ public actor Updater {
     }
   }
 
+  /// The daemon is about to stop: who waits for a long answer gets it now, while there is somebody to give it.
+  public func endQuestions() {
+    isShuttingDown = true
+    endComparisons(Self.daemonStops)
+  }
+
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
-    isShuttingDown = true
+    endQuestions()
     expiry?.cancel()
     gateEvent?.cancel()
     scheduleWatch?.cancel()
     settled?.cancel()
     if isServed, !isCrashLoop { starts.reset() }
-    comparing.request(Self.daemonStops)
     await saveLastWords()
     await endIdleCheck()
     guard let current, let worker else { return }

@@ -114,26 +114,14 @@ struct RescueCommand: ParsableCommand {
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        let engine: any Engine
-        do throws(Failure) {
-          engine = try await offline.engine(session)
-        } catch {
-          return try session.show(.refused(.rescue, error))
-        }
-        guard yes || session.confirm("Put in what rescue copy \(id) has?") else {
-          return try session.show(
-            .refused(
-              .rescue,
-              Failure(
-                .consentMissing, "Putting rows in again needs a person's yes.",
-                howToClear: "`chock rescue show \(id)` says what it has; add --yes.")))
-        }
-        return try await session.run(
-          .rescue(
-            id,
-            Rescuer.Request(
-              tables: tables.isEmpty ? nil : tables, deletes: deletions, isStrict: strict)),
-          on: engine, kind: .rescue)
+        let rows = Rescuer.Request(
+          tables: tables.isEmpty ? nil : tables, deletes: deletions, isStrict: strict)
+        return try await session.putIn(
+          .rescue(id, rows), kind: .rescue, offline, isAgreed: yes,
+          question: "Put in what rescue copy \(id) has?",
+          without: Failure(
+            .consentMissing, "Putting rows in again needs a person's yes.",
+            howToClear: "`chock rescue show \(id)` says what it has; add --yes."))
       }
     }
   }

@@ -37,6 +37,21 @@ extension Session {
     return ended
   }
 
+  /// Puts in again what another run took out, once a person has said yes.
+  func putIn(
+    _ request: RunRequest, kind: RunKind, _ offline: OfflineOptions, isAgreed: Bool,
+    question: String, without noYes: Failure
+  ) async throws(Failure) -> Int32 {
+    let engine: any Engine
+    do throws(Failure) {
+      engine = try await offline.engine(self)
+    } catch {
+      return try show(.refused(kind, error))
+    }
+    guard isAgreed || confirm(question) else { return try show(.refused(kind, noYes)) }
+    return try await run(request, on: engine, kind: kind)
+  }
+
   func show(_ run: RunDocument) throws(Failure) -> Int32 {
     try output.result(run, output.lines(run))
     if let error = run.error {
@@ -287,20 +302,11 @@ struct ImportCommand: AsyncParsableCommand {
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      let engine: any Engine
-      do throws(Failure) {
-        engine = try await offline.engine(session)
-      } catch {
-        return try session.show(.refused(.import, error))
-      }
-      guard yes || session.confirm("Put in what \(self.run) took out?") else {
-        return try session.show(
-          .refused(
-            .import,
-            Failure(.consentMissing, "An import needs a person's yes.", howToClear: "Add --yes.")))
-      }
-      return try await session.run(
-        .import(self.run, replaces: replace), on: engine, kind: .import)
+      try await session.putIn(
+        .import(self.run, replaces: replace), kind: .import, offline, isAgreed: yes,
+        question: "Put in what \(self.run) took out?",
+        without: Failure(
+          .consentMissing, "An import needs a person's yes.", howToClear: "Add --yes."))
     }
   }
 }

@@ -38,6 +38,10 @@ struct ServeCommand: AsyncParsableCommand {
       settings: session.config.settings, executable: Session.executable, logger: logger)
     // What the start itself has to tell comes before anybody listens.
     let start = updater.events.lastSeq
+    // From here on: the start is counted, and one that is told to stop has not died.
+    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+    // To the end: a second one must not break off what the first one began.
+    defer { withExtendedLifetime(signals) {} }
     try await updater.start(recovery: recovery)
     if !recovery { await updater.startIdleChecks() }
     let sources = try session.sources()
@@ -69,8 +73,10 @@ struct ServeCommand: AsyncParsableCommand {
                 session.config.notify, stateDirectory: session.config.settings.stateDirectory,
                 logger: logger), start: start)),
           .init(service: Supervision(updater: updater, manager: manager)), .init(service: server),
-        ],
-        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+          .init(
+            service: StopOnSignal(updater: updater, signals: signals),
+            successTerminationBehavior: .gracefullyShutdownGroup),
+        ], logger: logger))
     do {
       try await group.run()
     } catch let failure as Failure {
@@ -94,6 +100,18 @@ private struct Listening: Service {
     } onGracefulShutdown: {
       sources.stop()
     }
+  }
+}
+
+/// Ends when the daemon is told to stop, also before the others have begun: the daemon then ends with it.
+private struct StopOnSignal: Service {
+  let updater: Updater
+  let signals: UnixSignalsSequence
+
+  func run() async {
+    for await _ in signals.cancelOnGracefulShutdown() { break }
+    // The services end one after another, and the supervisor behind the server.
+    await updater.endQuestions()
   }
 }
 

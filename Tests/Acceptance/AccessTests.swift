@@ -214,6 +214,42 @@ struct AccessTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("A replayed consent starts nothing after an undo, also when the history is lost")
+  func replayedWithoutHistory() async throws {
+    let coach = try Sample.coach(config: Self.consenting)
+    var daemon = try await coach.serve()
+    let first = try plan(daemon)
+    func update(_ hash: String) throws -> SocketClient.Answer {
+      try daemon.ask(
+        "POST", "/api/database/update", #"{"consent": true}"#,
+        headers: ["If-Match": "\"\(hash)\"", "Idempotency-Key": "once"])
+    }
+    let started = try update(first.hash)
+    let updated = try await daemon.ended(
+      try JSON.decode(RunDocument.self, from: started.body).id)
+    let snapshot = try #require(updated.snapshotId)
+    let undone = try await daemon.ended(try daemon.startRestore(snapshot))
+    #expect(undone.outcome == .restored)
+    for how in ["removed", "damaged"] {
+      #expect(await daemon.stop() == .exited(0))
+      for suffix in ["", "-wal", "-shm", "-journal"] {
+        try FileSystem.remove("\(coach.state)/state.db\(suffix)")
+      }
+      if how == "damaged" {
+        try coach.folder.write("garbage, and more of it", to: "state/state.db")
+      }
+      daemon = try await coach.serve()
+      let again = try plan(daemon)
+      #expect(again.planHash == first.planHash)
+      #expect(again.hash != first.hash)
+      for hash in [first.hash, first.planHash] {
+        #expect(try update(hash).status == 412, "\(how)")
+      }
+    }
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("Where two persons are asked for, one on the phone and one on the device start an update")
   func approvals() async throws {
     let coach = try Sample.coach(config: Self.consenting)

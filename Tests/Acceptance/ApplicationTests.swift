@@ -106,6 +106,63 @@ struct ApplicationTests {
     #expect(try await application.missing(in: [application.coach.database, rescue]) == 0)
   }
 
+  /// How rows that are put in again end.
+  enum End: CaseIterable { case commit, conflict, cancel, workerKilled, daemonKilled }
+
+  @Test("Rows that are put in again", arguments: End.allCases)
+  func rescue(end: End) async throws {
+    let application = try await CoachApplication()
+    let coach = application.coach
+    var daemon = try await application.serve()
+    let update = try await daemon.ended(try daemon.startUpdate())
+    try await application.goesOn()
+    let restore = try await daemon.ended(
+      try daemon.startRestore(try #require(update.snapshotId)))
+    let copy = try #require(restore.rescueCopy)
+    try await application.goesOn()
+    let (stops, starts) = (application.stops, application.starts)
+    let watch = try JournalWatch(coach.state)
+    let answer = try daemon.ask(
+      "POST", "/api/database/rescue/\(copy)",
+      #"{"consent": true, "strict": \#(end == .conflict)}"#)
+    let id = try JSON.decode(RunDocument.self, from: answer.body).id
+    switch end {
+    case .commit, .conflict: break
+    case .cancel:
+      let frozen = try #require(try await watch.freeze(.snapshot, workerOf: daemon.process.pid))
+      #expect(!application.isUp)
+      #expect(try daemon.ask("POST", "/api/database/update/\(id)/cancel", "{}").status == 200)
+      frozen.letGo()
+    case .workerKilled, .daemonKilled:
+      let frozen = try #require(try await watch.freeze(.snapshot, workerOf: daemon.process.pid))
+      #expect(!application.isUp)
+      if end == .daemonKilled { daemon.process.signal(SIGKILL) }
+      frozen.kill()
+      try await waitUntil("the worker has gone") { !frozen.isRunning }
+      if end == .daemonKilled {
+        _ = await daemon.process.ended()
+        daemon = try await application.serve()
+      }
+    }
+    let run = try await daemon.ended(id)
+    #expect(run.phases.map(\.phase).contains(.quiesce), "\(run)")
+    switch end {
+    case .commit: #expect(run.outcome == .committed, "\(run)")
+    case .conflict: #expect(run.outcome == .refused && run.error?.code == .conflict, "\(run)")
+    case .cancel: #expect(run.outcome == .refused && run.error?.code == .stopped, "\(run)")
+    case .workerKilled, .daemonKilled: #expect(run.outcome == .rolledBack, "\(run)")
+    }
+    try await application.goesOn()
+    #expect(application.stops == stops + 1, "\(application.log)")
+    #expect(application.starts == starts + 1, "\(application.log)")
+    #expect(try !coach.names(in: "state").contains("run.json"))
+    #expect(await daemon.stop() == .exited(0))
+    try await application.quit()
+    #expect(
+      try await application.missing(
+        in: [coach.database, "\(coach.state)/snapshots/\(copy).sqlite"]) == 0)
+  }
+
   private static let phases: [Phase] = [
     .quiesce, .snapshot, .rehearse, .apply, .verify, .commit, .resume, .done,
   ]
@@ -231,6 +288,41 @@ struct ApplicationTests {
     #expect(await daemon.stop() == .exited(0))
     try await application.quit()
     #expect(try await application.missing(in: [application.coach.database]) == 0)
+  }
+
+  @Test(
+    "A daemon that begins in recovery mode starts it where the config says so, and changes nothing else",
+    arguments: [true, false])
+  func recoveryMode(startsWhenUnsure: Bool) async throws {
+    let application = try await CoachApplication { _ in
+      "start_when_unsure = \(startsWhenUnsure)"
+    }
+    let coach = application.coach
+    var daemon = try await application.serve()
+    let watch = try JournalWatch(coach.state)
+    _ = try daemon.startUpdate()
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: daemon.process.pid))
+    daemon.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await daemon.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+    #expect(!application.isUp)
+    daemon = try await coach.serve(["--recovery"], environment: application.environment)
+    #expect(try daemon.status().mode == .recovery)
+    if startsWhenUnsure {
+      try await application.goesOn()
+      #expect(application.starts == 1)
+    } else {
+      #expect(!application.isUp)
+    }
+    #expect(try coach.names(in: "state").contains("run.json"))
+    #expect(try coach.ledgerVersion() == "1")
+    let recovered: RunDocument = try await coach.run(
+      "recover", "--json", environment: application.environment
+    ).document()
+    #expect(recovered.outcome == .rolledBack, "\(recovered)")
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "1")
   }
 
   @Test("When a person is needed it stays down, and is started when the run is forgotten")

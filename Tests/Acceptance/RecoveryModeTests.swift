@@ -52,6 +52,35 @@ struct RecoveryModeTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("Who listens is told when it begins", arguments: [true, false])
+  func told(byDamage: Bool) async throws {
+    let coach = try Sample.coach()
+    let daemon = try await coach.serve()
+    let listener = try await EventListener(daemon)
+    if byDamage {
+      let file = open(coach.database, O_WRONLY | O_CLOEXEC)
+      #expect(pwrite(file, [UInt8](repeating: 0xa5, count: 100), 100, 0) == 100)
+      close(file)
+      // Somebody else looks.
+      _ = try daemon.status()
+    } else {
+      let watch = try JournalWatch(coach.state)
+      _ = try daemon.startUpdate()
+      let frozen = try #require(try await watch.freeze(.apply, workerOf: daemon.process.pid))
+      // Recovery cannot say what the database holds.
+      #expect(rename(coach.database, coach.database + ".away") == 0)
+      frozen.kill()
+    }
+    try await waitUntil("it is told") {
+      listener.events.contains { $0.status?.mode == .recovery }
+    }
+    let told = listener.events.last { $0.status?.mode == .recovery }
+    #expect(told?.type == .state)
+    #expect(told?.status?.problem == (try daemon.status().problem))
+    #expect(told?.status?.problem != nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A daemon that dies again and again stops trying, until somebody has looked")
   func crashLoop() async throws {
     let coach = try Sample.coach()
@@ -119,6 +148,23 @@ struct RecoveryModeTests {
     #expect(refused.code == 2 && refused.error.contains("interrupted"), "\(refused)")
     #expect(try await coach.run("recover", "--discard").code == 0)
     #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("Who stops it before it serves makes no crash loop")
+  func stoppedAtStart() async throws {
+    let coach = try Sample.coach()
+    for _ in 0..<6 {
+      let call = try coach.start(["serve"])
+      try await waitUntil("its start is counted") {
+        FileSystem.facts("\(coach.state)/starts") != nil || call.process.end != nil
+      }
+      call.process.signal(SIGTERM)
+      #expect(await call.process.ended() == .exited(0))
+      #expect(FileSystem.facts("\(coach.state)/starts") == nil)
+    }
+    let daemon = try await coach.serve()
     #expect(try daemon.status().mode == .normal)
     #expect(await daemon.stop() == .exited(0))
   }

@@ -1,3 +1,4 @@
+import ControlServer
 import Glibc
 import Migrations
 import Storage
@@ -116,6 +117,29 @@ struct RescueTests {
     #expect(try await coach.run("diff", "live", "nobody").code == 66)
     #expect(try await coach.run("diff", "live", "--rows").code == 64)
     #expect(try await coach.run("diff", "live", copy, "--table", "nothing").code == 66)
+  }
+
+  @Test("A stop of the daemon ends a comparison, and it says so", .timeLimit(.minutes(15)))
+  func stopped() async throws {
+    let coach = try Sample.coach()
+    try SampleDatabase.change(
+      coach.database,
+      """
+      INSERT INTO item (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
+      WHERE i < 1000000) SELECT i FROM n;
+      """)
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    let snapshot = try #require(taken.snapshotId)
+    let daemon = try await coach.serve()
+    async let answer = ControlClient(socketPath: daemon.socket).patient(.seconds(600)).request(
+      "GET", "/api/database/restore/\(snapshot)")
+    try await waitUntil("it compares") {
+      Processes.openFiles(of: daemon.process.pid).contains { $0.hasSuffix("/\(snapshot).sqlite") }
+    }
+    #expect(await daemon.stop() == .exited(0))
+    let text = String(decoding: try await answer.body, as: UTF8.self)
+    #expect(text.contains("The daemon was told to stop."), "\(text)")
   }
 
   // MARK: Putting in

@@ -100,6 +100,89 @@ struct ScheduleTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  /// Consents to a plan for the next 02:00.
+  private func consent(
+    _ daemon: Daemon, to hash: String, key: String
+  ) throws -> SocketClient.Answer {
+    try daemon.ask(
+      "POST", "/api/database/update", #"{"consent": true, "when": "window", "at": "02:00"}"#,
+      headers: ["If-Match": "\"\(hash)\"", "Idempotency-Key": key])
+  }
+
+  private func hash(_ daemon: Daemon) throws -> String {
+    try JSON.decode(
+      PlanDocument.self, from: try daemon.ask("GET", "/api/database/plan").body
+    ).hash
+  }
+
+  @Test(
+    "A consent for later that could not be written down is none, and its request may come again")
+  func unwritten() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    var daemon = try await coach.serve()
+    let hash = try hash(daemon)
+    // In the place of the file that is to become the schedule.
+    let obstacle = "\(coach.state)/schedule.json.partial"
+    try FileSystem.makeFolder(obstacle)
+    let failed = try consent(daemon, to: hash, key: "tonight")
+    #expect(failed.status == 500 && failed.text.contains("schedule.json"), "\(failed.text)")
+    #expect(try daemon.status().schedule == nil)
+    try FileSystem.removeFolder(obstacle)
+    let given = try consent(daemon, to: hash, key: "tonight")
+    #expect(given.status == 200, "\(given.text)")
+    #expect(await daemon.stop() == .exited(0))
+    daemon = try await coach.serve()
+    #expect(try consent(daemon, to: hash, key: "tonight").text == given.text)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("The request of a consent that has lapsed brings nothing back; a new one consents anew")
+  func keyOfLapsed() async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let daemon = try await coach.serve()
+    let old = try hash(daemon)
+    #expect(try consent(daemon, to: old, key: "tonight").status == 200)
+    try coach.folder.write("SELECT 1;\n", to: "migrations/0003_more.sql")
+    #expect(try daemon.status().schedule?.lapsedReason != nil)
+    let again = try consent(daemon, to: old, key: "tonight")
+    #expect(again.status == 422 && again.text.contains("has lapsed"), "\(again.text)")
+    #expect(try consent(daemon, to: old, key: "tomorrow").status == 412)
+    #expect(try daemon.status().schedule?.lapsedReason != nil)
+    #expect(try consent(daemon, to: try hash(daemon), key: "tomorrow").status == 200)
+    #expect(try daemon.status().schedule?.version == "3")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A consent of two persons ends with the device of either", arguments: [true, false])
+  func removedApprover(isRestarted: Bool) async throws {
+    let coach = try Sample.coach(config: Self.config)
+    let two = ["CHOCK_ACCESS_APPROVALS": "2"]
+    var daemon = try await coach.serve(environment: two)
+    let hash = try hash(daemon)
+    let code = try await coach.run("pair", "--json").document(PairingDocument.self).code
+    let paired = try daemon.askOverTCP(
+      "POST", "/api/pair", #"{"code": "\#(code)", "name": "Phone", "pin": "135791"}"#)
+    let cookie = try #require(paired.header("set-cookie")).prefix { $0 != ";" }
+    #expect(try consent(daemon, to: hash, key: "tonight").status == 409)
+    let approval = try daemon.askOverTCP(
+      "POST", "/api/database/approvals", #"{"plan_hash": "\#(hash)", "pin": "135791"}"#,
+      headers: ["Cookie": String(cookie)])
+    #expect(approval.status == 201, "\(approval.text)")
+    #expect(try consent(daemon, to: hash, key: "tonight").status == 200)
+    let schedule = try #require(try daemon.status().schedule)
+    #expect(schedule.lapsedReason == nil)
+    #expect(schedule.requestedBy.hasSuffix("approved by Phone (owner)"))
+    let device = try await coach.run("devices", "--json").document(DevicesDocument.self)
+    if isRestarted { #expect(await daemon.stop() == .exited(0)) }
+    #expect(
+      try await coach.run("devices", "remove", try #require(device.devices.first?.id)).code == 0)
+    if isRestarted { daemon = try await coach.serve(environment: two) }
+    #expect(
+      try daemon.status().schedule?.lapsedReason
+        == "The device of the person who approved it was removed.")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("A kill in between changes nothing of it", .timeLimit(.minutes(15)))
   func restart() async throws {
     let coach = try Sample.coach(config: Self.config)

@@ -47,8 +47,23 @@ import Testing
     #expect(
       try SampleDatabase.value(
         path, "SELECT group_concat(version || name || run) FROM chock_migrations")
-        == "1runsstate,2integrity_checksstate,3auditstate,5idempotency_keysstate")
+        == "1runsstate,2integrity_checksstate,3auditstate,5idempotency_keysstate,6epochstate")
     #expect(try FileSystem.names(in: folder("state")) == ["state.db"])
+  }
+
+  @Test("A history that was lost and begun anew is another one") func lost() throws {
+    #expect(try store.newestWork() == nil)
+    try store.begin()
+    let first = try #require(try store.newestWork())
+    try store.begin()
+    #expect(try store.newestWork() == first)
+    try store.save(
+      run: "r1", startedAt: "2025-06-01T00:00:00Z", document: "{\"kind\":\"update\"}")
+    let second = try #require(try store.newestWork())
+    #expect(second != first)
+    try FileSystem.removeFolder(folder("state"))
+    try store.begin()
+    #expect(![first, second, nil].contains(try store.newestWork()))
   }
 
   @Test("A document that is no JSON is refused") func notJSON() throws {

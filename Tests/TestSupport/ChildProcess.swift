@@ -134,6 +134,17 @@ public enum Processes {
     status(of: pid).map { $0.state != "Z" && $0.state != "X" } ?? false
   }
 
+  /// The paths of the files that a process has open.
+  public static func openFiles(of pid: pid_t) -> [String] {
+    let folder = "/proc/\(pid)/fd"
+    return ((try? FileSystem.names(in: folder)) ?? []).compactMap { name in
+      var buffer = [CChar](repeating: 0, count: 4096)
+      let count = readlink("\(folder)/\(name)", &buffer, buffer.count)
+      return count > 0
+        ? String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
+    }
+  }
+
   /// The letter of proc(5): `T` is stopped, `Z` a zombie; nil when there is no such process.
   public static func state(of pid: pid_t) -> Character? { status(of: pid)?.state }
 

@@ -303,16 +303,16 @@ struct AccessTests {
   }
 
   @Test("A plan that two persons have to agree to is not agreed to by one at two times")
-  func approvals() throws {
+  func approvals() async throws {
     let access = access()
     let plan = String(repeating: "ab", count: 32)
-    let anna = Requester(way: .device, id: "a", device: "a", name: "Anna", role: .owner)
+    let (_, anna) = try await access.pairFirst(by: root)
     let bob = Requester(way: .device, id: "b", device: "b", name: "Bob", role: .technician)
     #expect(throws: Failure.self) { try access.approver(of: plan, beside: bob) }
     _ = try access.approve(plan, by: anna)
     #expect(throws: Failure.self) { try access.approver(of: plan, beside: anna) }
     #expect(throws: Failure.self) { try access.approver(of: "other", beside: bob) }
-    #expect(try access.approver(of: plan, beside: bob) == "Anna (owner)")
+    #expect(try access.approver(of: plan, beside: bob) == anna)
     time.pass(.seconds(901))
     #expect(throws: Failure.self) { try access.approver(of: plan, beside: bob) }
     _ = try access.approve(plan, by: anna)
@@ -321,6 +321,24 @@ struct AccessTests {
     let program = Requester(way: .machine, id: "p", name: "p", role: .owner)
     #expect(throws: Failure.self) { try access.approve(plan, by: program) }
     #expect(throws: Failure.self) { try access.approve("no hash", by: anna) }
+  }
+
+  @Test("An approval ends with the device that it came from")
+  func approvalOfRemovedDevice() async throws {
+    let access = access()
+    let plan = String(repeating: "ab", count: 32)
+    let (_, anna) = try await access.pairFirst(by: root)
+    let bob = try await access.pair(code: try code(access), name: "Bob", pin: nil).requester
+    _ = try access.approve(plan, by: anna)
+    _ = try access.approve(plan, by: bob)
+    #expect(access.approvals().map(\.by) == ["Anna (owner)", "Bob (owner)"])
+    try access.removeDevice(bob.id, by: anna)
+    #expect(access.approvals().map(\.by) == ["Anna (owner)"])
+    #expect(throws: Failure.self) { try access.approver(of: plan, beside: anna) }
+    // A request that was on its way when the device was removed.
+    _ = try access.approve(plan, by: bob)
+    #expect(throws: Failure.self) { try access.approver(of: plan, beside: anna) }
+    #expect(try access.approver(of: plan, beside: root) == anna)
   }
 
   @Test("One person is no two: neither with a second PIN, nor with a browser of a program's making")

@@ -187,10 +187,7 @@ extension Access {
     try change { (state) throws(Failure) in
       state.file[keyPath: list].removeAll { $0.id == id }
     }
-    state.withLock { state in
-      state.raised[id] = nil
-      state.approvals.removeAll { $0.requester.device == id }
-    }
+    state.withLock { $0.raised[id] = nil }
     logger.notice("\(requester.actor) removes \(found.name).")
   }
 

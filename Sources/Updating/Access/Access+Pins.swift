@@ -180,10 +180,20 @@ extension Access {
     return clocks.secondsSince1970() + Self.raisedTime.seconds
   }
 
-  /// Those that still hold.
+  /// Those that still hold: an approval ends with the device that it came from.
+  private func heldApprovals(_ now: ContinuousClock.Instant) -> [Approval] {
+    state.withLock { state in
+      state.approvals.filter { approval in
+        let device = approval.requester.device
+        return approval.end > now
+          && (device == nil || state.file.devices.contains { $0.id == device })
+      }
+    }
+  }
+
   func approvals() -> [ApprovalDocument] {
     let now = clocks.now()
-    return state.withLock { $0.approvals }.filter { $0.end > now }.map {
+    return heldApprovals(now).map {
       ApprovalDocument(
         planHash: $0.planHash, by: $0.requester,
         expiresAt: Timestamp.text(
@@ -194,20 +204,18 @@ extension Access {
   /// Who agreed to the plan beside the one who starts it.
   ///
   /// - Throws: `.approval` when nobody did.
-  public func approver(of planHash: String?, beside requester: Requester) throws(Failure) -> String
-  {
-    let now = clocks.now()
-    let found = state.withLock { state in
-      state.approvals.first {
-        $0.planHash == planHash && $0.requester.id != requester.id && $0.end > now
-      }
+  public func approver(
+    of planHash: String?, beside requester: Requester
+  ) throws(Failure) -> Requester {
+    let found = heldApprovals(clocks.now()).first {
+      $0.planHash == planHash && $0.requester.id != requester.id
     }
     guard let found else {
       throw Failure(
         .approval, "A second person has to agree to this plan.",
         howToClear: "Let another person approve it, at another device.")
     }
-    return found.requester.actor
+    return found.requester
   }
 
   /// An approval counts once.
