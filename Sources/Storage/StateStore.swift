@@ -135,6 +135,34 @@ public struct StateStore: Sendable {
     }
   }
 
+  /// The documents of the newest runs of a plan, and of its rehearsals, newest first.
+  public func runs(ofPlan hash: String, limit: Int) throws(Failure) -> [String] {
+    guard FileSystem.facts(path) != nil else { return [] }
+    return try asking { connection throws(SQLiteError) in
+      let statement = try connection.prepare(
+        "SELECT document FROM runs WHERE document ->> 'plan_hash' = ?1 ORDER BY rowid DESC LIMIT ?2")
+      try statement.bind(hash, at: 1)
+      try statement.bind(Int64(limit), at: 2)
+      var documents: [String] = []
+      while try statement.step() { documents.append(statement.text(0) ?? "") }
+      return documents
+    }
+  }
+
+  /// The document of the newest run that changed the database, or put it back.
+  public func newestChange() throws(Failure) -> String? {
+    guard FileSystem.facts(path) != nil else { return nil }
+    return try asking { connection throws(SQLiteError) in
+      try connection.text(
+        """
+        SELECT document FROM runs
+        WHERE document ->> 'kind' IN ('update', 'rollback', 'import', 'restore', 'rescue')
+          AND document ->> 'outcome' IN ('committed', 'restored')
+        ORDER BY rowid DESC LIMIT 1
+        """)
+    }
+  }
+
   /// Nil when no run has this id.
   public func run(_ id: String) throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }

@@ -103,6 +103,8 @@ public struct PlanDocument: Codable, Sendable, Equatable {
   public var availableBytes: Int64
   /// The time limit of the whole run, in seconds.
   public var timeoutSeconds: Double
+  /// The newest try of this very plan, or its rehearsal, when that failed: another one would fail too.
+  public var failedTry: RunDocument?
 
   public struct PlannedMigration: Codable, Sendable, Equatable {
     public var version: String
@@ -145,7 +147,7 @@ public struct PlanDocument: Codable, Sendable, Equatable {
   public init(
     _ plan: Plan, hash: String, breaks: [[Shape.Break]?],
     expectedSeconds: Double?, worstCaseSeconds: Double?, databaseBytes: Int64, neededBytes: Int64,
-    availableBytes: Int64, timeoutSeconds: Double
+    availableBytes: Int64, timeoutSeconds: Double, failedTry: RunDocument?
   ) {
     fromVersion = plan.from.description
     toVersion = plan.to.description
@@ -165,6 +167,7 @@ public struct PlanDocument: Codable, Sendable, Equatable {
     self.neededBytes = neededBytes
     self.availableBytes = availableBytes
     self.timeoutSeconds = timeoutSeconds
+    self.failedTry = failedTry
   }
 }
 
@@ -218,6 +221,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var fromVersion: String?
   public var toVersion: String?
   public var planHash: String?
+  /// What a committed update has applied.
+  public var migrations: [PlanDocument.PlannedMigration]?
   public var snapshotId: String?
   /// Where the newer state went that a restore replaced: a snapshot. Of a rescue, the one that it puts in.
   public var rescueCopy: String?
@@ -305,6 +310,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var maintenanceWindow: String
   /// Who has agreed to a plan that another person is still to start.
   public var approvals: [ApprovalDocument]
+  /// The snapshot whose restore undoes the newest update, while nothing else has changed the database since.
+  public var undoSnapshot: String?
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -315,7 +322,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
     integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?,
-    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument]
+    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument], undoSnapshot: String?
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -341,6 +348,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.schedule = schedule
     self.maintenanceWindow = maintenanceWindow.description
     self.approvals = approvals
+    self.undoSnapshot = undoSnapshot
   }
 }
 

@@ -12,6 +12,7 @@ final class RunContext {
   private let clock = ContinuousClock()
   private var phaseStarted: ContinuousClock.Instant
   private(set) var document: RunDocument
+  private var plan: Plan?
   private var partialCommit: PartialCommit?
   private var restoreMark: Restorer.Mark?
   private var journalMode: String?
@@ -93,6 +94,7 @@ final class RunContext {
     document.fromVersion = plan.from.description
     document.toVersion = plan.to.description
     document.planHash = plan.hash
+    self.plan = plan
     let inputs = try plan.values(order.inputs)
     document.inputs = inputs.isEmpty ? nil : inputs
   }
@@ -247,6 +249,9 @@ final class RunContext {
     note(nil)
     if document.kind == .rollback, [.refused, .rolledBack].contains(outcome) { discardExport() }
     document.outcome = outcome
+    if document.kind == .update, outcome == .committed {
+      document.migrations = plan?.steps.map { PlanDocument.PlannedMigration($0) }
+    }
     document.error = failure
     document.endedAt = Timestamp.now()
     do throws(Failure) {

@@ -25,6 +25,7 @@ extension Updater {
     let latestBackup: SnapshotDocument?
     let integrityCheck: IntegrityCheck?
     let openers: [Opener]
+    let undoSnapshot: String?
     /// How many runs had ended before it.
     let endedRuns: Int
 
@@ -38,6 +39,7 @@ extension Updater {
       }
       integrityCheck = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
       openers = Openers.programs(of: settings.databasePath, withLocks: false)
+      undoSnapshot = Updater.undoSnapshot(history, store)
     }
   }
 
@@ -75,7 +77,7 @@ extension Updater {
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
       openers: look.openers, schedule: schedule, maintenanceWindow: settings.maintenanceWindow,
-      approvals: access.approvals())
+      approvals: access.approvals(), undoSnapshot: look.undoSnapshot)
   }
 
   /// What the files say; while somebody keeps the database locked, what they said before.
@@ -127,8 +129,10 @@ extension Updater {
       : plan.breaks(
         in: try Database.open(
           settings.databasePath, busyTimeout: Int32(patience)))
-    let rehearsed = (try? history.runs(limit: 50, before: nil))?.compactMap(decode).first {
-      $0.rehearsal?.planHash == plan.hash
+    let tries = ((try? history.runs(ofPlan: plan.hash, limit: 50)) ?? []).compactMap(decode)
+    let rehearsed = tries.first { $0.rehearsal != nil }
+    let newest = tries.first { run in
+      run.outcome != nil && run.error.map { !sayingNothing.contains($0.code) } ?? true
     }
     let estimate = rehearsed.flatMap(Self.estimate)
     // What their authors expect, where every one says it.
@@ -140,8 +144,14 @@ extension Updater {
       worstCaseSeconds: estimate?.worst,
       databaseBytes: state.bytes, neededBytes: settings.estimatedBytes(database: state.bytes),
       availableBytes: (try? FileSystem.availableBytes(at: settings.stateDirectory)) ?? 0,
-      timeoutSeconds: Double(settings.migrationTimeoutSeconds))
+      timeoutSeconds: Double(settings.migrationTimeoutSeconds),
+      failedTry: newest?.error == nil ? nil : newest)
   }
+
+  /// How a run may end without that anything is known of its plan.
+  private static let sayingNothing: [Failure.Code] = [
+    .stopped, .gateClosed, .interrupted, .runActive, .noSpace,
+  ]
 
   /// What a person consents to: this plan, after what was last done to the database. A consent is used up
   /// by what it starts: after an update that failed or was undone, the same plan has another hash, and after the

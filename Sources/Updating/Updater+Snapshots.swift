@@ -75,13 +75,19 @@ extension Updater {
       order(.restore, requestedBy: requestedBy) { $0.snapshot = id }, with: key)
   }
 
-  /// Whether putting this snapshot back undoes the newest update: an owner may.
+  /// The snapshot whose restore undoes the newest update: an owner may put it back. Nil when something else has
+  /// changed the database since, which would be undone with it, and when the snapshot is gone.
+  static func undoSnapshot(_ history: StateStore, _ store: SnapshotStore) -> String? {
+    guard let text = (try? history.newestChange()) ?? nil, let newest = decode(text),
+      newest.kind == .update, newest.outcome == .committed, let id = newest.snapshotId,
+      (try? store.find(id)) != nil
+    else { return nil }
+    return id
+  }
+
+  /// Whether putting this snapshot back undoes the newest update.
   public func undoesNewestUpdate(snapshot id: String) -> Bool {
-    // A restore, a rollback or an import since would be undone with it.
-    let newest = (try? history(limit: 50))?.first {
-      RunKind.changing.contains($0.kind) && [.committed, .restored].contains($0.outcome)
-    }
-    return newest?.kind == .update && newest?.outcome == .committed && newest?.snapshotId == id
+    Self.undoSnapshot(history, store) == id
   }
 
   /// - Throws: `.notFound`, `.runActive`.
