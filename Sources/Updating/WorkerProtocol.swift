@@ -20,6 +20,8 @@ struct WorkOrder: Codable, Sendable {
   var snapshot: String?
   /// For `rescue`.
   var rescue: Rescuer.Request?
+  /// For `salvage`: the run that set the damaged files aside; nil is the database itself.
+  var setAsideBy: String?
   /// For `recover`: why the run before was ended from outside.
   var cause: Failure?
 }

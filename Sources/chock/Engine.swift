@@ -43,6 +43,8 @@ enum RunRequest: Sendable {
   case restore(String)
   case `import`(String, replaces: Bool)
   case rescue(String, Rescuer.Request)
+  /// Of the files that this run set aside; nil: of the database.
+  case salvage(String?)
 }
 
 /// Without a daemon: the supervisor in this process.
@@ -145,6 +147,8 @@ struct LocalEngine: Engine {
     case .rescue(let copy, let request):
       return try await updater.startRescue(
         of: copy, request, consent: true, isTechnician: true, requestedBy: user)
+    case .salvage(let run):
+      return try await updater.startSalvage(ofFilesSetAsideBy: run, requestedBy: user)
     }
   }
 
@@ -359,6 +363,9 @@ struct DaemonEngine: Engine {
       ]
       if let tables = request.tables { body["tables"] = .list(tables) }
       return try await ask("POST", "/api/database/rescue/\(Self.escaped(copy))", body: body)
+    case .salvage(let run):
+      return try await ask(
+        "POST", "/api/database/salvage", body: run.map { ["run": .text($0)] } ?? [:])
     }
   }
 

@@ -243,6 +243,8 @@ struct Output: Sendable {
       let words =
         switch run.kind {
         case .rehearse: "The rehearsal went well: the update would succeed."
+        case .salvage:
+          "What could be read is snapshot \(run.snapshotId ?? "?"). Compare it before you use it: `chock diff`."
         case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."
         default: "Done."
         }
