@@ -371,10 +371,13 @@ def update():
 def brake():
     """The brake is released: before, during the countdown, and while the update is applied."""
     with Coach("brake", slow=True) as coach, Person(coach.url) as owner:
-        owner.page.wait_for_selector("#consent")
+        owner.page.focus("#consent")
         coach.switch("brake", "off")
         owner.sees("The parking brake is released.")
         check("there is no button to press", not owner.has("#consent"))
+        check("the focus is not lost with it", owner.page.evaluate("document.activeElement.localName") == "h1")
+        check("who does not see it hears why", "parking brake" in owner.page.inner_text("#announce"),
+              owner.page.inner_text("#announce"))
         owner.go("coach")
         owner.sees("1 of 12 in the way")
         owner.go("update")
@@ -480,6 +483,8 @@ def connection():
             owner.page.wait_for_selector("[data-link=lost]")
             owner.sees("Connection lost. You see what was known")
             check("nothing can be started", not owner.has("#consent"))
+            check("nothing can be pressed", not owner.page.locator("main :is(button, input):enabled").count())
+            check("who does not see it hears of it", "No connection" in owner.page.inner_text("#announce"))
             cable.mend()
             owner.page.wait_for_selector("[data-link=live]")
             owner.page.wait_for_selector("#consent")
@@ -499,6 +504,11 @@ def connection():
             owner.heading("Update available")
 
 
+def slowly(route):
+    time.sleep(2)
+    route.continue_()
+
+
 def snapshots():
     """Snapshots are taken, checked and kept; an owner goes back to the one from before the newest update."""
     with Coach("snapshots") as coach, Person(coach.url, TABLET) as owner:
@@ -515,9 +525,32 @@ def snapshots():
         owner.go("update")
         owner.consent()
         owner.heading("Updated to version 19")
+        with Person(coach.url) as late:
+            late.heading("Updated to version 19")
+            late.sees("What is new")
+        # However much has run since.
+        for _ in range(16):
+            coach.chock("snapshots", "verify")
+        owner.press("Done")
+        owner.page.reload()
+        owner.heading("Up to date")
+        owner.page.get_by_role("button", name="Undo this update").wait_for()
+        owner.go("history")
+        check("the newest runs are shown", owner.page.locator("li.row").count() == 30)
+        owner.press("Show older ones")
+        until("all runs are shown", lambda: owner.page.locator("li.row").count() > 30)
         owner.go("snapshots")
+        owner.page.route("**/api/database/restore/*", slowly)
         owner.press(re.compile("^Go back to it"))
-        owner.page.locator("dialog").get_by_role("button", name="Go back").click()
+        dialog = owner.page.locator("dialog")
+        owner.sees("It is being counted.")
+        owner.sees("Rows added, changed, deleted since")
+        dialog.get_by_role("button", name="Go back").click()
+        # What is on its way is not taken back by closing the question.
+        dialog.get_by_role("button", name="Cancel").and_(owner.page.locator(":disabled")).wait_for()
+        owner.page.keyboard.press("Escape")
+        owner.page.keyboard.press("Escape")
+        check("the question stays until it is answered", dialog.is_visible())
         owner.heading("Restored to version 3")
         owner.sees("What was there before is kept in")
         owner.go("history")
@@ -849,6 +882,11 @@ def strangers():
             owner.go("snapshots")
             owner.press("Take a snapshot")
             owner.page.wait_for_selector(".row")
+            owner.sees("today")
+            # Without a WebSocket too.
+            owner.page.route_web_socket(re.compile("/ws"), lambda ws: ws.close())
+            owner.page.reload()
+            owner.page.wait_for_selector("[data-link=polling]")
             owner.sees("today")
         with Person(coach.url) as owner:
             owner.page.add_init_script(

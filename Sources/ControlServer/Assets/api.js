@@ -3,9 +3,9 @@ import { state } from "./model.js";
 
 /** A refusal (`problem` as the server wrote it), or no answer at all (`problem` is null). */
 export class Refusal extends Error {
-	constructor(problem) {
+	constructor(problem, isLate) {
 		super(problem?.detail ?? "no answer");
-		this.problem = problem;
+		Object.assign(this, { problem, isLate });
 	}
 }
 
@@ -19,9 +19,9 @@ export async function refusalOf(work) {
 	}
 }
 
-async function request(method, path, body, headers) {
+async function request(method, path, body, headers, seconds = 8) {
 	const limit = new AbortController();
-	setTimeout(() => limit.abort(), 8000);
+	setTimeout(() => limit.abort(), seconds * 1000);
 	let response, document;
 	try {
 		response = await fetch(`/api/${path}`, {
@@ -30,16 +30,19 @@ async function request(method, path, body, headers) {
 		});
 		document = await response.json().catch(() => null);
 	} catch {
-		throw new Refusal(null);
+		throw new Refusal(null, limit.signal.aborted);
 	}
 	// A proxy in front of a daemon that is away.
 	if ([502, 504].includes(response.status)) throw new Refusal(null);
 	state.heardAt = Date.now();
+	const offset = Date.parse(response.headers.get("date")) - Date.now();
+	// It tells whole seconds, and the answer may have been long on its way.
+	if (Math.abs(offset - state.clockOffset) > 10000) state.clockOffset = offset;
 	if (!response.ok) throw new Refusal({ title: response.statusText, ...document, status: response.status });
 	return document;
 }
 
-export const get = (path) => request("GET", path);
+export const get = (path, seconds) => request("GET", path, undefined, undefined, seconds);
 export const post = (path, body = {}, headers) => request("POST", path, body, headers);
 export const put = (path, body = {}) => request("PUT", path, body);
 export const remove = (path) => request("DELETE", path);

@@ -2,7 +2,7 @@
 import { Refusal, get, stream } from "./api.js";
 import { conditions } from "./coach.js";
 import { byId, h, icon, patch } from "./dom.js";
-import { forgetRefusal, homeView, shownStage } from "./home.js";
+import { forgetRefusal, homeView, obstacles, shownStage } from "./home.js";
 import { can, isActive, onChange, serverNow, stage, state, takeEvent, takeSafety, takeStatus } from "./model.js";
 import { moreView, pairPart, refreshMore } from "./more.js";
 import { historyView, progressOf, resultView, runningView, snapshotsView } from "./run.js";
@@ -35,25 +35,26 @@ function render() {
 	const before = shown;
 	const entered = before.view !== null && (now.view !== before.view || (now.view === "update" && now.stage !== before.stage));
 	const focus = document.activeElement;
-	const wasInside = focus === document.body || byId("main").contains(focus);
+	const hadFocus = byId("main").contains(focus);
 	shown = now;
 	if (now.stage !== "available") forgetRefusal();
 
 	patch(byId("skip"), [t.skip]);
 	patch(byId("top"), bar(now));
 	const { link, heardAt } = state;
-	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last(age((Date.now() - heardAt) / 1000))), page(now)]);
+	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last(age((Date.now() - heardAt) / 1000))),
+		h("fieldset", { key: "page", disabled: link === "lost" }, page(now))]);
 	patch(byId("foot"), foot());
 	const run = state.status?.run;
 	const told = now.stage === "running" ? progressOf(run) : null;
-	if (told) announce(told);
+	announce(told);
 	const heading = byId("main").querySelector("h1");
 	document.title = `${told?.fraction ? `${Math.floor(told.fraction * 100)}% · ` : ""}${told?.title ?? heading?.textContent ?? t.views[now.view]} · chock`;
 	// Another change than a result moves the focus only if it was in what has gone.
-	if (entered && (now.view !== before.view || now.stage === "result" || wasInside)) {
+	if (entered && (now.view !== before.view || now.stage === "result" || hadFocus || focus === document.body)) {
 		heading?.focus({ preventScroll: true });
 		scrollTo({ top: 0 });
-	}
+	} else if (hadFocus && document.activeElement === document.body) heading?.focus({ preventScroll: true });
 }
 
 function bar({ view: current, stage: now }) {
@@ -86,10 +87,12 @@ const foot = () => [
 	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
 	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
-/** Phases, quarters and waiting. */
-function announce({ step, fraction, waitingFor }) {
+/** Phases, quarters and waiting; what stands in the way; a lost connection. */
+function announce(progress) {
+	const { step, fraction, waitingFor } = progress ?? {};
 	const quarter = Math.floor((fraction ?? 0) * 4) * 25;
-	const words = [step, quarter > 0 && quarter < 100 && t.running.percent(quarter), waitingFor && `${t.running.waits} ${waitingFor}`].filter(Boolean).join(", ");
+	const words = [state.link === "lost" && t.blocked.offline, step, quarter > 0 && quarter < 100 && t.running.percent(quarter), waitingFor && `${t.running.waits} ${waitingFor}`,
+		shown.stage === "available" && obstacles()].filter(Boolean).join(", ");
 	patch(byId("announce"), [words]);
 }
 
@@ -118,7 +121,7 @@ async function refresh(what) {
 		if (state.status && !isOpen) state.link = "polling";
 	} catch (error) {
 		if (!(error instanceof Refusal)) throw error;
-		if (!error.problem) return contactFailed();
+		if (!error.problem) return contactFailed(error.isLate);
 		// Somebody has removed this device.
 		if (!tasks.has("session") && [401, 403].includes(error.problem.status)) return refresh(["session"]);
 	}
@@ -127,20 +130,21 @@ async function refresh(what) {
 	const run = state.status?.run;
 	const isSteady = !isActive(run) || run.kind === "rehearse";
 	if (tasks.has("plan") && state.status?.needs_update && isSteady) {
-		await get("database/plan").then((plan) => Object.assign(state, { plan, lastPlan: plan, planProblem: null }), ({ problem }) => {
-			if (problem) Object.assign(state, { plan: null, planProblem: problem });
+		await get("database/plan").then((plan) => Object.assign(state, { plan, planProblem: null }), ({ problem }) => {
+			if (problem || !state.plan) Object.assign(state, { plan: null, planProblem: problem ?? { title: t.noAnswer } });
 		});
 	}
 	if (tasks.has("lists")) {
-		await Promise.all([get("database/history?limit=30"), get("database/backups")]).then(
+		await Promise.all([get(`database/history?limit=${state.runLimit}`), get("database/backups")]).then(
 			([runs, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
 			() => setTimeout(refresh, pollEvery, ["lists"]));
 	}
 	draw();
 }
 
-function contactFailed() {
-	if (state.heardAt === null || Date.now() - state.heardAt > graceBeforeLost) state.link = "lost";
+/** Late is not lost: a busy device answers when it can. */
+function contactFailed(isLate) {
+	if (state.heardAt === null || Date.now() - state.heardAt > (isLate ? 15000 : graceBeforeLost)) state.link = "lost";
 	if (isOpen) connection?.retry();
 	draw();
 }

@@ -96,7 +96,7 @@ function vouchForm(gate) {
 			})),
 			h("p.sub", words.means),
 			field(pinField(role), id),
-			button(words.go, null, "strong", { disabled: state.link === "lost" }))
+			button(words.go, null, "strong"))
 			: h("p", prose(words.noPin)));
 }
 

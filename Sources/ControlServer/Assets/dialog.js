@@ -11,10 +11,18 @@ export function ask(question) {
 	return new Promise((resolve) => {
 		asked = { ...question, resolve };
 		const box = byId("dialog");
-		box.onclose = () => end(null);
+		// What is on its way can no longer be taken back: its answer has to be seen.
+		box.onclose = () => (asked?.isBusy ? box.showModal() : end(null));
 		draw();
 		if (!box.open) box.showModal();
 	});
+}
+
+/** Other words for the question that is open. */
+export function retell(id, text) {
+	if (asked?.id !== id) return;
+	asked.text = text;
+	draw();
 }
 
 function end(result) {
@@ -58,9 +66,9 @@ async function give(event) {
 	draw();
 	let result;
 	const error = await refusalOf(async () => { result = await own.submit(Object.fromEntries(new FormData(event.target))); });
-	if (asked !== own) return;
+	own.isBusy = false;
 	if (!error) return end(result ?? true);
-	Object.assign(own, { error: told(error), isBusy: false });
+	own.error = told(error);
 	draw();
 	byId("dialog").querySelector("input")?.select();
 }
@@ -74,6 +82,6 @@ function draw() {
 		fields.map((entry) => field(entry, "dialog", error)),
 		alarm(error, "dialog-error"),
 		h("div.buttons",
-			submit && button(t.cancel, () => end(null)),
+			submit && button(t.cancel, () => end(null), "quiet", { disabled: isBusy }),
 			button(ok, null, "primary", { disabled: isBusy })))]);
 }

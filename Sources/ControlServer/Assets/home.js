@@ -3,7 +3,7 @@ import { Refusal, nonce, post, refusalOf, remove } from "./api.js";
 import { openVouch, summary } from "./coach.js";
 import { act, ask, consentFields, field, pinField } from "./dialog.js";
 import { button, byId, h, heading, icon, prose } from "./dom.js";
-import { approvalOf, blockers, can, changed, failedTry, isActive, serverNow, stage, state, takeRun } from "./model.js";
+import { approvalOf, blockers, can, changed, isActive, serverNow, stage, state, takeRun } from "./model.js";
 import { failureCard, undoPart } from "./run.js";
 import { bytes, capital, duration, moment, most, needed, range, said, t, volts } from "./texts.js";
 
@@ -79,7 +79,8 @@ async function send() {
 			break;
 		} catch (error) {
 			if (!(error instanceof Refusal)) throw error;
-			if (isActive(state.status.run)) break;
+			// Somebody else was faster: it is that run's turn.
+			if (isActive(state.status.run) || error.problem?.code === "CHK-RUN-ACTIVE") break;
 			// The same key makes asking again harmless, so a lost answer never starts two runs.
 			if (!error.problem && attempt < 2) {
 				await new Promise((resolve) => setTimeout(resolve, 1000 * (attempt + 1)));
@@ -199,11 +200,11 @@ function answers() {
 
 function action() {
 	const found = start ? [] : blockers();
-	const failed = failedTry();
+	const failed = state.plan?.failed_try;
 	return h("div.action", { key: "action" },
 		refusal && notice("bad", "violated", refusal.title, refusal.reasons, "alert"),
 		failed && !start && [h("h2", { key: "failed" }, t.available.failed[failed.kind]), failureCard(failed.error)],
-		start ? countdown() : found.length ? blocked(found) : failed ? button(t.available.again, rehearse, "strong.wide", { key: "again" })
+		start ? countdown() : found[0]?.isLoading ? h("p.under", { key: "loading" }, found[0].title) : found.length ? blocked(found) : failed ? button(t.available.again, rehearse, "strong.wide", { key: "again" })
 			: h("div", { key: "go" }, h("p.under", approvalOf(state.plan).words), button(consentLabel(), begin, "primary.wide", { id: "consent" }), h("p.sub.under", t.available.under)));
 }
 
@@ -224,6 +225,9 @@ function blocked(found) {
 		gates.length === found.length ? t.blocked.conditions(gates.length) : t.blocked.title, found);
 }
 
+/** For who does not see it. */
+export const obstacles = () => (start ? "" : blockers().map(({ title, said: own }) => title ?? own).join(", "));
+
 /** A box with reasons: `title` and `clear` in this language, `said` and `saidClear` in the daemon's. */
 export function notice(tone, picture, title, reasons, role) {
 	return h("div.notice", { "data-tone": tone, role, key: role ?? tone }, icon(picture),
@@ -237,8 +241,8 @@ export function notice(tone, picture, title, reasons, role) {
 }
 
 function rehearsal(seconds) {
-	const { plan, link } = state;
-	return seconds === null && plan && !start && !failedTry() && link !== "lost" && can("owner") && plan.available_bytes >= plan.needed_bytes
+	const { plan } = state;
+	return seconds === null && plan && !start && !plan.failed_try && can("owner") && plan.available_bytes >= plan.needed_bytes
 		&& h("div.card.row-wrap", { key: "rehearse" }, h("p", t.available.offer), button(t.available.measure, rehearse));
 }
 
@@ -250,7 +254,7 @@ function later() {
 	// By the clock of the device, which may be in another time zone.
 	const [time] = state.status.maintenance_window.split("-");
 	const tonight = (/^(0[0-5]|1[89]|2)/.test(time) ? words.tonight : words.at)(time);
-	return h("div.buttons", { key: "later" }, !failedTry() && !approvalOf(state.plan).isMissing && button(tonight, agree(tonight, consentToTonight(state.plan.hash, time))),
+	return h("div.buttons", { key: "later" }, !state.plan.failed_try && !approvalOf(state.plan).isMissing && button(tonight, agree(tonight, consentToTonight(state.plan.hash, time))),
 		button(words.remind, postpone("remind")), button(words.skip, postpone("skip")));
 }
 

@@ -7,9 +7,9 @@ export const state = {
 	safety: null,
 	gatesAt: 0,
 	plan: null,
-	lastPlan: null,
 	planProblem: null,
 	runs: null,
+	runLimit: 30,
 	snapshots: null,
 	keptDays: null,
 	link: "connecting",
@@ -32,7 +32,7 @@ export const can = (role) => ranks.indexOf(state.session?.role ?? "none") >= ran
 export function takeStatus(status) {
 	status.run = merged(state.status?.run, status.run);
 	state.status = status;
-	if (!status.needs_update) state.plan = null;
+	if (!status.needs_update && !status.problem) state.plan = null;
 	state.gatesAt = Date.now();
 }
 
@@ -121,15 +121,6 @@ export const closedGates = () => state.status.gates.filter(isClosed).map((gate) 
 	return { gate, title, said: gate.reason, clear, saidClear: gate.how_to_clear };
 });
 
-/** These say nothing about the update itself. */
-const passing = ["CHK-STOPPED", "CHK-GATE-CLOSED", "CHK-INTERRUPTED", "CHK-RUN-ACTIVE", "CHK-NO-SPACE"];
-
-/** The newest try of this very plan, if it failed: the next would fail too. */
-export function failedTry() {
-	const run = state.runs?.find((entry) => entry.plan_hash && entry.plan_hash === state.plan?.plan_hash && entry.outcome && !passing.includes(entry.error?.code));
-	return run?.error ? run : null;
-}
-
 /** Where two have to agree: whose word there is, and whether another person's is missing. */
 export function approvalOf(plan) {
 	const { session, status } = state;
@@ -149,7 +140,7 @@ export function blockers() {
 	if (!can("owner")) return [{ title: words.role, pairs: true }];
 	if (isActive(status.run)) return [{ title: words.running, waits: true }];
 	if (state.planProblem) return [{ said: state.planProblem.detail ?? state.planProblem.title, saidClear: state.planProblem.how_to_clear }];
-	if (!plan) return [{ title: words.loading, waits: true }];
+	if (!plan) return [{ title: words.loading, isLoading: true }];
 	const isTechnician = can("technician");
 	if (!isTechnician && plan.migrations.some((step) => step.needs_technician)) return [{ title: words.technician }];
 	const found = closedGates().filter(({ gate }) => gate.id !== "technician" || !isTechnician);
@@ -183,11 +174,7 @@ export function runSeconds(run) {
 	return Math.max(0, (end - Date.parse(run.started_at)) / 1000) || 0;
 }
 
-export function undo() {
-	const newest = state.runs?.find((run) => ["committed", "restored"].includes(run.outcome) && run.kind !== "recover");
-	if (newest?.kind !== "update" || newest.outcome !== "committed") return null;
-	return state.snapshots?.find((entry) => entry.id === newest.snapshot_id) ?? null;
-}
+export const undo = () => state.snapshots?.find(({ id }) => id === state.status.undo_snapshot);
 
 export function verdict(run) {
 	const words = t.result;
@@ -205,7 +192,7 @@ export function verdict(run) {
 		case "rolled_back":
 			return warn(putBack(from));
 		case "refused":
-			return warn(`${t.outcomes.refused}. ${words.still(from)}`);
+			return warn(`${t.outcomes[error?.code === "CHK-INTERRUPTED" ? "interrupted" : "refused"]}. ${words.still(from)}`);
 		case "restored":
 			return kind === "restore" ? good(words.restored(to)) : warn(putBack(from));
 		case "needs_recovery":

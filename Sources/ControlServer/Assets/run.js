@@ -1,10 +1,10 @@
 // A run in progress, how it ended, and the way back; all runs and all snapshots.
 import { get, post, put, remove } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
-import { act, ask, consentFields } from "./dialog.js";
+import { act, ask, consentFields, retell } from "./dialog.js";
 import { button, h, heading, icon, prose } from "./dom.js";
 import { facts, notice, part, problemPart, stops } from "./home.js";
-import { can, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
+import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
 import { bytes, capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
 
@@ -55,7 +55,7 @@ export function runningView() {
 		h("ol.steps", steps(run).map((entry) => h("li", { "data-state": entry.state, "aria-current": entry.state === "now" && "step" },
 			h("i"), h("b", entry.label), h("span.sr", `, ${words.states[entry.state]}`), entry.seconds !== null && h("small", duration(entry.seconds))))),
 		h("div.row-wrap",
-			run.cancellable && !isStopping && !isRecovery && can("owner") && state.link !== "lost" && button(t.cancel, () => cancel(run), "quiet", { id: "cancel" }),
+			run.cancellable && !isStopping && !isRecovery && can("owner") && button(t.cancel, () => cancel(run), "quiet", { id: "cancel" }),
 			h("p.sub", isStopping ? words.stopping : run.cancellable ? (changes ? words.until : words.always)
 				: run.phase === "restore" ? words.puttingBack : isProving ? words.proving(stopwatch(run.total - run.done || 0)) : words.tooLate),
 			isProving && can("owner") && button(words.well, () => act(() => tell(run, "confirm"), ["status"]), "quiet", { id: "confirm" })),
@@ -92,7 +92,7 @@ export function resultView() {
 				[...new Set(run.attestations.map(({ source }) => source.replace(/^attestation by /, "")))].join(", ")],
 			[words.run, run.id, run.requested_by && words.by(run.requested_by)],
 		]),
-		isUpdated && state.lastPlan?.plan_hash === run.plan_hash && part(t.available.what, stops(state.lastPlan.migrations)),
+		run.migrations && part(t.available.what, stops(run.migrations)),
 	];
 }
 
@@ -114,7 +114,6 @@ const isHeld = () => state.status.mode === "recovery" && !can("technician");
 /** As a sentence; null when it can. */
 export function restoreBlocked() {
 	const closed = closedGates().find(({ gate }) => gate.id !== "technician" && gate.id !== "disk");
-	if (state.link === "lost") return t.blocked.offline;
 	if (isHeld()) return t.problem.recoveryLead;
 	if (isActive(state.status.run)) return t.blocked.running;
 	return closed ? closed.title ?? said(closed.said) : null;
@@ -122,16 +121,21 @@ export function restoreBlocked() {
 
 /** A run that needs a yes: asked for, and begun. */
 export const startRun = (title, text, ok, path, body, headers) => act(async () => {
-	const run = await ask({ title, text, ok, fields: consentFields(), submit: ({ pin }) => post(`database/${path}`, { consent: true, ...body, pin }, headers) });
+	const run = await ask({ id: path, title, text, ok, fields: consentFields(), submit: ({ pin }) => post(`database/${path}`, { consent: true, ...body, pin }, headers) });
 	if (!run) return;
 	takeRun(run);
 	location.hash = "#update";
 }, ["status"]);
 
 async function askRestore({ id, version, created_at: at }) {
-	const loss = await get(`database/restore/${id}`).catch(() => null);
+	const words = t.undo;
+	const path = `restore/${id}`;
+	const text = (counted) => [words.lost(moment(at)), counted, words.rescue].filter(Boolean);
+	startRun(words.title(version), text(words.counting), words.ok, path);
+	// Row by row: it may take longer than any other question.
+	const loss = await get(`database/${path}`, 70).catch(() => null);
 	const rows = loss?.tables.map((own) => `${own.table} +${own.added} ~${Math.max(own.changed, own.values_after)} −${own.deleted}`).join(", ");
-	startRun(t.undo.title(version), [t.undo.lost(moment(at)), loss ? rows && t.undo.rows(rows) : t.undo.uncounted, t.undo.rescue].filter(Boolean), t.undo.ok, `restore/${id}`);
+	retell(path, text(loss ? rows && words.rows(rows) : words.uncounted));
 }
 
 export function undoPart() {
@@ -153,6 +157,11 @@ const list = (title, words, items, ...more) => [
 	heading(title), words.lead && h("p.lead", words.lead), more,
 	items?.length > 0 ? h("ol.rows", items) : h("p.lead", items && words.empty)];
 
+function showOlder() {
+	state.runLimit = 1000;
+	changed(["lists"]);
+}
+
 export function historyView() {
 	const words = t.history;
 	return list(t.views.history, words, state.runs?.map((run) => {
@@ -163,7 +172,7 @@ export function historyView() {
 			t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : run.outcome] ?? run.outcome,
 			[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
 			run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)));
-	}));
+	})).concat(state.runs?.length === 30 && h("div.buttons", button(words.older, showOlder)));
 }
 
 const start = (work) => act(async () => {
@@ -175,7 +184,7 @@ export function snapshotsView() {
 	const words = t.snapshots;
 	const newest = undo()?.id;
 	const why = restoreBlocked();
-	const isIdle = can("owner") && !isHeld() && state.link !== "lost" && !isActive(state.status.run);
+	const isIdle = can("owner") && !isHeld() && !isActive(state.status.run);
 	return list(t.views.snapshots, words, state.snapshots?.map((snapshot) => {
 		const { id, pinned, version, verified_at: verified } = snapshot;
 		const at = moment(snapshot.created_at);
