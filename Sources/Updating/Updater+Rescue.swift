@@ -1,4 +1,5 @@
 import Coach
+import Dispatch
 public import Migrations
 public import Storage
 
@@ -25,11 +26,10 @@ extension Updater {
     comparing.append(stop)
     defer { comparing.removeAll { $0 === stop } }
     return try await comparer.read { [settings] in
-      let clock = Task {
-        try? await Task.sleep(for: limit)
-        if !Task.isCancelled { stop.request(Self.comparesTooLong) }
-      }
-      defer { clock.cancel() }
+      // On a thread of its own: a daemon that is busy must not give it more time.
+      let end = DispatchWorkItem { stop.request(Self.comparesTooLong) }
+      DispatchQueue(label: "limit").asyncAfter(deadline: .now() + limit.seconds, execute: end)
+      defer { end.cancel() }
       return Result { () throws(Failure) in
         try LossDocument(settings, path, snapshot, stop: stop)
       }
