@@ -186,12 +186,13 @@ function exportsPart() {
 		button(words.import, () => startRun(`${words.import}?`, [words.importText], words.import, `import/${run.id}`))));
 }
 
-export const diagnosticsButton = () => button(t.result.diagnostics, download);
+/** A technician gets the daemon's own file. */
+export const diagnosticsButton = () => (can("technician")
+	? h("a.button.quiet", { href: "/api/diagnostics", download: "" }, t.result.diagnostics) : button(t.result.diagnostics, download));
 
 async function download() {
 	const found = { at: new Date().toISOString(), browser: navigator.userAgent, session: state.session, link: state.link };
 	const paths = ["database/status", "database/plan", "safety", "database/history?limit=50", "database/backups"];
-	if (can("technician")) paths.push("database/audit");
 	await Promise.all(paths.map(async (path) => {
 		found[path] = await get(path).catch((error) => error.problem ?? "no answer");
 	}));
