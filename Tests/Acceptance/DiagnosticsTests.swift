@@ -168,9 +168,11 @@ struct DiagnosticsTests {
   private static let update = """
     -- Description: Asks, and is refused
     -- Input: answer TEXT "What is it called?"
+    -- @migrate
     CREATE TABLE answers (text TEXT);
     INSERT INTO answers VALUES (:answer);
-    INSERT INTO item (id, body) SELECT id, body FROM item;
+    -- @validate
+    SELECT body || ' is called ' || :answer FROM item LIMIT 1;
     """
 
   private static let rows = """
@@ -179,15 +181,13 @@ struct DiagnosticsTests {
     CREATE VIRTUAL TABLE search USING fts5 (words);
     INSERT INTO search VALUES ('\(mark)');
     UPDATE item SET body = '\(mark) ' || id;
-    CREATE TRIGGER no_more BEFORE INSERT ON item WHEN NEW.id = 1
-    BEGIN SELECT RAISE(ABORT, '\(mark) is there'); END;
     """
 
   private func config(_ folder: TemporaryFolder) -> String {
     """
     environment = "development"
     [notify]
-    url = "https://\(Self.mark):\(Self.mark)@example.invalid/\(Self.mark)"
+    url = "https://example.invalid/\(Self.mark)"
     ntfy_url = "https://example.invalid/\(Self.mark)"
     token_file = "\(folder("\(Self.mark).token"))"
     [coach]
@@ -225,7 +225,6 @@ struct DiagnosticsTests {
     ] {
       try outer.write(mark, to: "\(mark) state/\(name)")
     }
-    // Rather fails by the trigger's own words than by the key.
     let daemon = try await coach.serve()
     var secrets: [String] = []
     let pinned = try await coach.run(["pin", "set", "--role", "technician"], input: "73915846\n")
@@ -263,7 +262,7 @@ struct DiagnosticsTests {
     #expect(refused.status == 403)
     let run = try await coach.run("update", "--yes", "--input", "answer=\(mark)")
     #expect(run.code != 0)
-    let history = try #require(try await coach.run("history", "--json").output as String?)
+    let history = try await coach.run("history", "--json").output
     #expect(history.contains(mark), "The history holds what must not leave the coach.")
     let unlocked = try await coach.run("coach", "unlock", mark)
     #expect(unlocked.code == 0, "\(unlocked)")
@@ -279,7 +278,9 @@ struct DiagnosticsTests {
     // A second look at what goes wrong in the config.
     try FileSystem.replace(
       coach.configFile,
-      with: Array((TestCoach.text(coach.configFile) + "\n\(mark) = \"\(mark)\"\n").utf8))
+      with: Array(
+        ("\(mark) = \"https://\(mark):\(mark)@\(mark)\"\n" + TestCoach.text(coach.configFile)).utf8)
+    )
     let broken = try await diagnose(coach)
     #expect(broken.missing("config.json")?.contains("CHK-CONFIG") == true)
     for found in [told, downloaded, alone, broken] {
@@ -296,7 +297,7 @@ struct DiagnosticsTests {
         }
       }
     }
-    #expect(told.text("history.json").contains("CHK-STATEMENT"))
+    #expect(told.text("history.json").contains("CHK-VALIDATION"))
     #expect(told.text("history.json").contains("0002_change.sql"))
   }
 

@@ -199,15 +199,24 @@ struct CleanSafety: Encodable {
     ["disk", "clock"].contains(gate.id) ? gate.reason : nil
   }
 
+  /// `interlock.NAME` and their like: the name is the config's, or another program's. Of a bus it is the profile's.
+  private static func withoutName(_ signal: String) -> String {
+    guard let dot = signal.firstIndex(of: ".") else { return signal }
+    return "\(signal[...dot])#\(sha256(Array(signal.utf8)).prefix(6))"
+  }
+
   private static func reading(_ reading: ReadingDocument, _ cleaner: Cleaner) -> Reading {
     func plain(_ text: String?, _ signs: String) -> String? {
       text.map { Cleaner.isPlain($0, besides: signs) ? $0 : "…" }
     }
     // As candump writes it.
     let isFrame = reading.evidence?.allSatisfy { "0123456789ABCDEF# ".contains($0) } ?? false
+    let source = reading.source.map(cleaner.source)
+    let isOfBus = source != nil && source == reading.source
     return Reading(
-      signal: plain(reading.signal, "._-") ?? "", value: plain(reading.value, "._-+"),
-      source: reading.attested ? "a person" : reading.source.map(cleaner.source),
+      signal: isOfBus ? reading.signal : Self.withoutName(reading.signal),
+      value: plain(reading.value, "._-+"),
+      source: reading.attested ? "a person" : source,
       ageSeconds: reading.ageSeconds, stale: reading.stale, attested: reading.attested,
       vetoOnly: reading.vetoOnly, evidence: isFrame ? reading.evidence : nil)
   }

@@ -97,7 +97,7 @@ struct DiagnoseCommand: AsyncParsableCommand {
       }
     }
     guard isFile else {
-      guard number == 0 else { throw unwritten("The file", number) }
+      guard number == 0 else { throw unwritten("standard output", number) }
       return
     }
     // A stick may be pulled right after.

@@ -156,7 +156,7 @@ enum Machine {
 
   /// ext4 names the file that an error is about.
   private static func withoutNames(_ message: String) -> String {
-    let marks = [" path ", "name=", "name '", "last mounted on", "comm "]
+    let marks = [" path ", " name=", " name '", " last mounted on", " comm "]
     let end = marks.compactMap { message.firstRange(of: $0)?.lowerBound }.min()
     let kept = end.map { "\(message[..<$0]) …" } ?? message
     return kept.split(separator: " ", omittingEmptySubsequences: false).map { word in
