@@ -7,17 +7,22 @@ final class CANSource: Sendable {
   private let profile: Profile
   private let lane: Lane
   private let dgns: Set<UInt32>
+  private let recent: (ring: FrameRing, bus: UInt8)?
 
   /// A full bus wakes the thread 50 times a second, not 1,800 times; a single frame is handed over at once.
   private static let pause = Duration.milliseconds(20)
   /// Frames that came further apart than that are different messages, because a message has one time.
   private static let span = Duration.milliseconds(100)
 
-  init(_ configuration: SourceConfiguration.CAN, _ lane: Lane) {
+  /// - Parameter recent: where the last frames are kept.
+  init(_ configuration: SourceConfiguration.CAN, _ lane: Lane, recent: FrameRing? = nil) {
     interface = configuration.interface
     profile = configuration.profile
     dgns = Set(configuration.profile.dgns)
     self.lane = lane
+    self.recent = recent.flatMap { ring in
+      ring.number(of: configuration.interface).map { (ring, $0) }
+    }
   }
 
   /// Listens until the task is cancelled.
@@ -90,8 +95,12 @@ final class CANSource: Sendable {
       var messages: [(reports: [Report], heardAt: ContinuousClock.Instant)] = []
       let rest = socket.receive { received in
         let (frame, at) = (received.frame, received.at)
-        if frame.kind == .error { return health.failed(frame, at: at) }
+        if frame.kind == .error {
+          if let recent { recent.ring.append(frame, at: at, bus: recent.bus) }
+          return health.failed(frame, at: at)
+        }
         guard frame.kind == .extended, !frame.isRemote, dgns.contains(frame.dgn) else { return }
+        if let recent { recent.ring.append(frame, at: at, bus: recent.bus) }
         health.heard(at: at)
         onFrame()
         let news = sieve.news(in: frame, at: at) { profile.reports(of: $0, from: interface) }

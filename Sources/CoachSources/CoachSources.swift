@@ -32,10 +32,14 @@ public struct SourceState: Sendable, Hashable {
 /// servers are asked with GET.
 public final class CoachSources: Sendable {
   private let configuration: SourceConfiguration
+  /// What was heard last on the buses; nil without a bus.
+  public let recent: FrameRing?
   private let running = Mutex<Task<Void, Never>?>(nil)
 
   public init(_ configuration: SourceConfiguration) {
     self.configuration = configuration
+    recent =
+      configuration.can.isEmpty ? nil : FrameRing(buses: configuration.can.map(\.interface))
   }
 
   /// Starts all sources. The stream hands over all that has come since the last time, so that a consumer
@@ -45,12 +49,12 @@ public final class CoachSources: Sendable {
     let (bell, continuation) = AsyncStream.makeStream(
       of: Void.self, bufferingPolicy: .bufferingNewest(1))
     let lanes = Lanes(bell: continuation)
-    let configuration = configuration
+    let (configuration, recent) = (configuration, recent)
     let task = Task {
       await withTaskGroup(of: Void.self) { group in
         for bus in configuration.can {
           let lane = lanes.add()
-          group.addTask { await CANSource(bus, lane).run() }
+          group.addTask { await CANSource(bus, lane, recent: recent).run() }
         }
         for server in configuration.http {
           let lane = lanes.add()

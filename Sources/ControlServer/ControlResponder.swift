@@ -38,7 +38,8 @@ struct ControlResponder: Sendable {
 
   init(
     updater: Updater, configuration: ServerConfiguration, addresses: PanelAddresses,
-    guardian: RequestGuard, identification: Identification, logger: Logger
+    guardian: RequestGuard, identification: Identification, diagnostics: Diagnostics?,
+    logger: Logger
   ) {
     self.guardian = guardian
     self.identification = identification
@@ -46,12 +47,13 @@ struct ControlResponder: Sendable {
     self.logger = logger
     limits = configuration.limits
     router = ControlRouter(
-      Self.routes(updater, configuration, addresses), access: updater.access)
+      Self.routes(updater, configuration, addresses, diagnostics), access: updater.access)
   }
 
   /// Everything that is answered; openapi.json describes the same.
   static func routes(
-    _ updater: Updater, _ configuration: ServerConfiguration, _ addresses: PanelAddresses
+    _ updater: Updater, _ configuration: ServerConfiguration, _ addresses: PanelAddresses,
+    _ diagnostics: Diagnostics? = nil
   ) -> RouteTable {
     let limits = configuration.limits
     var routes = RouteTable()
@@ -65,6 +67,7 @@ struct ControlResponder: Sendable {
     SafetyRoutes(updater: updater, bodyLimit: limits.maxBodyBytes).add(to: &routes)
     EventRoutes(updater: updater, keepAliveInterval: limits.keepAliveInterval).add(to: &routes)
     WatchRoutes(updater: updater).add(to: &routes)
+    DiagnosticsRoutes(diagnostics: diagnostics).add(to: &routes)
     PanelRoutes().add(to: &routes)
     return routes
   }

@@ -79,17 +79,22 @@ public struct ControlServer: Service {
   private let updater: Updater
   private let configuration: ServerConfiguration
   private let logger: Logger
+  private let diagnostics: Diagnostics?
   private let onRunning: @Sendable (_ port: Int) async -> Void
   private let serveWebSocket: (@Sendable (WebSocketChannel) async -> Void)?
 
-  /// - Parameter onRunning: called once, with the TCP port, when both listeners accept connections.
+  /// - Parameters:
+  ///   - diagnostics: nil: there is no file for support to download.
+  ///   - onRunning: called once, with the TCP port, when both listeners accept connections.
   public init(
     updater: Updater, configuration: ServerConfiguration, logger: Logger,
+    diagnostics: Diagnostics? = nil,
     onRunning: @escaping @Sendable (_ port: Int) async -> Void = { _ in }
   ) {
     self.updater = updater
     self.configuration = configuration
     self.logger = logger
+    self.diagnostics = diagnostics
     self.onRunning = onRunning
     serveWebSocket = nil
   }
@@ -103,6 +108,7 @@ public struct ControlServer: Service {
     self.updater = updater
     self.configuration = configuration
     self.logger = logger
+    diagnostics = nil
     self.onRunning = onRunning
     self.serveWebSocket = serveWebSocket
   }
@@ -127,7 +133,7 @@ public struct ControlServer: Service {
       isDevelopment: updater.settings.environment != .production)
     let responder = ControlResponder(
       updater: updater, configuration: configuration, addresses: addresses, guardian: guardian,
-      identification: identification, logger: logger)
+      identification: identification, diagnostics: diagnostics, logger: logger)
     let channels = (0..<2).map { _ in makeChannel(responder, guardian, identification) }
 
     try await withThrowingTaskGroup(of: Ended.self) { group in

@@ -28,10 +28,13 @@ public struct IntegrityCheck: Codable, Sendable, Equatable {
 public struct StateStore: Sendable {
   let path: String
   let chockVersion: String
+  /// Whether a damaged file is set aside and a new one begun; false for somebody who only looks.
+  private let isKept: Bool
 
-  public init(stateFolder: String, chockVersion: String) {
+  public init(stateFolder: String, chockVersion: String, isKept: Bool = true) {
     path = stateFolder + "/state.db"
     self.chockVersion = chockVersion
+    self.isKept = isKept
   }
 
   private static let schema = [
@@ -380,6 +383,7 @@ public struct StateStore: Sendable {
     do throws(Failure) {
       return try answer(try Database.open(path))
     } catch {
+      guard isKept else { throw error }
       return try answer(try open())
     }
   }

@@ -1,4 +1,4 @@
-import Migrations
+public import Migrations
 import Storage
 
 /// What a run is about to do, written before it does it: what recovery decides by.
@@ -66,5 +66,32 @@ struct JournalFile: Sendable {
   func remove() throws(Failure) {
     try FileSystem.remove(path)
     try FileSystem.sync(FileSystem.parent(path))
+  }
+}
+
+/// What the journal says, for somebody who only looks.
+public struct OpenRun: Sendable {
+  public var run: RunDocument
+  public var phase: Phase
+  /// A part of its plan may be committed: `transactions` or `statements`.
+  public var partialCommit: String?
+  /// A restore had begun to put the snapshot in place.
+  public var hasBegunRestore: Bool
+  /// The application has to be started again.
+  public var holdsApplication: Bool
+  /// How often recovery has begun.
+  public var recoveries: Int
+
+  /// Nil when every run has ended.
+  ///
+  /// - Throws: `.needsPerson` when the journal cannot be understood.
+  public init?(stateDirectory: String) throws(Failure) {
+    guard let journal = try JournalFile(stateDirectory: stateDirectory).read() else { return nil }
+    run = journal.run
+    phase = journal.phase
+    partialCommit = journal.partialCommit?.rawValue
+    hasBegunRestore = journal.restoreMark != nil || journal.replacement != nil
+    holdsApplication = journal.application != nil
+    recoveries = journal.recoveries
   }
 }

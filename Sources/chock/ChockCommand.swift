@@ -26,7 +26,7 @@ struct ChockCommand: AsyncParsableCommand {
       CoachCommand.self, PairCommand.self, DevicesCommand.self, TokenCommand.self,
       PinCommand.self,
       InitCommand.self, AdoptCommand.self, FingerprintCommand.self, DoctorCommand.self,
-      ExplainCommand.self,
+      DiagnoseCommand.self, ExplainCommand.self,
       ServeCommand.self, WorkerCommand.self,
     ])
 

@@ -2,6 +2,7 @@ import Coach
 import ControlServer
 import Migrations
 import Storage
+import TOMLKit
 import Updating
 
 /// The config: one TOML file, over which environment variables win.
@@ -10,6 +11,8 @@ struct Config {
   var server: ServerConfiguration
   var coach: CoachConfig
   var notify = NotifyConfig()
+  /// What the file and the environment say, as it was written.
+  var given: [Key: Value]
   /// The file that was read; nil when there is none and everything came from the environment.
   var file: String?
 
@@ -104,6 +107,34 @@ struct Config {
     return try Config(values, coach, health, file: file)
   }
 
+  /// The config for somebody who looks at what is wrong: where it cannot be used, the defaults, with the paths
+  /// that it names.
+  static func forLooking(
+    _ option: String?, environment variables: [String: String]
+  ) -> (config: Config?, problem: Failure?) {
+    do throws(Failure) {
+      return (try load(option, environment: variables), nil)
+    } catch {
+      let paths: [Key] = [.databasePath, .migrationsDirectory, .stateDirectory, .socket]
+      let path = option ?? variables["CHOCK_CONFIG"] ?? defaultPath
+      let text = ((try? FileSystem.read(path)) ?? nil).map { String(decoding: $0, as: UTF8.self) }
+      let table = text.flatMap { try? TOMLTable(string: $0) }
+      var values: [Key: Value] = [:]
+      for key in paths {
+        let names = key.rawValue.split(separator: ".").map(String.init)
+        guard
+          let found = variables[key.variable]
+            ?? table?[names[0]]?.table?[names[1]]?.string
+        else { continue }
+        values[key] = Value(content: .text(found), place: Failure(.badConfig, key.rawValue))
+      }
+      let config =
+        (try? Config(values, CoachConfig(), [], file: nil))
+        ?? (try? Config([:], CoachConfig(), [], file: nil))
+      return (config, error)
+    }
+  }
+
   /// chock removes its own files by their names.
   private static func checkApart(_ settings: UpdateSettings) throws(Failure) {
     let state = FileSystem.canonical(settings.stateDirectory) + "/"
@@ -126,6 +157,7 @@ struct Config {
     _ values: [Key: Value], _ coach: CoachConfig, _ health: [HealthCheck], file: String?
   ) throws(Failure) {
     self.coach = coach
+    given = values
     let reader = Reader(values: values)
     let environment =
       try reader.choice(.environment, of: Environment.allCases.map(\.rawValue))

@@ -46,8 +46,10 @@ struct ServeCommand: AsyncParsableCommand {
     if !recovery { await updater.startIdleChecks() }
     let sources = try session.sources()
     await updater.expect(sources)
+    let coach = CoachSources(sources)
     let server = ControlServer(
-      updater: updater, configuration: session.config.server, logger: serverLogger
+      updater: updater, configuration: session.config.server, logger: serverLogger,
+      diagnostics: session.diagnostics(of: updater, coach)
     ) { port in
       let host = session.config.server.listenHost
       let address = ["0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host
@@ -61,7 +63,7 @@ struct ServeCommand: AsyncParsableCommand {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
-          .init(service: Listening(updater: updater, sources: CoachSources(sources))),
+          .init(service: Listening(updater: updater, sources: coach)),
           .init(
             service: LockHook(
               updater: updater, url: session.config.coach.lockHook,

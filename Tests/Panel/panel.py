@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -955,6 +956,26 @@ def technician():
         person.press("Revoke: The weather")
         person.answer("Revoke")
         until("the token is revoked", lambda: not coach.get("tokens")["tokens"])
+
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download diagnostics").click()
+        name = download.value.suggested_filename
+        check("the file has host and time in its name", re.fullmatch(r"chock-diagnostics-[\w-]+-\d{8}T\d{6}Z\.zip", name), name)
+        folder = Path(download.value.path()).with_suffix(".unpacked")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            check("the file is whole", archive.testzip() is None)
+            archive.extractall(folder)
+        summary = next(folder.glob("*/summary.html"))
+        page.get_by_role("link", name="Download diagnostics").scroll_into_view_if_needed()
+        person.shot("diagnostics-phone", whole=False)
+        reader = page.context.new_page()
+        reader.goto(summary.as_uri())
+        check("the summary fits a phone", reader.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+        check("the summary says how it stands", "version 3" in reader.inner_text("dl"), reader.inner_text("dl"))
+        check("each of its links leads to a file", all(
+            (summary.parent / link.get_attribute("href")).is_file() for link in reader.locator("a").all()))
+        reader.screenshot(path=str(SHOTS / "diagnostics-summary-phone.png"), full_page=True)
+        reader.close()
 
         person.go("snapshots")
         person.press("Take a snapshot")

@@ -221,7 +221,7 @@ export default {
 		import: "Wieder einsetzen", importText: "Zeilen, die es inzwischen gibt, bleiben, wie sie sind.",
 		pins: "PINs", setPin: { owner: "Neue PIN für Besitzer", technician: "Neue PIN für Techniker" }, pinText: "Sie gilt sofort und beendet eine Aussperrung.",
 		tokens: "Token für Programme", newToken: "Neues Token", program: "Name des Programms", once: "Jetzt aufheben: Es wird nicht noch einmal gezeigt.", revoke: "Sperren",
-		diagnostics: "Eine Datei mit dem, was diese Seite weiß, ohne die Daten Ihrer App.",
+		diagnostics: "Eine Datei für den Support, ohne die Daten Ihrer App.",
 	},
 	pair: {
 		lead: "`chock pair` auf dem Gerät zeigt einen Code, das Telefon eines Besitzers unter Mehr auch.",

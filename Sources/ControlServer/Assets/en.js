@@ -193,7 +193,7 @@ export default {
 		import: "Put it in again", importText: "Rows that are there by now stay as they are.",
 		pins: "PINs", setPin: { owner: "New PIN for owners", technician: "New PIN for technicians" }, pinText: "It counts at once, and ends a lock-out.",
 		tokens: "Tokens for programs", newToken: "New token", program: "Name of the program", once: "Keep it now: it is not shown again.", revoke: "Revoke",
-		diagnostics: "One file with what this page knows, and none of your app's data.",
+		diagnostics: "One file for support, without your app's data.",
 	},
 	pair: {
 		lead: "`chock pair` on the device shows a code, and so does an owner's phone under More.",

@@ -61,8 +61,10 @@ const signOut = () => remove("session");
 const lower = () => act(() => (state.session.expires_at ? signOut()
 	: ask({ title: `${t.more.lower}?`, text: [t.more.removeText], ok: t.more.lower, submit: signOut })), ["session"]);
 
-const removal = (path, name, words, ...text) => button(words, () => asks({
-	title: `${words}: ${name}?`, text, ok: words, submit: () => remove(path) }), "quiet", { "aria-label": `${words}: ${name}` });
+const removal = (path, name, ok, ...text) => {
+	const label = `${ok}: ${name}`;
+	return button(ok, () => asks({ title: `${label}?`, text, ok, submit: () => remove(path) }), "quiet", { "aria-label": label });
+};
 
 function deviceRow({ id, name, role, last_seen: seen, is_this: isThis }) {
 	const words = t.more;
@@ -186,13 +188,13 @@ function exportsPart() {
 		button(words.import, () => startRun(`${words.import}?`, [words.importText], words.import, `import/${run.id}`))));
 }
 
-export const diagnosticsButton = () => button(t.result.diagnostics, download);
+/** A technician gets the daemon's own file. */
+export const diagnosticsButton = () => (can("technician")
+	? h("a.button.quiet", { href: "/api/diagnostics", download: "" }, t.result.diagnostics) : button(t.result.diagnostics, download));
 
 async function download() {
 	const found = { at: new Date().toISOString(), browser: navigator.userAgent, session: state.session, link: state.link };
-	const paths = ["database/status", "database/plan", "safety", "database/history?limit=50", "database/backups"];
-	if (can("technician")) paths.push("database/audit");
-	await Promise.all(paths.map(async (path) => {
+	await Promise.all(["database/status", "database/plan", "safety", "database/history?limit=50", "database/backups"].map(async (path) => {
 		found[path] = await get(path).catch((error) => error.problem ?? "no answer");
 	}));
 	const url = URL.createObjectURL(new Blob([JSON.stringify(found, null, 1)], { type: "application/json" }));
