@@ -13,6 +13,10 @@ public enum RunKind: String, Codable, Sendable {
   case rescue
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
+  /// Copies snapshots to other places. Neither this nor the next keeps a run from beginning.
+  case copy
+  /// Fetches a snapshot from another place.
+  case fetch
 
   /// Runs that change the database: the coach is watched while they are active.
   var isWatched: Bool { Self.changing.contains(self) }
@@ -305,6 +309,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var maintenanceWindow: String
   /// Who has agreed to a plan that another person is still to start.
   public var approvals: [ApprovalDocument]
+  /// The places where copies of snapshots are kept.
+  public var copies: [CopyPlaceDocument]
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -315,7 +321,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
     integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?,
-    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument]
+    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument],
+    copies: [CopyPlaceDocument] = []
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -341,6 +348,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.schedule = schedule
     self.maintenanceWindow = maintenanceWindow.description
     self.approvals = approvals
+    self.copies = copies
   }
 }
 

@@ -123,6 +123,7 @@ extension Updater {
     isCrashLoop = false
     starts.reset()
     startIdleChecks()
+    startCopies()
     publishState()
     offer()
     return await status()

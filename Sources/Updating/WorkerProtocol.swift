@@ -20,6 +20,9 @@ struct WorkOrder: Codable, Sendable {
   var snapshot: String?
   /// For `rescue`.
   var rescue: Rescuer.Request?
+  /// For `copy` and `fetch`: where, and which chock this is.
+  var place: CopyPlace?
+  var controller: String?
   /// For `recover`: why the run before was ended from outside.
   var cause: Failure?
 }
@@ -39,10 +42,18 @@ enum WorkerMessage: Codable, Sendable {
   case phase(Phase)
   case progress(WorkerProgress)
   case log(String)
+  /// What lies at the place of a `copy` or `fetch`.
+  case place(PlaceReport)
   /// The worker waits for `SupervisorMessage.safety`.
   case askSafety
   /// The run is over; the worker exits after it.
   case result(RunDocument)
+}
+
+struct PlaceReport: Codable, Sendable {
+  var snapshots: [SnapshotDocument]
+  /// The one that has just been copied and read back.
+  var copied: String?
 }
 
 struct WorkerProgress: Codable, Sendable {

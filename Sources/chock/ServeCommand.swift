@@ -39,7 +39,10 @@ struct ServeCommand: AsyncParsableCommand {
     // What the start itself has to tell comes before anybody listens.
     let start = updater.events.lastSeq
     try await updater.start(recovery: recovery)
-    if !recovery { await updater.startIdleChecks() }
+    if !recovery {
+      await updater.startIdleChecks()
+      await updater.startCopies()
+    }
     let sources = try session.sources()
     await updater.expect(sources)
     let server = ControlServer(
