@@ -32,6 +32,7 @@ let package = Package(
   ],
   targets: [
     .target(name: "CSQLite"),
+    .target(name: "CLinux"),
     .target(name: "SQLite", dependencies: ["CSQLite"], swiftSettings: strict),
     .target(
       name: "Migrations",
@@ -54,7 +55,7 @@ let package = Package(
     .target(
       name: "Storage",
       dependencies: [
-        "SQLite", "Migrations",
+        "SQLite", "Migrations", "CLinux",
         .product(name: "Crypto", package: "swift-crypto"),
       ],
       swiftSettings: strict),

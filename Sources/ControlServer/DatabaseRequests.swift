@@ -20,6 +20,18 @@ extension DatabaseRoutes {
     }
   }
 
+  struct CopyBody: StrictBody {
+    var id: String?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case id }
+  }
+
+  struct FetchBody: StrictBody {
+    var place: String
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case place }
+  }
+
   struct UpdateBody: StrictBody {
     var consent: Bool?
     var confirm: Bool?

@@ -3,7 +3,7 @@ import Hummingbird
 import HummingbirdCore
 import Migrations
 public import Storage
-import Updating
+public import Updating
 
 /// `/api/database`: the update, its runs and the snapshots.
 struct DatabaseRoutes: Sendable {
@@ -159,7 +159,8 @@ struct DatabaseRoutes: Sendable {
     routes.on(.get, "\(base)/backups", "\(base)/backup", for: .role(.viewer)) { _, _ in
       try .json(
         SnapshotsDocument(
-          snapshots: updater.snapshots(), keptDays: updater.settings.retention.days))
+          snapshots: updater.snapshots(), keptDays: updater.settings.retention.days,
+          copies: await updater.copies()))
     }
     routes.on(.post, "\(base)/backups", "\(base)/backup", for: .role(.owner)) {
       request, context in
@@ -187,6 +188,21 @@ struct DatabaseRoutes: Sendable {
     routes.on(.delete, "\(base)/backups/:id/pin", for: .role(.owner)) { _, context in
       try await checkTools(try context.person())
       return try .json(await updater.setPinned(false, snapshot: try context.id("id")))
+    }
+    routes.on(.post, "\(base)/copies", for: .role(.owner)) { request, context in
+      let body = try await request.strictBody(CopyBody.self, limit: bodyLimit)
+      try await checkTools(try context.person())
+      return try accepted(
+        await updater.startCopy(of: body.id, requestedBy: try context.person().actor))
+    }
+    routes.on(.post, "\(base)/copies/:id/fetch", for: .role(.technician)) { request, context in
+      let body = try await request.strictBody(FetchBody.self, limit: bodyLimit)
+      let person = try context.person()
+      // Who may write chock's own files may also name any folder.
+      return try accepted(
+        await updater.startFetch(
+          of: try context.id("id"), from: body.place, isAnyPlace: person.way == .socket,
+          requestedBy: person.actor))
     }
     routes.on(.get, "\(base)/restore/:id", for: .role(.owner)) { _, context in
       let id = try context.id("id")
@@ -453,9 +469,14 @@ public struct SnapshotsDocument: Codable, Sendable {
   public var snapshots: [SnapshotDocument]
   /// Days for which each is kept at least, but for a limit of bytes; nil where nobody says.
   public var keptDays: Int?
+  /// The places where copies are kept, too, with what lay there when chock last looked.
+  public var copies: [CopyPlaceDocument]
 
-  public init(snapshots: [SnapshotDocument], keptDays: Int? = nil) {
+  public init(
+    snapshots: [SnapshotDocument], keptDays: Int? = nil, copies: [CopyPlaceDocument] = []
+  ) {
     self.snapshots = snapshots
     self.keptDays = keptDays
+    self.copies = copies
   }
 }

@@ -73,6 +73,12 @@ extension Metrics {
       "When a snapshot was last found to be what was written; 0: never.",
       ofSnapshots { $0.compactMap { $0.verifiedAt.flatMap(seconds) }.max() ?? 0 })
     metrics.add(
+      "chock_last_copy_timestamp_seconds", .gauge,
+      "When a snapshot was last copied to another place and read back; 0: never.",
+      status.copies.map { copy in
+        ("", [("place", copy.place)], copy.lastCopyAt.flatMap(seconds) ?? 0)
+      })
+    metrics.add(
       "chock_last_integrity_check_timestamp_seconds", .gauge,
       "When the database last went through its full check; 0: never since it was last changed.",
       (status.integrityCheck?.finishedAt).flatMap(seconds) ?? 0)

@@ -120,12 +120,13 @@ extension Failure.Code {
     // Something has to change first; then the same request works.
     case .gateClosed, .runActive, .noSpace, .databaseLocked, .unadopted, .databaseMissing,
       .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson,
-      .approval, .application, .applicationStop:
+      .approval, .application, .applicationStop, .copyPlace:
       .conflict
     // The content (files, database, snapshot) does not do.
     case .migrationsMissing, .migrationFile, .migrationOrder, .rollbackMissing, .drift,
       .databaseNewer,
-      .notADatabase, .databaseCorrupt, .snapshotDamaged, .statement, .forbiddenStatement, .timeout,
+      .notADatabase, .databaseCorrupt, .snapshotDamaged, .foreignSnapshot, .statement,
+      .forbiddenStatement, .timeout,
       .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .conflict, .integrity,
       .keyReused,
       .applicationUnhealthy:

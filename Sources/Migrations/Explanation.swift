@@ -36,6 +36,7 @@ extension Failure.Code {
       .foreignKeys, .rowsLost, .expectation, .conflict, .integrity, .snapshotDamaged, .interrupted,
       .needsPerson:
       ofRun
+    case .copyPlace, .foreignSnapshot: ofCopies
     }
   }
 
@@ -107,6 +108,26 @@ extension Failure.Code {
         "The request or the command is not one that chock knows.", done: Self.nothing,
         next:
           "The message names the field or the option; `chock help VERB` and docs/protocol.md have them all."
+      )
+    }
+  }
+
+  private var ofCopies: Explanation {
+    switch self {
+    case .foreignSnapshot:
+      Explanation(
+        "A copy of a snapshot that was to be fetched is not what its description says, or not of this controller.",
+        done: "Nothing was taken in, and nothing was changed.",
+        next:
+          "Use another copy: `chock snapshots list --from PLACE` shows them. Install the software that it belongs to, when the message says that migrations differ."
+      )
+    default:
+      Explanation(
+        "A stick or folder for copies of snapshots is not there, cannot be read or written, or is too slow.",
+        done:
+          "The snapshot here is whole, and no update waits for its copy. It is tried again; a copy that was begun does not count.",
+        next:
+          "Put the stick in, or mount the folder, then `chock snapshots copy`. `chock status` says how old the last copy is."
       )
     }
   }

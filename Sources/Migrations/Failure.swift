@@ -94,6 +94,10 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case conflict = "CHK-CONFLICT"
     case integrity = "CHK-INTEGRITY"
     case snapshotDamaged = "CHK-SNAPSHOT-DAMAGED"
+    /// A place for copies of snapshots is not there, or cannot be used.
+    case copyPlace = "CHK-COPY-PLACE"
+    /// A copy from elsewhere is not what it says, or not of this controller.
+    case foreignSnapshot = "CHK-FOREIGN-SNAPSHOT"
     /// It was not well with the new state.
     case applicationUnhealthy = "CHK-APPLICATION-UNHEALTHY"
     case interrupted = "CHK-INTERRUPTED"
@@ -107,13 +111,14 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .coachFile, .migrationFile, .migrationOrder, .rollbackMissing, .drift, .databaseNewer,
       .unadopted,
       .databaseEmpty,
-      .notADatabase, .databaseCorrupt, .snapshotDamaged, .preflight:
+      .notADatabase, .databaseCorrupt, .snapshotDamaged, .foreignSnapshot,
+      .preflight:
       65
     case .databaseMissing, .migrationsMissing, .notFound: 66
     case .noDaemon: 69
     case .inputOutput, .databaseReadOnly, .databaseExists: 74
     case .gateClosed, .runActive, .noSpace, .databaseLocked, .planChanged, .approval, .busy,
-      .application, .applicationStop:
+      .application, .applicationStop, .copyPlace:
       75
     case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78

@@ -6,6 +6,9 @@ internal import CSQLite
 public final class Connection {
   public enum Mode: Sendable {
     case readOnly, readWrite, create
+    /// A file of ours whose content comes from elsewhere: read as if nobody could change it, so that SQLite looks
+    /// for no log beside it. Nothing in it is called or followed that need not be.
+    case foreign
     /// The file is only read; what is written stays in a write-ahead log beside it, which is never
     /// moved into the file. The log is the caller's to remove.
     case rehearsal
@@ -24,6 +27,7 @@ public final class Connection {
     let flags =
       switch mode {
       case .readOnly: SQLITE_OPEN_READONLY
+      case .foreign: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
       case .readWrite, .rehearsal: SQLITE_OPEN_READWRITE
       case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
       }
@@ -35,7 +39,8 @@ public final class Connection {
     }
     var opened: OpaquePointer?
     let code = sqlite3_open_v2(
-      path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+      mode == .foreign ? Self.immutable(path) : path, &opened,
+      flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
       mode == .rehearsal ? chock_rehearsal_vfs : nil)
     guard let opened else {
       throw SQLiteError(code: SQLITE_NOMEM, message: "out of memory")
@@ -47,7 +52,50 @@ public final class Connection {
     }
     handle = opened
     sqlite3_busy_timeout(opened, busyTimeout)
+    if mode == .foreign { try harden() }
   }
+
+  /// The name for a file that nothing changes (<https://sqlite.org/uri.html#uriimmutable>).
+  private static func immutable(_ path: String) -> String {
+    let escaped = path.utf8.map { byte in
+      let isPlain = byte > 0x20 && byte < 0x7F && !"?#%".utf8.contains(byte)
+      return isPlain
+        ? String(Character(Unicode.Scalar(byte)))
+        : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }
+    return "file:\(escaped.joined())?immutable=1"
+  }
+
+  /// What SQLite advises for a database that somebody else may have made
+  /// (<https://sqlite.org/security.html#untrusted_sqlite_database_files>).
+  private func harden() throws(SQLiteError) {
+    for (option, isOn) in [
+      (SQLITE_DBCONFIG_DEFENSIVE, true), (SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+      (SQLITE_DBCONFIG_ENABLE_VIEW, false), (SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, false),
+      (SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
+      (SQLITE_DBCONFIG_TRUSTED_SCHEMA, !Self.canDistrustSchema),
+    ] {
+      _ = chock_db_config_set(handle, option, isOn ? 1 : 0)
+    }
+    for (limit, most) in [
+      (SQLITE_LIMIT_LENGTH, 256 << 20), (SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
+      (SQLITE_LIMIT_ATTACHED, 0), (SQLITE_LIMIT_EXPR_DEPTH, 200),
+      (SQLITE_LIMIT_COMPOUND_SELECT, 50), (SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 5000),
+    ] {
+      sqlite3_limit(handle, limit, Int32(most))
+    }
+    try execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0")
+  }
+
+  /// Whether this SQLite takes a sound schema for sound when schemas are not trusted: up to 3.40 at least it calls
+  /// `json_valid()` in a CHECK unsafe, and the database malformed (docs/decisions/0010-trusted-schema.md).
+  static let canDistrustSchema: Bool = {
+    guard let connection = try? Connection(path: ":memory:", mode: .create) else { return false }
+    _ = chock_db_config_set(connection.handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    return
+      (try? connection.execute(
+        "CREATE TABLE x (a CHECK (json_valid(a)), b AS (json_extract(a, '$.b')))")) != nil
+  }()
 
   deinit {
     sqlite3_close_v2(handle)

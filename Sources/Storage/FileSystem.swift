@@ -61,21 +61,10 @@ public enum FileSystem {
     return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
   }
 
-  /// Whether a file system, or a single file, is mounted exactly at `path` (proc_pid_mountinfo(5)).
+  /// Whether a file system, or a single file, is mounted exactly at `path`.
   static func isMountPoint(_ path: String) -> Bool {
-    let text = ((try? read("/proc/self/mountinfo")) ?? nil).map {
-      String(decoding: $0, as: UTF8.self)
-    }
     let place = canonical(path)
-    return (text ?? "").split(separator: "\n").contains { line in
-      let words = line.split(separator: " ")
-      guard words.count > 4 else { return false }
-      // The kernel writes these four in octal.
-      let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-      return pairs.reduce(String(words[4])) { text, pair in
-        text.split(separator: pair.0, omittingEmptySubsequences: false).joined(separator: pair.1)
-      } == place
-    }
+    return Mounted.all().contains { $0.path == place }
   }
 
   /// Bytes that an ordinary process may still write on the file system that holds `path`, or its

@@ -25,6 +25,8 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   public var verifiedAt: String?
   public var sqliteVersion: String?
   public var chockVersion: String?
+  /// In a copy elsewhere: the chock that has put it there, and may remove it.
+  public var copiedBy: String?
 
   /// Its fingerprint, if it was computed as this version does.
   var knownFingerprint: String? {

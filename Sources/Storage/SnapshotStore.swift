@@ -263,7 +263,7 @@ public struct SnapshotStore: Sendable {
   }
 
   /// What `prune` keeps.
-  public struct Retention: Sendable, Equatable {
+  public struct Retention: Codable, Sendable, Equatable {
     public var days: Int
     /// So many of the newest are kept however old they are.
     public var keepAtLeast: Int

@@ -15,6 +15,10 @@ public enum RunKind: String, Codable, Sendable {
   case salvage
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
+  /// Copies snapshots to other places. Neither this nor the next keeps a run from beginning.
+  case copy
+  /// Fetches a snapshot from another place.
+  case fetch
 
   /// Runs that change the database: the coach is watched while they are active.
   var isWatched: Bool { Self.changing.contains(self) }
@@ -314,6 +318,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var approvals: [ApprovalDocument]
   /// The snapshot whose restore undoes the newest update, while nothing else has changed the database since.
   public var undoSnapshot: String?
+  /// The places where copies of snapshots are kept.
+  public var copies: [CopyPlaceDocument]
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -324,7 +330,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     safetyIssues: [String], latestBackup: SnapshotDocument?, migrationInProgress: Bool,
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
     integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?,
-    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument], undoSnapshot: String?
+    maintenanceWindow: DailyWindow, approvals: [ApprovalDocument], undoSnapshot: String?,
+    copies: [CopyPlaceDocument]
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -351,6 +358,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.maintenanceWindow = maintenanceWindow.description
     self.approvals = approvals
     self.undoSnapshot = undoSnapshot
+    self.copies = copies
   }
 }
 

@@ -28,6 +28,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   public var keepAtLeast: Int
   /// 0: no limit.
   public var maxTotalBytes: Int64
+  /// Where copies of snapshots are kept, too.
+  public var copies: [CopyPlace] = []
   public var safety: SafetyPolicy
   /// For how long a run that has changed nothing yet waits for a gate that has closed, in seconds.
   public var waitForGatesSeconds: Int
@@ -102,6 +104,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   }
 
   public var snapshotsFolder: String { stateDirectory + "/snapshots" }
+  /// Where a worker mounts a stick for itself.
+  var mountPoint: String { stateDirectory + "/stick" }
   /// Where rollbacks write what they take out of the database.
   var exportsFolder: String { stateDirectory + "/exports" }
   /// Where rehearsals take place: beside the snapshots.

@@ -77,7 +77,8 @@ extension Updater {
       currentJobId: active?.id, run: active ?? elsewhere?.run ?? lastRun, problem: problem,
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
       openers: look.openers, schedule: schedule, maintenanceWindow: settings.maintenanceWindow,
-      approvals: access.approvals(), undoSnapshot: look.undoSnapshot)
+      approvals: access.approvals(), undoSnapshot: look.undoSnapshot,
+      copies: copies(withSnapshots: false))
   }
 
   /// What the files say; while somebody keeps the database locked, what they said before.
@@ -181,6 +182,7 @@ extension Updater {
   public func run(_ id: String) throws(Failure) -> RunDocument {
     if let current, current.id == id { return current }
     if let lastRun, lastRun.id == id { return lastRun }
+    if let errand = errands.first(where: { $0.id == id }) { return errand }
     guard let text = try history.run(id), let document = Self.decode(text) else {
       throw Failure(
         .notFound, "There is no run \(id).", howToClear: "`chock history` lists the runs.")

@@ -145,6 +145,7 @@ extension Updater {
     isCrashLoop = false
     starts.reset()
     startIdleChecks()
+    startCopies()
     publishState()
     offer()
     return await status()

@@ -25,6 +25,7 @@ extension Updater {
     if order.kind.isWatched { publishGates() }
     idleCheck?.cancel()
     checker?.stop(Failure(.stopped, "Another run begins."))
+    interruptCopies()
     endComparisons(Failure.runActive)
     Task { await supervise(order) }
     return document
@@ -65,6 +66,7 @@ extension Updater {
     }
     tellCoachIQ(document)
     if isTold { publishResult(document) }
+    copyWhatIsMissing()
   }
 
   /// Recovers at the daemon's start. An application that is being started or watched after it keeps the daemon
@@ -228,7 +230,7 @@ extension Updater {
         evenWhenStopped: false, because: Self.tookTooLong)
       isAsked = true
       judge()
-    case .result: break
+    case .result, .place: break
     }
   }
 

@@ -136,6 +136,17 @@ public actor Updater {
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
   var checksWhenIdle = false
+  /// Copies of snapshots elsewhere: what is known of them, what is done at the moment, and what is in line.
+  var copiesState: CopiesState
+  var errand: Errand?
+  var copying: Task<Void, Never>?
+  var copyAgain: Task<Void, Never>?
+  var copiesByItself = false
+  /// Places at which a worker hangs.
+  var stuck: Set<String> = []
+  /// What somebody has asked for, and what was found at places.
+  var errands: [RunDocument] = []
+  var finds: [String: [SnapshotDocument]] = [:]
 
   /// - Parameter executable: the path of the chock binary, which is started again as the worker.
   /// - Parameter isServed: false in a call of the command line: nobody follows the state between runs.
@@ -162,6 +173,7 @@ public actor Updater {
     history = StateStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     access = Access(settings: settings, history: history, logger: logger)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
+    copiesState = CopiesState.read(settings.stateDirectory)
     starts = StartCounter(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
@@ -244,6 +256,7 @@ public actor Updater {
     if isServed, !isCrashLoop { starts.reset() }
     await saveLastWords()
     await endIdleCheck()
+    await endCopies()
     guard let current, let worker else { return }
     worker.stop(Self.daemonStops)
     _ = await ended(current.id)

@@ -33,13 +33,14 @@ public enum Worker {
     // Held until the process ends. The full check only reads, and ends as soon as another run begins.
     let lock: RunLock?
     do throws(Failure) {
-      lock = order.kind == .check ? nil : try acquireLock(order, link)
+      lock =
+        [.check, .copy, .fetch].contains(order.kind) ? nil : try acquireLock(order, link)
     } catch {
       return context.answer(.refused, error)
     }
     return withExtendedLifetime(lock) {
       setenv("SQLITE_TMPDIR", order.settings.temporaryFolder, 1)
-      if ![.recover, .check].contains(order.kind),
+      if ![.recover, .check, .copy, .fetch].contains(order.kind),
         JournalFile(stateDirectory: order.settings.stateDirectory).exists
       {
         return context.answer(.refused, Failure.interruptedRun)
@@ -53,6 +54,8 @@ public enum Worker {
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()
       case .check: CheckRun(context: context)()
+      case .copy: CopyRun(context: context)()
+      case .fetch: FetchRun(context: context)()
       case .recover: RecoveryRun(context)() ?? context.answer(.nothingToDo)
       }
     }

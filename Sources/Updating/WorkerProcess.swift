@@ -43,6 +43,12 @@ final class WorkerProcess: Sendable {
     setLimit(Self.grace, because: reason)
   }
 
+  /// Kills the process now.
+  func kill(because reason: Failure) {
+    cause.withLock { $0 = $0 ?? reason }
+    command.yield(.kill)
+  }
+
   /// Kills the process when it has not ended within `duration`; replaces the limit before.
   ///
   /// - Parameter evenWhenStopped: also the limit that a stop has set, which stays otherwise.

@@ -22,6 +22,9 @@ struct WorkOrder: Codable, Sendable {
   var rescue: Rescuer.Request?
   /// For `salvage`: the run that set the damaged files aside; nil is the database itself.
   var setAsideBy: String?
+  /// For `copy` and `fetch`: where, and which chock this is.
+  var place: CopyPlace?
+  var controller: String?
   /// For `recover`: why the run before was ended from outside.
   var cause: Failure?
 }
@@ -41,10 +44,18 @@ enum WorkerMessage: Codable, Sendable {
   case phase(Phase)
   case progress(WorkerProgress)
   case log(String)
+  /// What lies at the place of a `copy` or `fetch`.
+  case place(PlaceReport)
   /// The worker waits for `SupervisorMessage.safety`.
   case askSafety
   /// The run is over; the worker exits after it.
   case result(RunDocument)
+}
+
+struct PlaceReport: Codable, Sendable {
+  var snapshots: [SnapshotDocument]
+  /// The one that has just been copied and read back.
+  var copied: String?
 }
 
 struct WorkerProgress: Codable, Sendable {

@@ -21,7 +21,8 @@ extension Config {
   }
 
   static func parse(
-    _ text: String, file: String, into coach: inout CoachConfig, _ health: inout [HealthCheck]
+    _ text: String, file: String, into coach: inout CoachConfig, _ health: inout [HealthCheck],
+    _ copies: inout [CopiesConfig.Place]
   ) throws(Failure) -> [Key: Value] {
     if let line = TOMLHeaders.unreadableLine(of: text) {
       throw Failure(
@@ -65,6 +66,8 @@ extension Config {
           try coach.read(inner, value, in: text, file: file)
         } else if name == "application", inner == "health" {
           health = try HealthConfig.read(value, in: text, file: file)
+        } else if name == "snapshots", inner == "copies" {
+          copies = try CopiesConfig.read(value, in: text, file: file)
         } else {
           try read("\(name).\(inner)", value)
         }

@@ -95,8 +95,10 @@ struct Config {
     var file: String?
     var coach = CoachConfig()
     var health: [HealthCheck] = []
+    var copies: [CopiesConfig.Place] = []
     if let bytes = try FileSystem.read(path) {
-      values = try parse(String(decoding: bytes, as: UTF8.self), file: path, into: &coach, &health)
+      values = try parse(
+        String(decoding: bytes, as: UTF8.self), file: path, into: &coach, &health, &copies)
       file = path
     } else if named != nil {
       throw Failure(
@@ -104,7 +106,7 @@ struct Config {
         howToClear: "Name the right file with --config or CHOCK_CONFIG.")
     }
     try readVariables(variables, into: &values)
-    return try Config(values, coach, health, file: file)
+    return try Config(values, coach, health, copies, file: file)
   }
 
   /// The config for somebody who looks at what is wrong: where it cannot be used, the defaults, with the paths
@@ -143,7 +145,7 @@ struct Config {
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
       "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers", "starts",
-      "safe-mode.json",
+      "safe-mode.json", "copies.json", "stick/",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
@@ -154,7 +156,8 @@ struct Config {
   }
 
   private init(
-    _ values: [Key: Value], _ coach: CoachConfig, _ health: [HealthCheck], file: String?
+    _ values: [Key: Value], _ coach: CoachConfig, _ health: [HealthCheck],
+    _ copies: [CopiesConfig.Place], file: String?
   ) throws(Failure) {
     self.coach = coach
     given = values
@@ -191,6 +194,7 @@ struct Config {
     var maxTotalBytes = Int(settings.maxTotalBytes)
     try reader.number(.maxTotalBytes, 0...Int.max, into: &maxTotalBytes)
     settings.maxTotalBytes = Int64(maxTotalBytes)
+    try readCopies(copies)
     try reader.number(.integrityDays, 0...3650, into: &settings.integrityCheckDays)
     try reader.number(.integrityIdleMinutes, 0...10_080, into: &settings.integrityCheckIdleMinutes)
     try reader.flag(.integrityInRun, into: &settings.integrityCheckInRun)

@@ -10,6 +10,8 @@ protocol Engine: Sendable {
   func plan(_ goal: Goal) async throws(Failure) -> PlanDocument
   func history(limit: Int) async throws(Failure) -> [RunDocument]
   func snapshots() async throws(Failure) -> [SnapshotDocument]
+  /// What is known of the copies elsewhere.
+  func copies() async throws(Failure) -> [CopyPlaceDocument]
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument
   func deleteSnapshot(_ id: String) async throws(Failure)
   /// What is in the database and not in a snapshot.
@@ -28,6 +30,7 @@ protocol Engine: Sendable {
   func makeToken(_ name: String, role: Role) async throws(Failure) -> TokenDocument
   func removeToken(_ id: String) async throws(Failure)
   func start(_ run: RunRequest) async throws(Failure) -> RunDocument
+  func run(_ id: String) async throws(Failure) -> RunDocument
   /// Waits until a run has ended, telling what happens meanwhile.
   func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
   func cancel(_ id: String) async
@@ -45,6 +48,17 @@ enum RunRequest: Sendable {
   case rescue(String, Rescuer.Request)
   /// Of the files that this run set aside; nil: of the database.
   case salvage(String?)
+  /// One snapshot, or what is missing.
+  case copy(String?)
+  case fetch(String, from: String)
+
+  /// Beside the runs: its progress comes with no events.
+  var isErrand: Bool {
+    switch self {
+    case .copy, .fetch: true
+    default: false
+    }
+  }
 }
 
 /// Without a daemon: the supervisor in this process.
@@ -64,6 +78,8 @@ struct LocalEngine: Engine {
   }
 
   func snapshots() async throws(Failure) -> [SnapshotDocument] { try updater.snapshots() }
+
+  func copies() async throws(Failure) -> [CopyPlaceDocument] { await updater.copies() }
 
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument {
     try await updater.setPinned(pinned, snapshot: id)
@@ -149,8 +165,14 @@ struct LocalEngine: Engine {
         of: copy, request, consent: true, isTechnician: true, requestedBy: user)
     case .salvage(let run):
       return try await updater.startSalvage(ofFilesSetAsideBy: run, requestedBy: user)
+    case .copy(let id): return try await updater.startCopy(of: id, requestedBy: user)
+    case .fetch(let id, let place):
+      return try await updater.startFetch(
+        of: id, from: place, isAnyPlace: true, requestedBy: user)
     }
   }
+
+  func run(_ id: String) async throws(Failure) -> RunDocument { try await updater.run(id) }
 
   func follow(_ id: String, _ tell: @Sendable (Event) -> Void) async throws(Failure) -> RunDocument
   {
@@ -204,6 +226,15 @@ struct DaemonEngine: Engine {
   func snapshots() async throws(Failure) -> [SnapshotDocument] {
     let document: SnapshotsDocument = try await ask("GET", "/api/database/backups")
     return document.snapshots
+  }
+
+  func copies() async throws(Failure) -> [CopyPlaceDocument] {
+    let document: SnapshotsDocument = try await ask("GET", "/api/database/backups")
+    return document.copies
+  }
+
+  func run(_ id: String) async throws(Failure) -> RunDocument {
+    try await ask("GET", "/api/database/update/\(id)/progress")
   }
 
   func setPinned(_ pinned: Bool, snapshot id: String) async throws(Failure) -> SnapshotDocument {
@@ -366,6 +397,12 @@ struct DaemonEngine: Engine {
     case .salvage(let run):
       return try await ask(
         "POST", "/api/database/salvage", body: run.map { ["run": .text($0)] } ?? [:])
+    case .copy(let id):
+      return try await ask(
+        "POST", "/api/database/copies", body: id.map { ["id": .text($0)] } ?? [:])
+    case .fetch(let id, let place):
+      return try await ask(
+        "POST", "/api/database/copies/\(Self.escaped(id))/fetch", body: ["place": .text(place)])
     }
   }
 

@@ -46,6 +46,14 @@ struct StatusCommand: AsyncParsableCommand {
     } else {
       lines.append("Snapshot   none yet")
     }
+    for copy in status.copies {
+      let age = copy.lastCopyAgeSeconds.map { "last copy \(Int($0 / 86_400)) days ago" }
+      lines.append(
+        "Copies     \(copy.place): "
+          + (copy.isCopying ? "copying now, " : "")
+          + (age ?? copy.lastCopyAt.map { "last copy \($0)" } ?? "no copy yet"))
+      lines += (copy.problem.map(Output.words) ?? []).map { "           \($0)" }
+    }
     if let check = status.integrityCheck {
       let age = status.integrityCheckAgeSeconds.map { "\(Int($0 / 86_400)) days ago" }
       lines.append(

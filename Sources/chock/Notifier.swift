@@ -23,6 +23,8 @@ struct Notice: Codable, Sendable, Equatable {
     case updateAvailable = "update_available"
     case done, failed
     case needsPerson = "needs_person"
+    /// Snapshots could not be copied to another place.
+    case copyFailed = "copy_failed"
   }
 
   var schema = "chock.NOTICE/1"
@@ -110,6 +112,16 @@ struct Notifier: Service {
       await post.tell(
         Notice(.failed, "The scheduled update did not start", reason),
         once: "schedule \(schedule.createdAt)")
+    }
+    for copy in status.copies {
+      guard let problem = copy.problem else { continue }
+      let last = copy.lastCopyAt ?? "none"
+      // Once, until a copy has arrived there again.
+      await post.tell(
+        Notice(
+          .copyFailed, "Snapshots are not copied",
+          "\(copy.place): \(problem.message) The last copy there: \(last)."),
+        once: "copies \(copy.place) \(last)")
     }
     if status.mode == .recovery, let problem = status.problem {
       await post.tell(
@@ -289,6 +301,7 @@ actor NoticePost {
         case .done: ("default", "white_check_mark")
         case .failed: ("high", "warning")
         case .needsPerson: ("urgent", "rotating_light")
+        case .copyFailed: ("default", "floppy_disk")
         }
       let title = notice.coach.isEmpty ? notice.title : "\(notice.coach): \(notice.title)"
       return await Posting.send(

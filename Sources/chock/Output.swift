@@ -78,6 +78,15 @@ struct Output: Sendable {
     }
   }
 
+  /// The same of what is done beside the runs.
+  func progress(_ run: RunDocument) {
+    guard showsProgress, isTerminal, let message = run.message else { return }
+    let percent = run.done.flatMap { done in
+      run.total.flatMap { $0 > 0 ? " \(done * 100 / $0) %" : nil }
+    }
+    write("\r\u{1B}[K\(message.prefix(60))\(percent ?? "")")
+  }
+
   func endProgress() {
     if isTerminal, showsProgress { write("\r\u{1B}[K") }
   }
@@ -229,6 +238,7 @@ struct Output: Sendable {
         run.kind == .recover
           ? "Nothing to recover: no run was interrupted."
           : "Nothing to do: the database is at version \(run.toVersion ?? from).")
+    case .refused where run.kind == .copy: lines.append(bold("Not everything was copied."))
     case .refused: lines.append(bold("Refused. Nothing was changed."))
     case .rolledBack: lines.append(bold("Put back to version \(from). Nothing was lost."))
     case .restored where [.update, .rollback].contains(run.kind):
@@ -245,6 +255,8 @@ struct Output: Sendable {
         case .rehearse: "The rehearsal went well: the update would succeed."
         case .salvage:
           "What could be read is snapshot \(run.snapshotId ?? "?"). Compare it before you use it: `chock diff`."
+        case .copy: "Copied, and read back."
+        case .fetch: "Fetched snapshot \(run.snapshotId ?? "?"): it is what was copied, and sound."
         case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."
         default: "Done."
         }

@@ -25,6 +25,7 @@ extension Session {
   /// The same, without showing how it ended.
   func finish(_ request: RunRequest, on engine: any Engine) async throws(Failure) -> RunDocument {
     let started = try await engine.start(request)
+    if request.isErrand { return try await ended(started.id, on: engine) }
     let interrupts = Task {
       for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) {
         output.complain("Stopping, and putting everything back …")
@@ -50,6 +51,20 @@ extension Session {
     }
     guard isAgreed || confirm(question) else { return try show(.refused(kind, noYes)) }
     return try await run(request, on: engine, kind: kind)
+  }
+
+  /// Asks until an errand has ended. An interrupt leaves it to the daemon.
+  func ended(_ id: String, on engine: any Engine) async throws(Failure) -> RunDocument {
+    while true {
+      let run = try await engine.run(id)
+      if run.outcome != nil {
+        output.endProgress()
+        return run
+      }
+      output.progress(run)
+      try? await Task.sleep(for: .milliseconds(250))
+      if Task.isCancelled { return run }
+    }
   }
 
   func show(_ run: RunDocument) throws(Failure) -> Int32 {
@@ -327,12 +342,42 @@ struct RestoreCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @OptionGroup var offline: OfflineOptions
-  @Argument(help: "The id, from `chock snapshots list`.") var id: String
+  @Argument(help: ArgumentHelp("The id, from `chock snapshots list`.", valueName: "id"))
+  var named: String?
+  @Option(
+    help: ArgumentHelp(
+      "A copy elsewhere, which is fetched and checked first: the label of a stick or a path, and the id.",
+      valueName: "place:id"))
+  var from: String?
   @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+
+  func validate() throws {
+    guard (named == nil) != (from == nil) else {
+      throw ValidationError("Give an ID, or --from PLACE:ID.")
+    }
+    guard let from else { return }
+    guard let colon = from.lastIndex(of: ":"), colon != from.startIndex,
+      from.index(after: colon) != from.endIndex
+    else {
+      throw ValidationError("--from \(from): write PLACE:ID, such as COACH-BACKUP:ID.")
+    }
+  }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
       let engine = try await offline.engine(session)
+      var id = named ?? ""
+      if let from, let colon = from.lastIndex(of: ":") {
+        id = String(from[from.index(after: colon)...])
+        session.output.complain("Fetching \(id) …")
+        let fetched: RunDocument
+        do throws(Failure) {
+          fetched = try await session.finish(.fetch(id, from: String(from[..<colon])), on: engine)
+        } catch {
+          return try session.show(.refused(.fetch, error))
+        }
+        guard fetched.outcome == .finished else { return try session.show(fetched) }
+      }
       if !yes {
         // What cannot be counted is no reason to keep a damaged database.
         do throws(Failure) {

@@ -43,7 +43,10 @@ struct ServeCommand: AsyncParsableCommand {
     // To the end: a second one must not break off what the first one began.
     defer { withExtendedLifetime(signals) {} }
     try await updater.start(recovery: recovery)
-    if !recovery { await updater.startIdleChecks() }
+    if !recovery {
+      await updater.startIdleChecks()
+      await updater.startCopies()
+    }
     let sources = try session.sources()
     await updater.expect(sources)
     let coach = CoachSources(sources)

@@ -9,6 +9,7 @@ struct SnapshotsCommand: ParsableCommand {
     commandName: "snapshots", abstract: "Lists, takes, checks and removes snapshots.",
     subcommands: [
       List.self, Take.self, Verify.self, Pin.self, Unpin.self, Delete.self, Prune.self,
+      Copy.self,
     ],
     defaultSubcommand: List.self)
 
@@ -19,6 +20,20 @@ struct SnapshotsCommand: ParsableCommand {
       + (snapshot.pinned ? "  pinned" : "")
   }
 
+  /// A place, and what lies there.
+  static func lines(_ place: CopyPlaceDocument) -> [String] {
+    let seen = place.seenAt.map { " (seen \($0))" } ?? ""
+    let there = (place.snapshots ?? []).map { "  \(place.place):\(line($0))" }
+    return ["At \(place.place)\(seen):\(there.isEmpty ? " nothing that chock knows of." : "")"]
+      + there + (place.problem.map { ["  \($0.message) [\($0.code.rawValue)]"] } ?? [])
+  }
+
+  private struct Found: Encodable {
+    var schema = "chock.COPIES/1"
+    var place: String
+    var snapshots: [SnapshotDocument]
+  }
+
   private struct Removed: Encodable {
     var schema: String
     var removed: [String]
@@ -26,16 +41,57 @@ struct SnapshotsCommand: ParsableCommand {
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "list", abstract: "The snapshots, newest first.")
+      commandName: "list", abstract: "The snapshots, newest first, and the copies elsewhere.")
     @OptionGroup var globals: Globals
+    @Option(
+      help: ArgumentHelp(
+        "Look what copies there are at a place now: the label of a stick, or a path.",
+        valueName: "place"))
+    var from: String?
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        let snapshots = try await session.lookingEngine().snapshots()
+        if let from { return try await look(from, session) }
+        let engine = try await session.lookingEngine()
+        let snapshots = try await engine.snapshots()
+        let copies = try await engine.copies()
         try session.output.result(
-          SnapshotsDocument(snapshots: snapshots),
-          snapshots.isEmpty ? ["No snapshot yet."] : snapshots.map(SnapshotsCommand.line))
+          SnapshotsDocument(snapshots: snapshots, copies: copies),
+          (snapshots.isEmpty ? ["No snapshot yet."] : snapshots.map(SnapshotsCommand.line))
+            + copies.flatMap(SnapshotsCommand.lines))
         return 0
+      }
+    }
+
+    /// In this process: whoever calls may be able to mount what the daemon cannot.
+    private func look(_ place: String, _ session: Session) async throws(Failure) -> Int32 {
+      let engine = LocalEngine(updater: session.localUpdater(), approvals: 1)
+      let started = try await engine.updater.startFetch(
+        of: nil, from: place, isAnyPlace: true, requestedBy: Session.user)
+      let run = try await session.ended(started.id, on: engine)
+      if let error = run.error { throw error }
+      let found = await engine.updater.found(by: run.id)
+      try session.output.result(
+        Found(place: place, snapshots: found),
+        found.isEmpty
+          ? ["There are no copies of snapshots at \(place)."]
+          : found.map { "\(place):\(SnapshotsCommand.line($0))" })
+      return 0
+    }
+  }
+
+  struct Copy: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "copy",
+      abstract: "Copies what is missing, or one snapshot, to each place that the config names.")
+    @OptionGroup var globals: Globals
+    @Flag(help: "Without a daemon.") var offline = false
+    @Argument(help: "The id; else all that are missing there.") var id: String?
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        try await session.run(
+          .copy(id), on: try await session.runningEngine(offline: offline), kind: .copy)
       }
     }
   }

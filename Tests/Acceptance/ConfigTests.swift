@@ -78,6 +78,31 @@ struct ConfigTests {
         testDescription: "volts out of range", text: "[coach]\nminimum_volts = 240.5",
         words: ["chock.toml:2", "from 0 to 100"]),
       Case(
+        testDescription: "copies nowhere", text: "\n[[snapshots.copies]]\nkeep_at_least = 3",
+        words: ["chock.toml:2", "a label or a path"]),
+      Case(
+        testDescription: "copies at two places in one",
+        text: "[[snapshots.copies]]\nlabel = \"A\"\npath = \"/mnt\"",
+        words: ["chock.toml:1", "a label or a path"]),
+      Case(
+        testDescription: "copies in a relative folder",
+        text: "[[snapshots.copies]]\npath = \"mnt\"", words: ["chock.toml:1", "Begin it with /"]),
+      Case(
+        testDescription: "a folder as a label", text: "[[snapshots.copies]]\nlabel = \"/mnt\"",
+        words: ["chock.toml:1", "a folder is a path"]),
+      Case(
+        testDescription: "unknown key of copies",
+        text: "[[snapshots.copies]]\nlabel = \"A\"\nkeep_at_leas = 3",
+        words: ["chock.toml:1", "Did you mean keep_at_least?"]),
+      Case(
+        testDescription: "a place for copies twice",
+        text:
+          "[[snapshots.copies]]\nlabel = \"A\"\n[[snapshots.copies]]\nlabel = \"A\"",
+        words: ["chock.toml:3", "twice"]),
+      Case(
+        testDescription: "no list of copies", text: "[snapshots]\ncopies = \"/mnt\"",
+        words: ["[[snapshots.copies]]"]),
+      Case(
         testDescription: "no TOML", text: "environment = production",
         words: ["chock.toml:1", "TOML"]),
       Case(

@@ -1,0 +1,365 @@
+import Glibc
+import Migrations
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite(
+  "Snapshots are kept elsewhere, too, and no update waits for that", .serialized,
+  .timeLimit(.minutes(15)))
+struct CopiesTests {
+  private func config(_ places: String..., more: String = "") -> String {
+    "\(TestCoach.development)\n\(more)\n"
+      + places.map { "[[snapshots.copies]]\n\($0)\n" }.joined()
+  }
+
+  private func names(_ place: String) throws -> [String] {
+    try FileSystem.names(in: place + "/chock-snapshots")
+  }
+
+  /// Waits until nothing is copied any more and `condition` holds of the only place.
+  private func place(
+    of daemon: Daemon, _ what: String, _ condition: (CopyPlaceDocument) -> Bool
+  ) async throws -> CopyPlaceDocument {
+    var found: CopyPlaceDocument?
+    try await waitUntil(what) {
+      found = try daemon.status().copies.first
+      return found.map { !$0.isCopying && condition($0) } ?? false
+    }
+    return try #require(found)
+  }
+
+  private struct List: Decodable {
+    var snapshots: [SnapshotDocument]
+    var copies: [CopyPlaceDocument]?
+  }
+
+  // MARK: A folder
+
+  @Test("After an update its snapshot is elsewhere, and brings the data back when all here is lost")
+  func allIsLost() async throws {
+    let outer = try TemporaryFolder()
+    let folder = outer("usb")
+    try FileSystem.makeFolder(folder)
+    let coach = try Sample.coach(config: config("path = \"\(folder)\"\nrequire_mount = false"))
+    let daemon = try await coach.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed)
+    let id = try #require(run.snapshotId)
+    let known = try await place(of: daemon, "it is copied") { $0.lastCopyId == id }
+    #expect(known.problem == nil && known.lastCopyAgeSeconds != nil)
+    #expect(try names(folder) == ["\(id).json", "\(id).sqlite"])
+    let list = try JSON.decode(List.self, from: daemon.ask("GET", "/api/database/backups").body)
+    #expect(list.copies?.first?.place == folder)
+    #expect(list.copies?.first?.snapshots?.map(\.id) == [id])
+    let shown = try await coach.run("snapshots")
+    #expect(shown.output.contains("\(folder):\(id)"), "\(shown)")
+    let metrics = try daemon.ask("GET", "/metrics").text
+    #expect(metrics.contains("chock_last_copy_timestamp_seconds{place=\"\(folder)\"} 1"))
+    #expect(await daemon.stop() == .exited(0))
+
+    // A new card.
+    for name in try FileSystem.names(in: coach.state) {
+      try FileSystem.remove("\(coach.state)/\(name)", orFolder: true)
+    }
+    for ending in ["", "-wal", "-shm"] { try FileSystem.remove(coach.database + ending) }
+    let seen = try await coach.run("snapshots", "list", "--from", folder, "--json")
+    #expect(try seen.document(List.self).snapshots.map(\.id) == [id], "\(seen)")
+    let back = try await coach.run(
+      "restore", "--from", "\(folder):\(id)", "--offline", "--yes", "--json")
+    #expect(back.code == 0, "\(back)")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test("With a daemon it is fetched by it, shown what would go, and put back")
+  func fetch() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try Sample.coach(
+      config: config("path = \"\(outer.path)\"\nrequire_mount = false"))
+    let daemon = try await coach.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    let id = try #require(run.snapshotId)
+    _ = try await place(of: daemon, "it is copied") { $0.lastCopyId == id }
+    #expect(try daemon.ask("DELETE", "/api/database/backups/\(id)").status == 204)
+    // An owner does not; nor does anybody name any folder over the network.
+    let refused = try daemon.askOverTCP(
+      "POST", "/api/database/copies/\(id)/fetch", #"{"place": "/etc"}"#)
+    #expect(refused.status == 403, "\(refused.text)")
+    let none = try await coach.run("restore", "--from", "/nonexistent:\(id)", "--yes")
+    #expect(none.code == 75 && none.error.contains("CHK-COPY-PLACE"), "\(none)")
+    let noYes = try await coach.run("restore", "--from", "\(outer.path):\(id)")
+    #expect(noYes.code == 77 && noYes.error.contains("note: only here"), "\(noYes)")
+    let restored = try await coach.run("restore", "--from", "\(outer.path):\(id)", "--yes")
+    #expect(restored.code == 0, "\(restored)")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+    let history = try await coach.run("history", "--json")
+    let kinds = try history.document(HistoryAnswer.self).runs.map(\.kind)
+    #expect(kinds.contains(.fetch), "\(kinds)")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  // MARK: Not there
+
+  @Test("A place that is not there is told, once, and is nothing to an update")
+  func notThere() async throws {
+    let server = try FakeServer { _, _ in .text("{}") }
+    let coach = try Sample.coach(
+      config: config(
+        "label = \"CHOCK-NOT-THERE\"", more: "[notify]\nurl = \"\(server.url)/chock\""))
+    let daemon = try await coach.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed && run.warnings == nil)
+    let known = try await place(of: daemon, "it is missed") { $0.problem != nil }
+    #expect(known.problem?.code == .copyPlace)
+    #expect(known.lastCopyAt == nil)
+    let status = try await coach.run("status")
+    #expect(status.output.contains("CHOCK-NOT-THERE: no copy yet"), "\(status)")
+    #expect(status.output.contains("No stick with the label CHOCK-NOT-THERE is there"))
+    let again = try await coach.run("snapshots", "copy")
+    #expect(again.code == 75 && again.error.contains("CHK-COPY-PLACE"), "\(again)")
+    try await waitUntil("a notice says so") {
+      server.requests.contains { $0.contains("copy_failed") && $0.contains("CHOCK-NOT-THERE") }
+    }
+    #expect(await daemon.stop() == .exited(0))
+    #expect(server.requests.count { $0.contains("copy_failed") } == 1)
+    #expect(daemon.call.error.split(separator: "Copies of snapshots at").count == 2)
+  }
+
+  @Test(
+    "A full place, or one that can only be read, is told; what is there stays",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"))
+  func fullOrReadOnly() async throws {
+    let outer = try TemporaryFolder()
+    let full = try Mount(tmpfs: outer("full"), megabytes: 1)
+    let locked = outer("locked")
+    try FileSystem.makeFolder(locked)
+    let readOnly = try Mount(readOnly: locked)
+    defer {
+      full.detach()
+      readOnly.detach()
+    }
+    let coach = try Sample.coach(
+      config: config("path = \"\(full.path)\"", "path = \"\(locked)\""))
+    let taken = try await coach.run("snapshots", "take", "--offline")
+    #expect(taken.code == 0)
+    let copied = try await coach.run("snapshots", "copy", "--offline", "--json")
+    let run: RunDocument = try copied.document()
+    #expect(run.error?.code == .noSpace, "\(copied)")
+    #expect(run.warnings?.map(\.code) == [.copyPlace], "\(copied)")
+    #expect(try names(full.path) == [])
+    // The space goes while it is written.
+    let small = try Mount(tmpfs: outer("small"), megabytes: 7)
+    defer { small.detach() }
+    try coach.folder.write(
+      TestCoach.text(coach.configFile).replacing(full.path, with: small.path), to: "chock.toml")
+    let other = try await coach.run("snapshots", "copy", "--offline", "--json")
+    #expect(try names(small.path).count == 2, "\(other)")
+    let second = try await coach.run("snapshots", "take", "--offline")
+    #expect(second.code == 0)
+    let failed = try await coach.run("snapshots", "copy", "--offline", "--json")
+    #expect(try failed.document(RunDocument.self).error?.code == .noSpace, "\(failed)")
+    #expect(try names(small.path).count == 2)
+  }
+
+  // MARK: Kills
+
+  /// A coach whose snapshots take a moment to be copied.
+  private func large(_ place: String, more: String = "") throws -> TestCoach {
+    let coach = try Sample.coach(
+      config: config("path = \"\(place)\"\nrequire_mount = false\n\(more)"))
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO item (body) SELECT hex(randomblob(100000)) FROM item LIMIT 300")
+    return coach
+  }
+
+  /// Stops the worker that copies in the middle of it.
+  private func freezeCopying(_ daemon: Daemon, to place: String) async throws -> pid_t {
+    var frozen: pid_t?
+    try await waitUntil("it is being copied") {
+      let isThere = try names(place).contains { $0.contains(".sqlite.") }
+      guard isThere, let worker = Processes.children(of: daemon.process.pid).first else {
+        return false
+      }
+      kill(worker, SIGSTOP)
+      frozen = worker
+      return true
+    }
+    return try #require(frozen)
+  }
+
+  @Test("Killed in the middle, no wrong file has a final name, and the next start cleans up")
+  func killed() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try large(outer.path)
+    var daemon = try await coach.serve()
+    _ = try daemon.ask("POST", "/api/database/backups")
+    let worker = try await freezeCopying(daemon, to: outer.path)
+    daemon.process.signal(SIGKILL)
+    kill(worker, SIGKILL)
+    _ = await daemon.process.ended()
+    #expect(
+      try names(outer.path).allSatisfy { $0.hasSuffix(".partial") }, "\(try names(outer.path))")
+    daemon = try await coach.serve()
+    let known = try await place(of: daemon, "it is copied after all") { $0.lastCopyId != nil }
+    let id = try #require(known.lastCopyId)
+    #expect(try names(outer.path) == ["\(id).json", "\(id).sqlite"])
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("A copying that hangs is ended after its time, and an update goes its way meanwhile")
+  func hanging() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try large(outer.path, more: "timeout_seconds = 3")
+    let daemon = try await coach.serve()
+    _ = try daemon.ask("POST", "/api/database/backups")
+    _ = try await freezeCopying(daemon, to: outer.path)
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    _ = try await place(of: daemon, "it is copied in the end") { $0.lastCopyId == run.snapshotId }
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("One that nobody can wait for is told as too slow, and the daemon lives")
+  func tooSlow() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try large(outer.path, more: "timeout_seconds = 2")
+    let daemon = try await coach.serve()
+    _ = try daemon.ask("POST", "/api/database/backups")
+    let worker = try await freezeCopying(daemon, to: outer.path)
+    let known = try await place(of: daemon, "it is told") { $0.problem != nil }
+    #expect(known.problem?.message.contains("too slow") == true, "\(known)")
+    #expect(!Processes.isRunning(worker))
+    #expect(try daemon.status().mode == .normal)
+    let answer = try await coach.run("snapshots", "copy")
+    #expect(answer.code == 0, "\(answer)")
+    #expect(try daemon.status().copies.first?.problem == nil)
+    #expect(await daemon.stop() == .exited(0))
+  }
+}
+
+/// A stick: an image on a loop device, with a link as udev makes it.
+final class Stick: Sendable {
+  let label = "CHK\(UInt32.random(in: 0x1000_0000...(.max)))".prefix(11).description
+  let device: String
+  private let link: String
+
+  static let types = ["ext4", "vfat"].filter(isPossible)
+
+  /// Why a test of a file system is skipped.
+  static let reason =
+    "A stick needs root, loop devices, and a kernel and mkfs for its file system; here: \(types)."
+
+  private static func isPossible(_ type: String) -> Bool {
+    let known = TestCoach.text("/proc/filesystems").contains("\t\(type)\n")
+    let hasTools = ["/usr/sbin/mkfs.\(type)", "/usr/sbin/losetup"].allSatisfy {
+      FileSystem.target($0) != nil
+    }
+    return geteuid() == 0 && known && hasTools && FileSystem.facts("/dev/loop-control") != nil
+  }
+
+  init(_ type: String, in folder: TemporaryFolder) async throws {
+    let image = folder("stick-\(type).img")
+    let file = open(image, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+    try #require(ftruncate(file, 48 << 20) == 0)
+    close(file)
+    _ = try await Self.run(
+      ["/usr/sbin/mkfs.\(type)"] + (type == "ext4" ? ["-q", "-F", "-L"] : ["-n"]) + [label, image],
+      folder)
+    device = try await Self.run(["/usr/sbin/losetup", "-f", "--show", image], folder)
+    link = "/dev/disk/by-label/\(label)"
+    try FileSystem.makeFolder(FileSystem.parent(link))
+    try #require(symlink(device, link) == 0 || errno == EEXIST)
+  }
+
+  @discardableResult
+  static func run(_ words: [String], _ folder: TemporaryFolder) async throws -> String {
+    let output = folder("tool-\(UInt32.random(in: 0...(.max)))")
+    let process = try ChildProcess(
+      words[0], Array(words.dropFirst()), output: output, error: output)
+    let end = await process.ended()
+    let text = TestCoach.text(output)
+    try #require(end == .exited(0), "\(words): \(text)")
+    return String(text.prefix { $0 != "\n" })
+  }
+
+  /// Before the folder that holds its image is removed.
+  func remove(_ folder: TemporaryFolder) async {
+    unlink(link)
+    // Where udev is not, they were made for it.
+    rmdir("/dev/disk/by-label")
+    rmdir("/dev/disk")
+    _ = try? await Self.run(["/usr/sbin/losetup", "-d", device], folder)
+  }
+}
+
+@Suite("A stick is found by its label", .serialized, .timeLimit(.minutes(15)))
+struct StickTests {
+  private func mounts(of device: String) -> Int {
+    TestCoach.text("/proc/self/mountinfo").split(separator: "\n").count { $0.contains(device) }
+  }
+
+  @Test(
+    "It is mounted for chock alone, written, read back and unmounted; read again, it brings the data back",
+    .enabled(if: !Stick.types.isEmpty, "\(Stick.reason)"), arguments: Stick.types)
+  func stick(_ type: String) async throws {
+    let folder = try TemporaryFolder()
+    let stick = try await Stick(type, in: folder)
+    do {
+      let coach = try Sample.coach(
+        config: "\(TestCoach.development)\n[[snapshots.copies]]\nlabel = \"\(stick.label)\"")
+      let daemon = try await coach.serve()
+      let run = try await daemon.ended(try daemon.startUpdate())
+      let id = try #require(run.snapshotId)
+      try await waitUntil("it is copied") {
+        let place = try daemon.status().copies.first
+        return place?.lastCopyId == id && place?.isCopying == false
+      }
+      #expect(mounts(of: stick.device) == 0)
+      #expect(FileSystem.facts(coach.state + "/stick") == nil)
+      let restored = try await coach.run("restore", "--from", "\(stick.label):\(id)", "--yes")
+      #expect(restored.code == 0, "\(restored)")
+      #expect(try coach.fingerprint() == Sample.prints.get().old)
+
+      // Somebody has mounted it: it is used there, and stays.
+      let point = folder("mounted")
+      try FileSystem.makeFolder(point)
+      try #require(mount(stick.device, point, type, 0, nil) == 0)
+      let taken = try await coach.run("snapshots", "take", "--json")
+      let second = try #require(try taken.document(RunDocument.self).snapshotId)
+      try await waitUntil("the next is copied") {
+        try daemon.status().copies.first?.lastCopyId == second
+      }
+      #expect(try FileSystem.names(in: "\(point)/chock-snapshots").contains("\(second).sqlite"))
+      #expect(mounts(of: stick.device) == 1)
+      try #require(umount2(point, Int32(MNT_DETACH)) == 0)
+
+      // It is taken out.
+      await stick.remove(folder)
+      let missing = try await coach.run("snapshots", "copy")
+      #expect(missing.code == 75, "\(missing)")
+      #expect(await daemon.stop() == .exited(0))
+    } catch {
+      await stick.remove(folder)
+      throw error
+    }
+  }
+
+  @Test("A label that leads to no stick, or to one with nothing on it, is told")
+  func noStick() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[[snapshots.copies]]\nlabel = \"../../null\"")
+    let answer = try await coach.run("snapshots", "copy", "--offline")
+    #expect(answer.code == 78, "\(answer)")
+  }
+}
+
+extension FileSystem {
+  /// Removes a file, or a folder with all that is in it.
+  fileprivate static func remove(_ path: String, orFolder: Bool) throws(Failure) {
+    guard facts(path)?.isDirectory == true else { return try remove(path) }
+    for name in try names(in: path) { try remove("\(path)/\(name)", orFolder: true) }
+    try removeFolder(path)
+  }
+}
