@@ -51,7 +51,7 @@ struct DiagnosticsRoutes: Sendable {
 
   func add(to routes: inout RouteTable) {
     let turn = Turn()
-    routes.on(.get, "/api/diagnostics", for: .role(.technician)) { _, _ in
+    routes.on(.get, "/api/diagnostics", for: .role(.owner)) { _, _ in
       guard let diagnostics else {
         throw Failure(.notFound, "This server has no file for support.")
       }

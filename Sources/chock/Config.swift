@@ -131,8 +131,8 @@ struct Config {
         values[key] = Value(content: .text(found), place: Failure(.badConfig, key.rawValue))
       }
       let config =
-        (try? Config(values, CoachConfig(), [], file: nil))
-        ?? (try? Config([:], CoachConfig(), [], file: nil))
+        (try? Config(values, CoachConfig(), [], [], file: nil))
+        ?? (try? Config([:], CoachConfig(), [], [], file: nil))
       return (config, error)
     }
   }

@@ -442,9 +442,9 @@ struct DiagnosticsTests {
     #expect(recovered.code != 2, "\(recovered)")
   }
 
-  @Test("In recovery mode a technician downloads it; an owner does not")
+  @Test("In recovery mode an owner downloads it; who may only look does not")
   func recoveryMode() async throws {
-    let coach = try Sample.coach()
+    let coach = try Sample.coach(config: TestCoach.development + "\n[access]\nlocal = \"viewer\"")
     let daemon = try await coach.serve(["--recovery"])
     let refused = try daemon.askOverTCP("GET", "/api/diagnostics")
     #expect(refused.status == 403)

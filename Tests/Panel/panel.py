@@ -395,9 +395,9 @@ def brake():
         check("a failure is an alert", owner.has("[role=alert]"))
         owner.sees("CHK-")
         with owner.page.expect_download() as download:
-            owner.press("Download diagnostics")
-        document = json.loads(Path(download.value.path()).read_text())
-        check("the diagnostics hold the state", document["database/status"]["current_version"] == "3", document.keys())
+            owner.page.get_by_role("link", name="Download diagnostics").click()
+        check("the diagnostics hold a page that tells of it", any(
+            name.endswith(".html") for name in zipfile.ZipFile(download.value.path()).namelist()))
         coach.switch("brake", "on")
         owner.press("Understood")
         owner.heading("Update available")

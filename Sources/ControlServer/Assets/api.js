@@ -1,7 +1,7 @@
 // The wire.
 import { state } from "./model.js";
 
-/** A refusal (`problem` as the server wrote it), or no answer at all (`problem` is null). */
+// A refusal (`problem` as the server wrote it), or no answer at all (`problem` is null).
 export class Refusal extends Error {
 	constructor(problem, isLate) {
 		super(problem?.detail ?? "no answer");
@@ -47,7 +47,7 @@ export const post = (path, body = {}, headers) => request("POST", path, body, he
 export const put = (path, body = {}) => request("PUT", path, body);
 export const remove = (path) => request("DELETE", path);
 
-/** For an Idempotency-Key; `crypto.randomUUID` is missing on plain http in a LAN. */
+// For an Idempotency-Key; `crypto.randomUUID` is missing on plain http in a LAN.
 export const nonce = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 export function stream(onEvent, onChange) {
@@ -78,7 +78,7 @@ export function stream(onEvent, onChange) {
 	};
 	connect();
 	return {
-		/** For a socket that looks open and is dead. */
+		// For a socket that looks open and is dead.
 		retry() {
 			if (timer === null && socket?.readyState === WebSocket.CONNECTING) return;
 			socket?.close();

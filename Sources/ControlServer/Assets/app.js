@@ -1,4 +1,3 @@
-// Wires the page.
 import { Refusal, get, stream } from "./api.js";
 import { conditions } from "./coach.js";
 import { byId, h, icon, patch } from "./dom.js";
@@ -22,7 +21,7 @@ let shown = { view: null, stage: null };
 
 const view = () => views.find((name) => `#${name}` === location.hash) ?? "update";
 
-/** At most four times a second. */
+// At most four times a second.
 function draw() {
 	drawTimer ??= setTimeout(render, Math.max(0, 250 - (Date.now() - drawn)));
 }
@@ -87,7 +86,7 @@ const foot = () => [
 	h("p", state.status && [`chock ${state.status.chock_version}`, state.status.environment, state.status.database_path].join(" · ")),
 	picker("language", t.language, language, languages, (chosen) => speak(chosen).finally(render))];
 
-/** Phases, quarters and waiting; what stands in the way; a lost connection. */
+// Phases, quarters and waiting; what stands in the way; a lost connection.
 function announce(progress) {
 	const { step, fraction, waitingFor } = progress ?? {};
 	const quarter = Math.floor((fraction ?? 0) * 4) * 25;
@@ -142,7 +141,7 @@ async function refresh(what) {
 	draw();
 }
 
-/** Late is not lost: a busy device answers when it can. */
+// Late is not lost: a busy device answers when it can.
 function contactFailed(isLate) {
 	if (state.heardAt === null || Date.now() - state.heardAt > (isLate ? 15000 : graceBeforeLost)) state.link = "lost";
 	if (isOpen) connection?.retry();
@@ -180,7 +179,7 @@ function onSocket(open) {
 	setTimeout(() => { if (!isOpen) refresh(["status"]); }, 600);
 }
 
-/** Fresh ages every 5 s, the database every 15 (no event tells when it breaks); all, without a socket. */
+// Ages every 5 s, the database every 15 (no event tells when it breaks); all, without a socket.
 function poll() {
 	if (document.hidden) return;
 	polls += 1;

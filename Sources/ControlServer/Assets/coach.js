@@ -111,7 +111,7 @@ export function openVouch(id) {
 	node.querySelector("input, summary").focus();
 }
 
-/** The browser says what is missing, beside the first box. */
+// The browser says what is missing, beside the first box.
 const missing = (form, words) => form.querySelector("input").setCustomValidity(words);
 
 async function give(event, gate) {

@@ -82,7 +82,7 @@ export default {
 			clock: "Uhr", technician: "Techniker", update_lock: "Keine Sperre",
 		},
 		unheard: (title) => [`${title}: nicht bekannt.`, "Nachsehen, ob die Steuerung eingeschaltet und verbunden ist."],
-		/** Was der Satz von chock sagt, und was hilft. */
+		// Was der Satz von chock sagt, und was hilft.
 		told: [
 			["parked", /brake/, "Die Feststellbremse ist gelöst.", "Feststellbremse anziehen."],
 			["parked", /tow/, "Das Fahrzeug wird gezogen.", "Erst parken."],
@@ -200,7 +200,6 @@ export default {
 		verified: "geprüft {}", unverified: "nicht geprüft", pinned: "Bleibt für immer",
 		take: "Kopie machen", verify: "Prüfen", pin: "Für immer behalten", unpin: "Nicht mehr behalten", remove: "Löschen", restore: "Dorthin zurück",
 		removeText: "Dann ist sie für immer weg.",
-		technician: "Zu den anderen Kopien kann nur ein Techniker zurück.",
 	},
 	more: {
 		roles: { none: "Nicht angemeldet", viewer: "Darf zusehen", owner: "Besitzer", technician: "Techniker", developer: "Entwickler", controller: "Steuerung" },

@@ -6,7 +6,7 @@ import { said, t } from "./texts.js";
 
 let asked = null;
 
-/** The refusal of `submit` is shown while the question stays. Null when the person says no. Without `submit` it only tells. */
+// A refusal of `submit` is shown, and the question stays. Null: the person says no. Without `submit` it only tells.
 export function ask(question) {
 	return new Promise((resolve) => {
 		asked = { ...question, resolve };
@@ -18,7 +18,7 @@ export function ask(question) {
 	});
 }
 
-/** Other words for the question that is open. */
+// Other words for the question that is open.
 export function retell(id, text) {
 	if (asked?.id !== id) return;
 	asked.text = text;
@@ -40,7 +40,7 @@ export const pinField = (role, hint) => ({
 
 export const consentFields = () => (state.session.asks_pin ? [pinField()] : []);
 
-/** `choices` are pairs of a value and its words. */
+// `choices` are pairs of a value and its words.
 export function field({ name, label, hint, choices, ...rest }, prefix, invalid) {
 	const props = { name, id: `${prefix}-${name}`, "aria-invalid": invalid && "true", "aria-describedby": invalid && `${prefix}-error`, ...rest };
 	return h("label.field", { key: name }, h("b", label), hint && h("span.sub", hint),
@@ -50,7 +50,7 @@ export function field({ name, label, hint, choices, ...rest }, prefix, invalid) 
 export const told = ({ problem }) => [problem
 	? said([problem.detail ?? problem.title, problem.how_to_clear].filter(Boolean).join(" ").replaceAll("`", "")) : t.noAnswer];
 
-/** Does what a person has pressed; a refusal is told in front of everything. */
+// Does what a person has pressed; a refusal is told in front of everything.
 export async function act(work, wanted = []) {
 	const error = await refusalOf(work);
 	changed(wanted);

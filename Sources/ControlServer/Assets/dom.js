@@ -1,10 +1,10 @@
 // A page described by values. Data only ever becomes text, never markup.
 
 const svgSpace = "http://www.w3.org/2000/svg";
-/** What the browser keeps as properties, not as attributes. */
+// What the browser keeps as properties, not as attributes.
 const properties = new Set(["value", "checked", "open"]);
 
-/** `h("p.sub", "text")`, `h("a", { href: "#x", key: 1 }, child, [children])`. What is false or null is not there. */
+// `h("p.sub", "text")`, `h("a", { href: "#x", key: 1 }, child, [children])`. What is false or null is not there.
 export function h(selector, ...children) {
 	const [tag, ...classes] = selector.split(".");
 	const first = children[0];
@@ -20,7 +20,7 @@ export const icon = (name, look = "icon") =>
 export const button = (label, onclick, kind = "quiet", props = {}) =>
 	h(`button.button.${kind}`, { type: onclick ? "button" : "submit", onclick, ...props }, label);
 
-/** Makes what is in `parent` match `children`. Nodes stay, and with them focus, selection and what was typed. */
+// Makes what is in `parent` match `children`. Nodes stay, and with them focus, selection and what was typed.
 export function patch(parent, children) {
 	const next = [children].flat(Infinity).map((child) => (child?.tag ? child : child === false ? "" : String(child ?? "")));
 	const wanted = new Set(next.map((child) => child.key));
@@ -62,7 +62,7 @@ function match(child, place, old) {
 	return node;
 }
 
-/** Writes only what differs from the last time: what a person has typed or opened stays. */
+// Writes only what differs from the last time: what a person has typed or opened stays.
 function update(node, { props, children }) {
 	const before = node.props ?? {};
 	node.props = props;

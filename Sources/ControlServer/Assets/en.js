@@ -172,7 +172,6 @@ export default {
 		verified: "checked {}", unverified: "not checked", pinned: "Kept for good",
 		take: "Take a snapshot", verify: "Check", pin: "Keep for good", unpin: "No longer keep", remove: "Delete", restore: "Go back to it",
 		removeText: "It is gone then, for good.",
-		technician: "To the other snapshots only a technician can go back.",
 	},
 	more: {
 		roles: { none: "Not paired", viewer: "May only look", owner: "Owner", technician: "Technician", developer: "Developer", controller: "Controller" },

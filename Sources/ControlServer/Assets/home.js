@@ -12,7 +12,7 @@ const countdownSeconds = 10;
 let start = null;
 let refusal = null;
 
-/** A countdown keeps its view, also when the state changes. */
+// A countdown keeps its view, also when the state changes.
 export const shownStage = () => (start && !isActive(state.status?.run) ? "available" : stage());
 export const forgetRefusal = () => { refusal = null; };
 
@@ -36,7 +36,7 @@ async function begin() {
 	byId("countdown-cancel")?.focus();
 }
 
-/** A demand without the yes: a wrong PIN is told before the countdown. */
+// A demand without the yes: a wrong PIN is told before the countdown.
 const mayStart = (hash, inputs) => (state.session.asks_pin ? ask({
 	title: consentLabel(), fields: [pinField(null, t.pinHint)], ok: t.next,
 	submit: async ({ pin }) => {
@@ -191,7 +191,7 @@ const question = ({ name, question: label, kind, choices, default_value: own, mi
 		: { type: kind === "TEXT" ? "text" : "number", autocomplete: "off", min, max, step: kind === "REAL" && "any" }),
 }, "input");
 
-/** Null when one is missing or does not do; the browser says which. */
+// Null when one is missing or does not do; the browser says which.
 function answers() {
 	const form = byId("questions");
 	if (!form) return {};
@@ -225,10 +225,10 @@ function blocked(found) {
 		gates.length === found.length ? t.blocked.conditions(gates.length) : t.blocked.title, found);
 }
 
-/** For who does not see it. */
+// For who does not see it.
 export const obstacles = () => (start ? "" : blockers().map(({ title, said: own }) => title ?? own).join(", "));
 
-/** A box with reasons: `title` and `clear` in this language, `said` and `saidClear` in the daemon's. */
+// A box with reasons: `title` and `clear` in this language, `said` and `saidClear` in the daemon's.
 export function notice(tone, picture, title, reasons, role) {
 	return h("div.notice", { "data-tone": tone, role, key: role ?? tone }, icon(picture),
 		h("div", h("h2", title), h("ul.reasons", reasons.map((reason) => h("li",

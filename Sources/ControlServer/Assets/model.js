@@ -15,7 +15,7 @@ export const state = {
 	link: "connecting",
 	heardAt: null,
 	seq: null,
-	/** Server's clock minus ours, in milliseconds: a tablet's clock is often wrong. */
+	// Server's clock minus ours, in milliseconds: a tablet's clock is often wrong.
 	clockOffset: 0,
 	stopping: new Set(),
 };
@@ -48,7 +48,7 @@ export function takeRun(run) {
 	if (state.status) state.status.run = merged(state.status.run, run);
 }
 
-/** Accounts can arrive out of order; a run only moves forward. */
+// Accounts can arrive out of order; a run only moves forward.
 function merged(known, next) {
 	if (!next || known?.id !== next.id) return next ?? null;
 	if (known.outcome && !next.outcome) return known;
@@ -57,7 +57,7 @@ function merged(known, next) {
 	return next;
 }
 
-/** Takes one event of the stream; returns what the caller should fetch anew. */
+// Takes one event of the stream; returns what the caller should fetch anew.
 export function takeEvent(event) {
 	const isState = event.type === "state";
 	// A state tells everything up to its number; what is replayed from before it would turn time back.
@@ -112,7 +112,7 @@ export function stage() {
 
 export const isClosed = (gate) => gate.required && gate.state !== "satisfied";
 export const gateTitle = (gate) => t.gates.titles[gate.id] ?? gate.title;
-/** The reason and what helps, where there are words for it; else the daemon's own are shown. */
+// The reason and what helps, where there are words for it; else the daemon's own are shown.
 export const gateWords = (gate) => (gate.state === "unknown" && !["disk", "clock"].includes(gate.id) ? t.gates.unheard?.(gateTitle(gate))
 	: t.gates.told.find(([id, says]) => id === gate.id && says.test(gate.reason))?.slice(2)) ?? [];
 
@@ -121,7 +121,7 @@ export const closedGates = () => state.status.gates.filter(isClosed).map((gate) 
 	return { gate, title, said: gate.reason, clear, saidClear: gate.how_to_clear };
 });
 
-/** Where two have to agree: whose word there is, and whether another person's is missing. */
+// Where two have to agree: whose word there is, and whether another person's is missing.
 export function approvalOf(plan) {
 	const { session, status } = state;
 	const [own, other] = [true, false].map((isOwn) => status.approvals.find((entry) => entry.plan_hash === plan.hash

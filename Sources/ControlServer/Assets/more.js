@@ -10,9 +10,9 @@ import { moment, plain, said, stopwatch, t } from "./texts.js";
 let failure = null;
 let devices = null;
 let tokens = null;
-/** The code for another device, with how many there were: `{code, addresses, until, known}`. */
+// The code for another device, with how many there were: `{code, addresses, until, known}`.
 let pairing = null;
-/** How far a technician wants to go back: the plan. */
+// How far a technician wants to go back: the plan.
 let rollback = null;
 let asksFirstPin = false;
 
@@ -25,7 +25,7 @@ export async function refreshMore() {
 	changed();
 }
 
-/** A question, and what is to be read anew when it was answered. */
+// A question, and what is to be read anew when it was answered.
 const asks = (question, wanted) => act(async () => {
 	if (await ask(question)) await refreshMore();
 }, wanted);
@@ -37,7 +37,7 @@ export function moreView() {
 		part(words.device, device()),
 		can("owner") ? part(words.devices, h("ol.rows", devices?.map(deviceRow)), pairing ? codeCard() : h("div.buttons", button(words.code, showCode))) : pairPart(),
 		can("technician") ? technician() : can("owner") && part(words.technician, h("p.lead", prose(words.onDevice))),
-		h("div.card.row-wrap", h("p", words.diagnostics), diagnosticsButton()),
+		can("owner") && h("div.card.row-wrap", h("p", words.diagnostics), diagnosticsButton()),
 	];
 }
 
@@ -177,7 +177,7 @@ function rollbackPart() {
 	];
 }
 
-/** What rollbacks took out, where it fits again: at the version that it came from. */
+// What rollbacks took out, where it fits again: at the version that it came from.
 function exportsPart() {
 	const words = t.more;
 	const runs = state.runs ?? [];
@@ -188,16 +188,4 @@ function exportsPart() {
 		button(words.import, () => startRun(`${words.import}?`, [words.importText], words.import, `import/${run.id}`))));
 }
 
-/** A technician gets the daemon's own file. */
-export const diagnosticsButton = () => (can("technician")
-	? h("a.button.quiet", { href: "/api/diagnostics", download: "" }, t.result.diagnostics) : button(t.result.diagnostics, download));
-
-async function download() {
-	const found = { at: new Date().toISOString(), browser: navigator.userAgent, session: state.session, link: state.link };
-	await Promise.all(["database/status", "database/plan", "safety", "database/history?limit=50", "database/backups"].map(async (path) => {
-		found[path] = await get(path).catch((error) => error.problem ?? "no answer");
-	}));
-	const url = URL.createObjectURL(new Blob([JSON.stringify(found, null, 1)], { type: "application/json" }));
-	Object.assign(document.createElement("a"), { href: url, download: `chock-${found.at.slice(0, 10)}.json` }).click();
-	setTimeout(() => URL.revokeObjectURL(url), 60000);
-}
+export const diagnosticsButton = () => can("owner") && h("a.button.quiet", { href: "/api/diagnostics", download: "" }, t.result.diagnostics);

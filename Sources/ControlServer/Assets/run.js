@@ -108,10 +108,10 @@ export function failureCard(own) {
 			line(words.code, h("code", own.code))));
 }
 
-/** In recovery mode an owner only looks. */
+// In recovery mode an owner only looks.
 const isHeld = () => state.status.mode === "recovery" && !can("technician");
 
-/** As a sentence; null when it can. */
+// As a sentence; null when it can.
 export function restoreBlocked() {
 	const closed = closedGates().find(({ gate }) => gate.id !== "technician" && gate.id !== "disk");
 	if (isHeld()) return t.problem.recoveryLead;
@@ -119,7 +119,7 @@ export function restoreBlocked() {
 	return closed ? closed.title ?? said(closed.said) : null;
 }
 
-/** A run that needs a yes: asked for, and begun. */
+// A run that needs a yes: asked for, and begun.
 export const startRun = (title, text, ok, path, body, headers) => act(async () => {
 	const run = await ask({ id: path, title, text, ok, fields: consentFields(), submit: ({ pin }) => post(`database/${path}`, { consent: true, ...body, pin }, headers) });
 	if (!run) return;
@@ -203,5 +203,5 @@ export function snapshotsView() {
 					submit: () => remove(path) }))));
 	}),
 	h("div.buttons", isIdle && button(words.take, () => start(() => post("database/backups")))),
-	state.snapshots?.length > 0 && can("owner") && (why ? h("p.sub", t.undo.blocked, " ", why) : !can("technician") && h("p.sub", words.technician)));
+	state.snapshots?.length > 0 && can("owner") && why && h("p.sub", t.undo.blocked, " ", why));
 }

@@ -11,7 +11,7 @@ let number, clock, day;
 const preferred = () =>
 	[window.theme.keep("language"), ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
 
-/** A text with {} becomes a function of what goes there. */
+// A text with {} becomes a function of what goes there.
 const filled = (text) => (text?.includes?.("{}") ? (...values) => text.replaceAll("{}", () => values.shift() ?? "?")
 	: text?.constructor === Object ? Object.fromEntries(Object.entries(text).map(([name, inner]) => [name, filled(inner)])) : text);
 
@@ -34,7 +34,7 @@ export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1)
 export const count = (many, one, more) => `${number.format(many)} ${many === 1 ? one : more}`;
 export const plain = (name) => name.replace(/[._-]/g, " ");
 
-/** Measured seconds: `0.4 s`, `41 s`, `3 min 5 s`. */
+// Measured seconds: `0.4 s`, `41 s`, `3 min 5 s`.
 export function duration(seconds) {
 	if (seconds < 9.95) return `${number.format(Math.round(seconds * 10) / 10)} s`;
 	const whole = Math.round(seconds);
@@ -51,13 +51,13 @@ export function most(seconds) {
 	return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
 }
 
-/** Half as much again for a busy device: `4 s to 6 s`. */
+// Half as much again for a busy device: `4 s to 6 s`.
 export function range(seconds) {
 	const [low, high] = [most(seconds), most(seconds * 1.5)];
 	return `${low === high ? t.about : `${low} ${t.to}`} ${high}`;
 }
 
-/** A running clock: `0:07`, `12:40`, `62:09`. */
+// A running clock: `0:07`, `12:40`, `62:09`.
 export function stopwatch(seconds) {
 	const whole = Math.max(0, Math.floor(seconds));
 	return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
@@ -78,7 +78,7 @@ export function bytes(size) {
 
 export const needed = (size) => bytes(size < 1e6 ? size : Math.ceil(size / 1e6) * 1e6);
 
-/** `today 14:32`, `yesterday 09:10`, `2 May 2026, 14:32`. */
+// `today 14:32`, `yesterday 09:10`, `2 May 2026, 14:32`.
 export function moment(iso) {
 	const date = new Date(iso ?? "");
 	if (Number.isNaN(date.getTime())) return t.unknown;

@@ -13,7 +13,7 @@ window.theme = (() => {
 			theme.apply();
 			theme.keep("theme", choice);
 		},
-		/** Reads what was chosen here, or keeps it; storage can be switched off. */
+		// Reads what was chosen here, or keeps it; storage can be switched off.
 		keep(name, value) {
 			try {
 				if (value) localStorage.setItem(`chock.${name}`, value);
