@@ -45,7 +45,7 @@ extension Diagnosis {
       asking("gates.json", "the conditions, and what the coach has said", 1) {
         () async throws(Missing) in try self.gates(await coach.facts, findings)
       },
-      asking("bus.log", "the last minutes of the buses, as candump writes them", 5) {
+      asking("bus.log", "the last minutes of the buses, as candump writes them", 4) {
         () async throws(Missing) in
         try await coach.facts.frames.get()
       },

@@ -24,6 +24,7 @@ struct DiagnosisPage {
     dl{display:grid;grid-template-columns:1.6rem minmax(6rem,auto) 1fr;gap:.5rem .5rem;margin:0}
     dt,dd{margin:0;overflow-wrap:anywhere}
     dt{font-weight:600}
+    @media(max-width:36rem){dl{grid-template-columns:1.6rem 1fr;row-gap:.1rem}dd{grid-column:2;margin-bottom:.5rem}}
     .good{color:#14783c}.bad{color:#c3281e}
     @media(prefers-color-scheme:dark){.good{color:#5fd08a}.bad{color:#ff8a7d}}
     li{margin:.5rem 0;overflow-wrap:anywhere}
@@ -62,10 +63,16 @@ struct DiagnosisPage {
   private static func item(_ entry: Diagnosis.Entry) -> String {
     let name = escaped(entry.name)
     let state =
-      entry.missing.map { "<span class=\"bad\">not there: \(escaped($0))</span>" }
+      entry.missing.map { "<span class=\"bad\">not there: \(code(in: escaped($0)))</span>" }
       ?? escaped(ByteCount.text(Int64(entry.bytes.count)))
     return
       "<li><a href=\"\(name)\">\(name)</a>: \(escaped(entry.about))<br><small>\(state)</small></li>"
+  }
+
+  /// Commands stand between backticks.
+  private static func code(in text: String) -> String {
+    text.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+      .map { $0.offset % 2 == 1 ? "<code>\($0.element)</code>" : String($0.element) }.joined()
   }
 
   static func escaped(_ text: String) -> String {
