@@ -211,7 +211,7 @@ struct CopiesTests {
   @Test("A copying that hangs is ended after its time, and an update goes its way meanwhile")
   func hanging() async throws {
     let outer = try TemporaryFolder()
-    let coach = try large(outer.path, more: "timeout_seconds = 8")
+    let coach = try large(outer.path, more: "timeout_seconds = 60")
     let daemon = try await coach.serve()
     _ = try daemon.ask("POST", "/api/database/backups")
     _ = try await freezeCopying(daemon, to: outer.path)
@@ -224,7 +224,7 @@ struct CopiesTests {
   @Test("One that nobody can wait for is told as too slow, and the daemon lives")
   func tooSlow() async throws {
     let outer = try TemporaryFolder()
-    let coach = try large(outer.path, more: "timeout_seconds = 8")
+    let coach = try large(outer.path, more: "timeout_seconds = 20")
     let daemon = try await coach.serve()
     _ = try daemon.ask("POST", "/api/database/backups")
     let worker = try await freezeCopying(daemon, to: outer.path)
