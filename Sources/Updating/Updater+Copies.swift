@@ -35,9 +35,11 @@ extension Updater {
 
   func copyWhatIsMissing() {
     copyAgain?.cancel()
-    guard copiesByItself, mayCopy, errand == nil, settings.copies.contains(where: isDue) else {
+    guard errand == nil else {
+      isCopyWanted = true
       return
     }
+    guard copiesByItself, mayCopy, settings.copies.contains(where: isDue) else { return }
     enqueue { updater in await updater.copyToAll() }
   }
 
@@ -57,6 +59,10 @@ extension Updater {
     for place in settings.copies where isDue(place) && mayCopy {
       _ = await copy(
         nil, to: place, order(.copy, requestedBy: "idle"), isAutomatic: true)
+    }
+    if isCopyWanted {
+      isCopyWanted = false
+      return copyWhatIsMissing()
     }
     guard mayCopy, settings.copies.contains(where: isDue) else { return }
     copyAgain = Task {

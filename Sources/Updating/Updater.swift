@@ -142,6 +142,8 @@ public actor Updater {
   var copying: Task<Void, Never>?
   var copyAgain: Task<Void, Never>?
   var copiesByItself = false
+  /// A run has ended while something was still copied.
+  var isCopyWanted = false
   /// Places at which a worker hangs.
   var stuck: Set<String> = []
   /// What somebody has asked for, and what was found at places.
