@@ -143,7 +143,8 @@ public struct StateStore: Sendable {
     guard FileSystem.facts(path) != nil else { return [] }
     return try asking { connection throws(SQLiteError) in
       let statement = try connection.prepare(
-        "SELECT document FROM runs WHERE document ->> 'plan_hash' = ?1 ORDER BY rowid DESC LIMIT ?2")
+        "SELECT document FROM runs WHERE document ->> 'plan_hash' = ?1 ORDER BY rowid DESC LIMIT ?2"
+      )
       try statement.bind(hash, at: 1)
       try statement.bind(Int64(limit), at: 2)
       var documents: [String] = []

@@ -111,7 +111,8 @@ struct Cleaner: Sendable {
     case .usage, .badConfig, .coachFile, .notAllowed, .notSignedIn, .pin, .pinNeeded, .approval,
       .keyReused, .notFound, .input, .migrationFile, .gateClosed, .busy, .application,
       .applicationStop,
-      .copyPlace, .foreignSnapshot, .preflight, .stopped, .validation, .expectation, .conflict, .applicationUnhealthy:
+      .copyPlace, .foreignSnapshot, .preflight, .stopped, .validation, .expectation, .conflict,
+      .applicationUnhealthy:
       return nil
     }
   }
