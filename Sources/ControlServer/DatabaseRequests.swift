@@ -112,13 +112,6 @@ extension DatabaseRoutes {
     enum CodingKeys: CodingKey, CaseIterable { case consent, tables, deletions, strict, pin }
   }
 
-  struct SalvageBody: StrictBody {
-    /// The restore that set the damaged files aside; the database itself without it.
-    var run: String?
-
-    enum CodingKeys: CodingKey, CaseIterable { case run }
-  }
-
   /// Where a plan is to lead, as requests say it.
   struct GoalFields {
     var targetVersion: String?

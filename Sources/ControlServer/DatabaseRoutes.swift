@@ -211,12 +211,6 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.post, "\(base)/restore/:id", for: .role(.owner), use: restore)
     routes.on(.post, "\(base)/rescue/:id", for: .role(.technician), use: rescue)
-    routes.on(.post, "\(base)/salvage", for: .role(.technician)) { request, context in
-      let body = try await request.strictBody(SalvageBody.self, limit: bodyLimit)
-      return try accepted(
-        await updater.startSalvage(
-          ofFilesSetAsideBy: body.run, requestedBy: try context.person().actor))
-    }
   }
 
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws

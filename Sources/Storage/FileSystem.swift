@@ -301,7 +301,7 @@ public enum FileSystem {
   }
 
   /// Copies a file that nobody has open. The new one is not synced.
-  public static func copy(_ from: String, to path: String, stop: StopSignal) throws(Failure) {
+  static func copy(_ from: String, to path: String, stop: StopSignal) throws(Failure) {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard file >= 0 else { throw failure("create", path) }
     do throws(Failure) {

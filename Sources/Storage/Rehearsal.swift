@@ -170,7 +170,7 @@ extension Snapshot {
     }
   }
 
-  public static func removeDatabase(_ path: String) {
+  static func removeDatabase(_ path: String) {
     for suffix in ["", "-wal", "-shm", "-journal"] { try? FileSystem.remove(path + suffix) }
   }
 }

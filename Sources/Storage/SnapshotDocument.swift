@@ -46,8 +46,6 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   public enum Reason: String, Codable, Sendable {
     case beforeUpdate = "before_update"
     case beforeRestore = "before_restore"
-    /// What could be read out of a damaged database; `run` is the one that set it aside.
-    case salvage
     case manual
   }
 }

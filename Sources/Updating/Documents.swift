@@ -11,8 +11,6 @@ public enum RunKind: String, Codable, Sendable {
   case `import`
   /// Puts in what a restore took out.
   case rescue
-  /// Reads out of a damaged database what can still be read.
-  case salvage
   /// The full check of the database in idle time: it changes nothing and is no part of the history.
   case check
   /// Copies snapshots to other places. Neither this nor the next keeps a run from beginning.

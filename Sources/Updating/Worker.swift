@@ -49,7 +49,6 @@ public enum Worker {
       case .update, .rollback, .rehearse: UpdateRun(context: context)()
       case .import: ImportRun(context: context)()
       case .rescue: RescueRun(context: context)()
-      case .salvage: SalvageRun(context: context)()
       case .snapshot: SnapshotRun(context: context)()
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()

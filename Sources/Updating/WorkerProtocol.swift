@@ -20,8 +20,6 @@ struct WorkOrder: Codable, Sendable {
   var snapshot: String?
   /// For `rescue`.
   var rescue: Rescuer.Request?
-  /// For `salvage`: the run that set the damaged files aside; nil is the database itself.
-  var setAsideBy: String?
   /// For `copy` and `fetch`: where, and which chock this is.
   var place: CopyPlace?
   var controller: String?

@@ -46,8 +46,6 @@ enum RunRequest: Sendable {
   case restore(String)
   case `import`(String, replaces: Bool)
   case rescue(String, Rescuer.Request)
-  /// Of the files that this run set aside; nil: of the database.
-  case salvage(String?)
   /// One snapshot, or what is missing.
   case copy(String?)
   case fetch(String, from: String)
@@ -163,8 +161,6 @@ struct LocalEngine: Engine {
     case .rescue(let copy, let request):
       return try await updater.startRescue(
         of: copy, request, consent: true, isTechnician: true, requestedBy: user)
-    case .salvage(let run):
-      return try await updater.startSalvage(ofFilesSetAsideBy: run, requestedBy: user)
     case .copy(let id): return try await updater.startCopy(of: id, requestedBy: user)
     case .fetch(let id, let place):
       return try await updater.startFetch(
@@ -394,9 +390,6 @@ struct DaemonEngine: Engine {
       ]
       if let tables = request.tables { body["tables"] = .list(tables) }
       return try await ask("POST", "/api/database/rescue/\(Self.escaped(copy))", body: body)
-    case .salvage(let run):
-      return try await ask(
-        "POST", "/api/database/salvage", body: run.map { ["run": .text($0)] } ?? [:])
     case .copy(let id):
       return try await ask(
         "POST", "/api/database/copies", body: id.map { ["id": .text($0)] } ?? [:])

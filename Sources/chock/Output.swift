@@ -253,8 +253,6 @@ struct Output: Sendable {
       let words =
         switch run.kind {
         case .rehearse: "The rehearsal went well: the update would succeed."
-        case .salvage:
-          "What could be read is snapshot \(run.snapshotId ?? "?"). Compare it before you use it: `chock diff`."
         case .copy: "Copied, and read back."
         case .fetch: "Fetched snapshot \(run.snapshotId ?? "?"): it is what was copied, and sound."
         case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."

@@ -11,8 +11,7 @@ struct RescueCommand: ParsableCommand {
       A restore keeps the newer state as a rescue copy, whether a person asked for it or chock undid an update. What \
       is in that copy and not in the snapshot that was put back can be put in again.
       """,
-    subcommands: [List.self, Show.self, Salvage.self, Export.self, Apply.self],
-    defaultSubcommand: List.self)
+    subcommands: [List.self, Show.self, Export.self, Apply.self], defaultSubcommand: List.self)
 
   private static func lines(_ rescue: RescueCopy) -> [String] {
     [
@@ -66,30 +65,6 @@ struct RescueCommand: ParsableCommand {
       var rescue: RescueCopy
       var tables: [TableDifference]
       var sameTables: Int
-    }
-  }
-
-  struct Salvage: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      commandName: "salvage",
-      abstract: "Reads out of a damaged database what can still be read, into a snapshot.",
-      discussion: """
-        Works on a copy and changes nothing else. `chock diff SNAPSHOT ID` tells how it differs from a good snapshot. \
-        Of files that a restore has set aside the result is a rescue copy: `chock rescue show` and `apply`.
-        """)
-    @OptionGroup var globals: Globals
-    @Flag(help: "Without a daemon.") var offline = false
-    @Argument(
-      help: "The run that set the damaged files aside, from `chock rescue list`; else the database."
-    )
-    var setAsideBy: String?
-
-    func run() async throws {
-      try await globals.session { session throws(Failure) in
-        try await session.run(
-          .salvage(setAsideBy), on: try await session.runningEngine(offline: offline),
-          kind: .salvage)
-      }
     }
   }
 

@@ -196,7 +196,7 @@ export default {
 		lead: "Vollständige Kopien der Datenbank. Vor jeder Änderung entsteht eine.",
 		empty: "Noch gibt es keine Kopie.",
 		version: "Version {}",
-		reasons: { before_update: "vor einem Update", before_restore: "vor einer Rückkehr", manual: "verlangt", salvage: "aus einer beschädigten gelesen" },
+		reasons: { before_update: "vor einem Update", before_restore: "vor einer Rückkehr", manual: "verlangt" },
 		verified: "geprüft {}", unverified: "nicht geprüft", pinned: "Bleibt für immer",
 		take: "Kopie machen", verify: "Prüfen", pin: "Für immer behalten", unpin: "Nicht mehr behalten", remove: "Löschen", restore: "Dorthin zurück",
 		removeText: "Dann ist sie für immer weg.",

@@ -168,7 +168,7 @@ export default {
 		lead: "Full copies of the database. One is taken before every change.",
 		empty: "No snapshot has been taken yet.",
 		version: "Version {}",
-		reasons: { before_update: "before an update", before_restore: "before going back", manual: "asked for", salvage: "read out of a damaged one" },
+		reasons: { before_update: "before an update", before_restore: "before going back", manual: "asked for" },
 		verified: "checked {}", unverified: "not checked", pinned: "Kept for good",
 		take: "Take a snapshot", verify: "Check", pin: "Keep for good", unpin: "No longer keep", remove: "Delete", restore: "Go back to it",
 		removeText: "It is gone then, for good.",

@@ -35,11 +35,8 @@ struct Program {
   /// Beside chock's own environment.
   var environment: [String: String] = [:]
 
-  /// - Parameter waiting: called several times a second.
   /// - Throws: `.application` when it cannot be started; the stop that was requested meanwhile.
-  func run(
-    within limit: Duration, stop: StopSignal? = nil, waiting: () -> Void = {}
-  ) throws(Failure) -> End {
+  func run(within limit: Duration, stop: StopSignal? = nil) throws(Failure) -> End {
     var ends: [Int32] = [-1, -1]
     if output == .kept, pipe(&ends) != 0 { ends = [-1, -1] }
     for end in ends where end >= 0 { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -60,7 +57,6 @@ struct Program {
         _ = kill(child, SIGTERM)
         throw requested
       }
-      waiting()
       if reading >= 0 { Self.read(reading, into: &bytes) }
       end.code = exit.code(within: .milliseconds(reading >= 0 ? 5 : 100), until: deadline)
     }
