@@ -438,7 +438,8 @@ struct DiagnosticsTests {
   @Test("In recovery mode an owner downloads it; who may only look does not")
   func recoveryMode() async throws {
     let coach = try Sample.coach()
-    let daemon = try await coach.serve(["--recovery"], environment: ["CHOCK_ACCESS_LOCAL": "viewer"])
+    let daemon = try await coach.serve(
+      ["--recovery"], environment: ["CHOCK_ACCESS_LOCAL": "viewer"])
     let refused = try daemon.askOverTCP("GET", "/api/diagnostics")
     #expect(refused.status == 403)
     #expect(try daemon.askOverTCP("GET", "/api/safety/frames").status == 403)
