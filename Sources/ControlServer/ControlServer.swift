@@ -160,7 +160,8 @@ public struct ControlServer: Service {
               try? await bound.close()
             }
           }
-          try startup.check()
+          // Who is told to stop in this moment has taken the socket away again.
+          if !Task.isShuttingDownGracefully { try startup.check() }
           return .listener
         }
       }

@@ -481,13 +481,18 @@ struct DiagnosticsTests {
     #expect(heard.frame == .chassis(brake: true))
     #expect(await daemon.stop() == .exited(0))
 
-    let call = try coach.start(["diagnose", coach.folder("alone.zip")])
-    try await bridge.accept()
-    bridge.send(.chassis(brake: false))
-    let answer = await call.answer()
-    #expect(answer.code == 0, "\(answer)")
-    found = try await Unpacked(coach.folder("alone.zip"))
-    let later = found.text("bus.log").split(separator: "\n").compactMap { CandumpLine($0) }
+    // It listens for three seconds, in which a busy machine may not come to it.
+    var later: [CandumpLine] = []
+    for attempt in 1...5 where later.isEmpty {
+      let file = coach.folder("alone-\(attempt).zip")
+      let call = try coach.start(["diagnose", file])
+      try await bridge.accept()
+      bridge.send(.chassis(brake: false))
+      let answer = await call.answer()
+      #expect(answer.code == 0, "\(answer)")
+      found = try await Unpacked(file)
+      later = found.text("bus.log").split(separator: "\n").compactMap { CandumpLine($0) }
+    }
     #expect(later.map(\.frame) == [.chassis(brake: false)])
   }
 }

@@ -161,7 +161,8 @@ struct RecoveryModeTests {
         FileSystem.facts("\(coach.state)/starts") != nil || call.process.end != nil
       }
       call.process.signal(SIGTERM)
-      #expect(await call.process.ended() == .exited(0))
+      let end = await call.process.ended()
+      #expect(end == .exited(0), "\(call.error)")
       #expect(FileSystem.facts("\(coach.state)/starts") == nil)
     }
     let daemon = try await coach.serve()

@@ -42,7 +42,7 @@ function render() {
 	patch(byId("top"), bar(now));
 	const { link, heardAt } = state;
 	patch(byId("main"), [link === "lost" && h("p.lost", { key: "lost" }, heardAt === null ? t.link.lead : t.link.last(age((Date.now() - heardAt) / 1000))),
-		h("fieldset", { key: "page", disabled: link === "lost" }, page(now))]);
+		h("fieldset", { key: "page", role: "none", disabled: link === "lost" }, page(now))]);
 	patch(byId("foot"), foot());
 	const run = state.status?.run;
 	const told = now.stage === "running" ? progressOf(run) : null;

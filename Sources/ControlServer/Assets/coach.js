@@ -117,7 +117,7 @@ const missing = (form, words) => form.querySelector("input").setCustomValidity(w
 async function give(event, gate) {
 	event.preventDefault();
 	const form = event.target;
-	const chosen = [...form.querySelectorAll("fieldset input")].filter((input) => (input.type === "checkbox" ? input.checked : input.value));
+	const chosen = [...form.querySelectorAll(":scope fieldset input")].filter((input) => (input.type === "checkbox" ? input.checked : input.value));
 	missing(form, chosen.length ? "" : t.vouch.nothing);
 	if (!form.reportValidity()) return;
 	const isTaken = await act(async () => {

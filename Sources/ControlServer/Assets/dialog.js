@@ -12,7 +12,7 @@ export function ask(question) {
 		asked = { ...question, resolve };
 		const box = byId("dialog");
 		// What is on its way can no longer be taken back: its answer has to be seen.
-		box.onclose = () => (asked?.isBusy ? box.showModal() : end(null));
+		box.onclose = () => box.open || (asked?.isBusy ? box.showModal() : end(null));
 		draw();
 		if (!box.open) box.showModal();
 	});
@@ -67,6 +67,7 @@ async function give(event) {
 	let result;
 	const error = await refusalOf(async () => { result = await own.submit(Object.fromEntries(new FormData(event.target))); });
 	own.isBusy = false;
+	if (asked !== own) return own.resolve(error ? null : result);
 	if (!error) return end(result ?? true);
 	own.error = told(error);
 	draw();
