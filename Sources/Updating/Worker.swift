@@ -17,8 +17,6 @@ public enum Worker {
   public static func main() -> Int32 {
     // Snapshots hold what the owner recorded: they are for nobody else.
     umask(0o077)
-    // What the coach runs goes first, and so does the daemon, which watches it and tells people.
-    _ = nice(5)
     do throws(Failure) {
       let (link, order) = try WorkerLink.start()
       link.send(.result(result(of: order, link)))

@@ -39,11 +39,12 @@ struct ScheduledRunTests {
     let updater = sample.updater(executable: folder("worker"), now: { time.now })
     try await updater.start()
     let before = tries
-    let at = Date().addingTimeInterval(1)
+    let hash = try await updater.plan(.newest).hash
+    // Far enough for a busy machine to be asked before it.
+    let at = Date().addingTimeInterval(5)
     let schedule = try await updater.scheduleUpdate(
-      UpdateRequest(
-        planHash: try await updater.plan(.newest).hash, consent: true, requestedBy: "Anna",
-        isTechnician: true), at: Timestamp.text(at))
+      UpdateRequest(planHash: hash, consent: true, requestedBy: "Anna", isTechnician: true),
+      at: Timestamp.text(at))
     try await waitUntil("it was tried") {
       await updater.keepSchedule()
       return tries > before
