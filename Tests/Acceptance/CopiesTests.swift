@@ -234,7 +234,11 @@ struct CopiesTests {
     #expect(known.problem?.message.contains("too slow") == true, "\(known)")
     #expect(!Processes.isRunning(worker))
     #expect(try daemon.status().mode == .normal)
-    let answer = try await coach.run("snapshots", "copy")
+    // Twenty seconds can be short on a busy machine.
+    var answer = try await coach.run("snapshots", "copy")
+    for _ in 0..<5 where answer.code == 75 {
+      answer = try await coach.run("snapshots", "copy")
+    }
     #expect(answer.code == 0, "\(answer)")
     #expect(try daemon.status().copies.first?.problem == nil)
     #expect(await daemon.stop() == .exited(0))
