@@ -42,20 +42,8 @@ struct CoachConfig: Sendable {
   mutating func read(
     _ kind: String, _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) {
-    let place = Failure(.badConfig, "coach.\(kind)", file: file)
-    guard value.type == .array, let array = value.array else {
-      throw place.saying(
-        "coach.\(kind) is no list of tables.", "Write [[coach.\(kind)]] above each of them.")
-    }
-    let lines = Self.lines(of: "[[coach.\(kind)]]", in: text)
-    for (index, element) in array.enumerated() {
-      var place = place
-      place.line = index < lines.count ? lines[index] : nil
-      guard let table = element.table else {
-        throw place.saying(
-          "coach.\(kind) is no list of tables.", "Write [[coach.\(kind)]] above each of them.")
-      }
-      let row = Row(name: "coach.\(kind)", table: table, place: place)
+    for row in try Row.all(value, "coach.\(kind)", in: text, file: file) {
+      let (table, place) = (row.table, row.place)
       switch kind {
       case "can":
         try row.check(["interface", "profile"])
@@ -81,7 +69,8 @@ struct CoachConfig: Sendable {
     }
     let names = can.map(\.interface) + http.map(\.address.url)
     if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
-      throw place.saying("\(twice) is there twice.", "Name each source once.")
+      throw Failure(.badConfig, "coach.\(kind)", file: file).saying(
+        "\(twice) is there twice.", "Name each source once.")
     }
   }
 
@@ -126,17 +115,35 @@ struct CoachConfig: Sendable {
     return text
   }
 
-  static func lines(of header: String, in text: String) -> [Int] {
-    text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap {
-      $1.filter { $0 != " " && $0 != "\t" }.hasPrefix(header) ? $0 + 1 : nil
-    }
-  }
-
   /// One table of a list.
   struct Row {
     let name: String
     let table: TOMLTable
     let place: Failure
+
+    /// - Parameters:
+    ///   - name: of the list, such as `coach.can`.
+    ///   - text: the file's, in which each table's header has a line.
+    static func all(
+      _ value: any TOMLValueConvertible, _ name: String, in text: String, file: String
+    ) throws(Failure) -> [Row] {
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+        .compactMap {
+          $1.filter { $0 != " " && $0 != "\t" }.hasPrefix("[[\(name)]]") ? $0 + 1 : nil
+        }
+      var place = Failure(.badConfig, name, file: file)
+      func isNoList() -> Failure {
+        place.saying("\(name) is no list of tables.", "Write [[\(name)]] above each of them.")
+      }
+      guard value.type == .array, let array = value.array else { throw isNoList() }
+      var rows: [Row] = []
+      for (index, element) in array.enumerated() {
+        place.line = index < lines.count ? lines[index] : nil
+        guard let table = element.table else { throw isNoList() }
+        rows.append(Row(name: name, table: table, place: place))
+      }
+      return rows
+    }
 
     func check(_ known: [String]) throws(Failure) {
       for key in table.keys where !known.contains(key) {

@@ -78,28 +78,16 @@ enum HealthConfig {
   static func read(
     _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) -> [HealthCheck] {
-    let place = Failure(.badConfig, "application.health", file: file)
-    let name = "application.health"
-    guard value.type == .array, let array = value.array else {
-      throw place.saying("\(name) is no list of tables.", "Write [[\(name)]] above each of them.")
-    }
-    let lines = CoachConfig.lines(of: "[[\(name)]]", in: text)
     var checks: [HealthCheck] = []
-    for (index, element) in array.enumerated() {
-      var place = place
-      place.line = index < lines.count ? lines[index] : nil
-      guard let table = element.table else {
-        throw place.saying("\(name) is no list of tables.", "Write [[\(name)]] above each of them.")
-      }
-      let row = CoachConfig.Row(name: name, table: table, place: place)
+    for row in try CoachConfig.Row.all(value, "application.health", in: text, file: file) {
       let kind = try row.text("kind")
       guard let known = keys[kind] else {
-        throw place.saying(
+        throw row.place.saying(
           "There is no check of the kind \(kind).",
           "The kinds are \(keys.keys.sorted().joined(separator: ", ")).")
       }
       try row.check(known)
-      checks.append(try check(kind, row, table, place))
+      checks.append(try check(kind, row, row.table, row.place))
     }
     return checks
   }

@@ -25,21 +25,10 @@ enum CopiesConfig {
   static func read(
     _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) -> [Place] {
-    let place = Failure(.badConfig, name, file: file)
-    guard value.type == .array, let array = value.array else {
-      throw place.saying("\(name) is no list of tables.", "Write [[\(name)]] above each of them.")
-    }
-    let lines = CoachConfig.lines(of: "[[\(name)]]", in: text)
     var places: [Place] = []
-    for (index, element) in array.enumerated() {
-      var place = place
-      place.line = index < lines.count ? lines[index] : nil
-      guard let table = element.table else {
-        throw place.saying("\(name) is no list of tables.", "Write [[\(name)]] above each of them.")
-      }
-      let row = CoachConfig.Row(name: name, table: table, place: place)
+    for row in try CoachConfig.Row.all(value, name, in: text, file: file) {
       try row.check(keys)
-      places.append(try read(row, table, place))
+      places.append(try read(row, row.table, row.place))
     }
     let names = places.map { "\($0.kind)" }
     if let twice = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
