@@ -111,6 +111,8 @@ private final class EventLine: Sendable {
   private struct State {
     /// What came while the opening was written; nil from then on.
     var waiting: [PublishedEvent]? = []
+    /// Frames are written and not handed to the kernel yet.
+    var isFlushing = false
     var pings: RepeatedTask?
     var hasEnded = false
   }
@@ -177,8 +179,15 @@ private final class EventLine: Sendable {
   private func write(_ event: PublishedEvent) {
     guard !state.value.hasEnded else { return }
     guard mayHear() else { return stop(.failure(CancellationError())) }
-    channel.writeAndFlush(WebSocketFrame.text(event)).whenComplete { _ in
+    channel.write(WebSocketFrame.text(event)).whenComplete { _ in
       self.behind.subtract(1, ordering: .relaxed)
+    }
+    // A phase is several events: behind all that this thread has to write now, so that they share a call.
+    guard !state.value.isFlushing else { return }
+    state.value.isFlushing = true
+    channel.eventLoop.execute { [self] in
+      state.value.isFlushing = false
+      channel.flush()
     }
   }
 }

@@ -169,7 +169,7 @@ struct WebSocketTests {
 
   @Test("A listener that does not read is dropped; nobody waits for it and nothing piles up")
   func slowListener() async throws {
-    try await withServer(\.pingInterval, .seconds(1)) { server in
+    try await withServer(\.pingInterval, .seconds(4)) { server in
       try await withConnection(to: server) { connection in
         try await connection.openWebSocket(server)
         _ = try await connection.event()
