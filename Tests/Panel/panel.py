@@ -161,6 +161,8 @@ class Cable(threading.Thread):
     def __init__(self, port):
         super().__init__(daemon=True)
         self.to, self.is_cut, self.ends = port, False, []
+        self.flows = threading.Event()
+        self.flows.set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.start()
@@ -183,6 +185,7 @@ class Cable(threading.Thread):
     def carry(self, source, target):
         try:
             while data := source.recv(65536):
+                self.flows.wait()
                 target.sendall(data)
         except OSError:
             pass
@@ -476,9 +479,33 @@ def later():
 
 
 def connection():
-    """The connection is lost and comes back; WebSocket fails and polling goes on; the daemon is killed."""
+    """The connection is late, lost and comes back; WebSocket fails and polling goes on; the daemon is killed."""
     with Coach("connection", slow=True) as coach:
         cable = Cable(coach.port)
+        with Person(cable.url) as owner:
+            page = owner.page
+            page.clock.install()
+            page.route("**/api/database/plan", lambda route: None)
+            page.reload()
+            owner.sees("Reading the plan")
+            check("reading the plan is no obstacle", "Can't start" not in page.inner_text("main"))
+            page.unroute_all()
+            page.reload()
+            page.wait_for_selector("#consent")
+            page.wait_for_selector("[data-link=live]")
+            # Its clock stands from here on, and goes when it is told to.
+            page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 5)
+            until("it is live", lambda: page.clock.run_for(500) or owner.has("[data-link=live]"))
+            with page.expect_response("**/api/**"):
+                page.clock.run_for(5000)
+            cable.flows.clear()
+            with page.expect_event("requestfailed"):
+                page.clock.run_for(13_000)
+            page.clock.run_for(500)
+            check("an answer that is late is no lost connection", owner.has("[data-link=live]"))
+            page.clock.run_for(15_000)
+            page.wait_for_selector("[data-link=lost]")
+            cable.flows.set()
         with Person(cable.url) as owner:
             owner.page.wait_for_selector("#consent")
             owner.page.wait_for_selector("[data-link=live]")
@@ -498,10 +525,21 @@ def connection():
             owner.consent()
             owner.heading("Update to version 20")
             until("it is applied", lambda: coach.phase() == "apply", 60)
+            with Person(coach.url) as other:
+                # What the daemon says at this moment, from then on.
+                frozen = coach.get("database/status")
+                other.page.route("**/api/database/status", lambda route: route.fulfill(json=frozen))
+                other.page.route_web_socket(re.compile("/ws"), lambda ws: ws.close())
+                other.page.clock.install()
+                other.page.reload()
+                other.page.wait_for_selector("#bar[value]")
+                other.page.clock.fast_forward(11_000)
+                other.page.wait_for_selector("#bar:not([value])")
+                check("a bar that stands still says no number", "%" not in other.page.inner_text(".gauge"))
             coach.kill()
             owner.page.wait_for_selector("[data-link=lost]")
             coach.serve()
-            owner.heading("version 3")
+            owner.heading("Restored to version 3. Nothing was lost")
             check("the database is the old one", coach.get("database/status")["current_version"] == "3")
             owner.press("Understood")
             owner.heading("Update available")
@@ -920,6 +958,7 @@ def devices():
         owner.shot("code-phone")
         other.page.get_by_label("Code").fill(owner.page.inner_text("#code"))
         other.page.get_by_label("Name of this device").fill("The tablet")
+        check("an unpaired device is not said to connect", not other.has("[data-link]"))
         other.press("Pair")
         other.sees("May only look")
         owner.page.wait_for_selector("#code", state="detached")

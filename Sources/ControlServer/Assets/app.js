@@ -63,7 +63,7 @@ function bar({ view: current, stage: now }) {
 		h("a.brand", { href: "#update" }, icon("mark", "mark"), h("span", "chock")),
 		h("nav", { "aria-label": "chock" }, views.map((name) => h("a", { href: `#${name}`, "aria-current": name === current && "page", key: name }, t.views[name],
 			name === "update" && current !== name && ["running", "result"].includes(now) && h("i")))),
-		h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
+		state.session?.role !== "none" && h("p.link", { "data-link": link }, h("i", { "aria-hidden": "true" }), h("span", t.link[link])),
 		picker("theme", label, theme.choice, themes, (value) => { theme.choose(value); render(); }),
 	];
 }

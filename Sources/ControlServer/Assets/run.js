@@ -31,13 +31,18 @@ export function progressOf(run) {
 	};
 }
 
+let moved = {};
+
 export function runningView() {
 	const { run } = state.status;
 	const words = t.running;
 	const { title, step, fraction } = progressOf(run);
+	if (moved.fraction !== fraction) moved = { fraction, at: Date.now() };
+	// A statement that takes longer than in the rehearsal: how far it is, nobody knows.
+	const isStill = Date.now() - moved.at > 10000;
 	const isStopping = state.stopping.has(run.id) && run.cancellable;
 	const now = doing(run);
-	const percent = fraction === null ? undefined : Math.floor(fraction * 100);
+	const percent = fraction === null || isStill ? undefined : Math.floor(fraction * 100);
 	const isRecovery = run.kind === "recover";
 	const isProving = run.phase === "prove";
 	const changes = isRecovery || ["update", "rollback", "restore", "import"].includes(run.kind);
