@@ -164,6 +164,7 @@ let package = Package(
       dependencies: [
         "chock", "Authoring", "ControlServer", "Coach", "SQLite", "Storage", "Migrations",
         "Updating", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

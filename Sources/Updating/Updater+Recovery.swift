@@ -87,7 +87,7 @@ extension Updater {
   }
 
   func enterRecoveryMode(_ reason: Failure) {
-    logger.error("Recovery mode: \(reason.message)")
+    logger.tell("Recovery mode: \(reason.message)", .recoveryMode, error: reason, at: .error)
     recoveryMode = reason
     isLeftByHand = true
   }

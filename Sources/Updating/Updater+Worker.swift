@@ -93,6 +93,7 @@ extension Updater {
   /// Publishes how a run ended, and writes down under which number: whoever was away gets it from the
   /// daemon's next life, too.
   private func publishResult(_ document: RunDocument) {
+    if isServed { logger.tell(document) }
     var document = document
     document.resultSeq = events.publish(.result) {
       $0.run = document.id
@@ -245,7 +246,9 @@ extension Updater {
     document.cancellable = document.kind.isCancellable(in: phase)
     document.fraction = max(document.fraction ?? 0, RunProgress.start(of: phase, document.kind))
     current = document
-    logger.info("\(document.kind.rawValue) \(document.id): \(phase.rawValue)")
+    logger.tell(
+      "\(document.kind.rawValue) \(document.id): \(phase.rawValue)",
+      former == nil ? .runStarted : nil, of: document, at: .info)
     events.publish(.phase) {
       $0.run = document.id
       $0.phase = phase

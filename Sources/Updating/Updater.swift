@@ -248,6 +248,9 @@ public actor Updater {
     endComparisons(Self.daemonStops)
   }
 
+  /// Returns as soon as the supervisor has time: a heartbeat.
+  public func answer() {}
+
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
     endQuestions()

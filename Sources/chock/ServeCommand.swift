@@ -29,7 +29,7 @@ struct ServeCommand: AsyncParsableCommand {
     umask(0o077)
     // A client that hangs up must not end the daemon.
     signal(SIGPIPE, SIG_IGN)
-    let logger = Logger(label: "chock") { StreamLogHandler.standardError(label: $0) }
+    let logger = Logger(label: "chock", factory: JournalLog.handler)
     var serverLogger = logger
     // The libraries' own words on their listeners name temporary files.
     serverLogger.logLevel = .warning
@@ -42,7 +42,9 @@ struct ServeCommand: AsyncParsableCommand {
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     // To the end: a second one must not break off what the first one began.
     defer { withExtendedLifetime(signals) {} }
-    try await updater.start(recovery: recovery)
+    try await manager.extendingTimeout(updater) { () throws(Failure) in
+      try await updater.start(recovery: recovery)
+    }
     if !recovery {
       await updater.startIdleChecks()
       await updater.startCopies()
@@ -66,6 +68,7 @@ struct ServeCommand: AsyncParsableCommand {
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
         services: [
+          .init(service: Heartbeat(updater: updater, manager: manager)),
           .init(service: Listening(updater: updater, sources: coach)),
           .init(
             service: LockHook(
@@ -120,6 +123,22 @@ private struct StopOnSignal: Service {
   }
 }
 
+/// What the unit's WatchdogSec waits for. Begins first and so ends last: a run is put back under it.
+private struct Heartbeat: Service {
+  let updater: Updater
+  let manager: ServiceManager
+
+  func run() async {
+    guard let interval = manager.heartbeat else {
+      try? await gracefulShutdown()
+      return
+    }
+    await cancelWhenGracefulShutdown {
+      await manager.tell("WATCHDOG=1", every: interval, as: updater)
+    }
+  }
+}
+
 /// Tells the service manager what goes on, and at the end puts a run in progress back.
 private struct Supervision: Service {
   let updater: Updater
@@ -127,15 +146,13 @@ private struct Supervision: Service {
 
   func run() async throws {
     await withGracefulShutdownHandler {
+      var told: String?
       // A stream ends when its reader is too slow for it; the daemon does not.
       while !Task.isShuttingDownGracefully, !Task.isCancelled {
         for await event in updater.events.subscribe(since: nil).events {
-          switch event.type {
-          case .phase:
-            manager.tell("STATUS=Run in progress: \(event.event?.phase?.rawValue ?? "")")
-          case .result:
-            manager.tell("STATUS=Last run: \(event.event?.result?.outcome?.rawValue ?? "")")
-          default: break
+          if let words = manager.words(of: event), words != told {
+            told = words
+            manager.tell("STATUS=\(words)")
           }
           if Task.isShuttingDownGracefully { break }
         }
@@ -145,37 +162,6 @@ private struct Supervision: Service {
       // Wakes the loop above.
       updater.events.publish(.log) { $0.message = "The daemon is stopping." }
     }
-    await updater.shutDown()
-  }
-}
-
-/// systemd's notification socket (sd_notify(3)); nothing where there is none.
-struct ServiceManager: Sendable {
-  private let path: String?
-
-  init() {
-    path = getenv("NOTIFY_SOCKET").map { String(cString: $0) }
-  }
-
-  func tell(_ message: String) {
-    guard let path else { return }
-    let file = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard file >= 0 else { return }
-    defer { close(file) }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    var bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return }
-    // A name that begins with @ is in the abstract namespace.
-    if bytes.first == UInt8(ascii: "@") { bytes[0] = 0 }
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
-    withUnsafePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        _ = Array(message.utf8).withUnsafeBytes {
-          sendto(file, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL), address, length)
-        }
-      }
-    }
+    await manager.extendingTimeout(updater) { await updater.shutDown() }
   }
 }

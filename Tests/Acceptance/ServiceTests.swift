@@ -1,11 +1,14 @@
 import Dispatch
 import Glibc
+import Logging
 import Migrations
 import Storage
 import Synchronization
 import TestSupport
 import Testing
 import Updating
+
+@testable import chock
 
 /// The other end of sd_notify(3).
 private final class NotifySocket: Sendable {
@@ -73,10 +76,71 @@ struct ServiceTests {
       try #require(Self.analyzer), ["verify", "--man=no", folder("chock.service")],
       output: folder("out"), error: folder("out"))
     #expect(await check.ended() == .exited(0), "\(TestCoach.text(folder("out")))")
-    // A key that it does not know is only a warning.
+    // A key that it does not know is only a warning. These two are of systemd 254.
     let warnings = TestCoach.text(folder("out")).split(separator: "\n")
       .filter { $0.contains("chock") }
+      .filter { !$0.contains("'RestartSteps'") && !$0.contains("'RestartMaxDelaySec'") }
     #expect(warnings == [])
+
+    let security = try ChildProcess(
+      try #require(Self.analyzer),
+      ["security", "--offline=true", "--threshold=12", "--no-pager", folder("chock.service")],
+      output: folder("security"), error: folder("security"))
+    #expect(await security.ended() == .exited(0), "\(TestCoach.text(folder("security")))")
+  }
+
+  @Test("The journal knows each of its messages, and no other")
+  func catalog() {
+    let source = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    let known = TestCoach.text("\(source)/systemd/chock.catalog").split(separator: "\n")
+      .filter { $0.hasPrefix("-- ") }.map { String($0.dropFirst(3)) }
+    #expect(known.sorted() == JournalMessage.allCases.map(\.rawValue).sorted())
+  }
+
+  @Test("A line goes to the journal with the fields by which its run is found")
+  func fields() async throws {
+    let folder = try TemporaryFolder()
+    let journal = try NotifySocket(folder("journal"))
+    defer { journal.end() }
+    var run = RunDocument(
+      id: "20260101T000000Z-update-1234", kind: .update, startedAt: Timestamp.now())
+    run.phase = .apply
+    run.outcome = .rolledBack
+    run.error = Failure(.timeout, "two\nlines")
+    Logger(label: "chock") { JournalLog(label: $0, path: folder("journal")) }.tell(run)
+    try await waitUntil("it is there") { !journal.messages.isEmpty }
+    let words = "update \(run.id): rolled_back: two\nlines"
+    // Native protocol: a value of several lines stands behind its length in eight bytes.
+    #expect(
+      journal.messages == [
+        "MESSAGE\n\(Character(UnicodeScalar(UInt8(words.utf8.count))))\(String(repeating: "\0", count: 7))"
+          + """
+          \(words)
+          PRIORITY=4
+          SYSLOG_IDENTIFIER=chock
+          CHOCK_CODE=\(Failure.Code.timeout.rawValue)
+          MESSAGE_ID=\(JournalMessage.runUndone.rawValue)
+          CHOCK_OUTCOME=rolled_back
+          CHOCK_PHASE=apply
+          CHOCK_RUN=\(run.id)
+
+          """
+      ])
+  }
+
+  @Test("Where no journal answers, its lines go to standard error")
+  func noJournal() async throws {
+    let coach = try Sample.coach()
+    let call = try coach.start(
+      [
+        "-c",
+        "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \(TestCoach.binary) serve",
+      ], binary: "/bin/sh")
+    try await waitUntil("it is told") {
+      call.error.contains("The panel is at") || call.process.end != nil
+    }
+    call.process.signal(SIGTERM)
+    #expect(await call.process.ended() == .exited(0))
   }
 
   @Test("It is ready only when an interrupted run is recovered", .timeLimit(.minutes(15)))
@@ -104,7 +168,9 @@ struct ServiceTests {
     try await waitUntil("recovery has begun") {
       !Processes.children(of: call.process.pid).isEmpty || call.process.end != nil
     }
-    #expect(notify.messages == [])
+    // Recovery may take as long as it needs.
+    try await waitUntil("more time is asked for") { !notify.messages.isEmpty }
+    #expect(Set(notify.messages) == ["EXTEND_TIMEOUT_USEC=30000000"])
     #expect(FileSystem.target("\(coach.state)/run.json") != nil)
     withExtendedLifetime(lock) {}
     lock = nil
@@ -140,11 +206,39 @@ struct ServiceTests {
     let daemon = try await coach.serve(environment: ["NOTIFY_SOCKET": notify.path])
     _ = try await daemon.ended(try daemon.startUpdate())
     try await waitUntil("the end is told") { notify.messages.last == "STATUS=Last run: committed" }
+    let told = notify.messages.filter { !$0.hasPrefix("EXTEND_TIMEOUT_USEC=") }
     let phases: [Phase] = [.plan, .safety, .snapshot, .rehearse, .apply, .verify, .commit, .done]
+    // `STATUS=Run in progress: apply, 55 %`
+    let words = told.map { String($0.prefix { $0 != "," }) }
     #expect(
-      notify.messages == ["READY=1"] + phases.map { "STATUS=Run in progress: \($0.rawValue)" }
-        + ["STATUS=Last run: committed"])
+      words.indices.filter { $0 == 0 || words[$0 - 1] != words[$0] }.map { words[$0] } == [
+        "READY=1"
+      ]
+        + phases.map { "STATUS=Run in progress: \($0.rawValue)" } + ["STATUS=Last run: committed"])
+    let percents = told.compactMap { Int($0.drop { $0 != "," }.filter(\.isNumber)) }
+    #expect(percents == percents.sorted() && percents.last == 100, "\(percents)")
     #expect(await daemon.stop() == .exited(0))
-    try await waitUntil("the stop is told") { notify.messages.last == "STOPPING=1" }
+    try await waitUntil("the stop is told") { notify.messages.contains("STOPPING=1") }
+  }
+
+  @Test(
+    "Its heart beats while the unit's watchdog listens, and only then", arguments: [true, false])
+  func heartbeat(isMeant: Bool) async throws {
+    let coach = try Sample.coach()
+    let notify = try NotifySocket(coach.folder("notify"))
+    defer { notify.end() }
+    var environment = ["NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "100000"]
+    // Of a process that is none of ours: the variables were meant for somebody else.
+    if !isMeant { environment["WATCHDOG_PID"] = "1" }
+    let daemon = try await coach.serve(environment: environment)
+    if isMeant {
+      try await waitUntil("it has beaten") {
+        notify.messages.filter { $0 == "WATCHDOG=1" }.count > 3
+      }
+    } else {
+      _ = try await daemon.ended(try daemon.startUpdate())
+    }
+    #expect(await daemon.stop() == .exited(0))
+    #expect(notify.messages.contains("WATCHDOG=1") == isMeant)
   }
 }

@@ -41,12 +41,14 @@ enum DaemonLog {
     var time: String?
     var program: String?
     var pid: String?
+    var priority: String?
 
     enum CodingKeys: String, CodingKey {
       case message = "MESSAGE"
       case time = "__REALTIME_TIMESTAMP"
       case program = "SYSLOG_IDENTIFIER"
       case pid = "_PID"
+      case priority = "PRIORITY"
     }
   }
 
@@ -58,7 +60,7 @@ enum DaemonLog {
     let time =
       entry.time.flatMap { Double($0) }.map { Timestamp.text(secondsSince1970: $0 / 1_000_000) }
     let program = entry.program == "systemd" ? "systemd" : "chock"
-    let words = program == "systemd" ? ofSystemd(message) : own(message)
+    let words = program == "systemd" ? ofSystemd(message) : own(message, entry.priority)
     let pid = entry.pid.flatMap { Int($0) }.map { "[\($0)]" } ?? ""
     return "\(time ?? "?") \(program)\(pid): \(words)"
   }
@@ -81,15 +83,20 @@ enum DaemonLog {
     "systemctl ", "A request failed",
   ]
 
-  /// swift-log writes `TIME LEVEL LABEL: METADATA [MODULE] MESSAGE`.
-  private static func own(_ message: String) -> String {
+  /// A severity of syslog(3); below notice it says nothing.
+  private static let severities = ["3": "error", "4": "warning", "5": "notice"]
+
+  /// The message, or where standard error was read as swift-log writes it: `TIME LEVEL LABEL: … MESSAGE`.
+  private static func own(_ message: String, _ priority: String?) -> String {
     let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
-    let level = message.split(separator: " ").prefix(3).first { levels.contains(String($0)) }
+    let level =
+      message.split(separator: " ").prefix(3).map(String.init).first(where: levels.contains)
+      ?? priority.flatMap { severities[$0] }
     let code = message.split(whereSeparator: { " =,:\"[]".contains($0) })
       .compactMap { Failure.Code(rawValue: String($0)) }.first
     let beginning = beginnings.first(where: message.contains)
     let words = [
-      level.map(String.init), beginning, code.map { "[\($0.rawValue)]" },
+      level, beginning, code.map { "[\($0.rawValue)]" },
       beginning == nil && code == nil ? "(\(message.utf8.count) bytes)" : nil,
     ].compactMap { $0 }
     return words.joined(separator: " ")
