@@ -160,8 +160,10 @@ struct CANSocket: ~Copyable {
     guard descriptor >= 0 else {
       throw errno == EAFNOSUPPORT || errno == EPROTONOSUPPORT
         ? Failure(
-          words: "This kernel has no CAN sockets.",
-          howToClear: "Load its modules: `modprobe can-raw`.")
+          words: "chock gets no CAN sockets here.",
+          howToClear:
+            "Load the kernel's modules (`modprobe can-raw`); the unit opens them with RestrictAddressFamilies=AF_CAN (`systemctl edit chock`)."
+        )
         : failure(errno, interface)
     }
     do throws(Failure) {
