@@ -4,7 +4,7 @@ SWIFT ?= swift
 SAMPLE := sample
 # Whatever hangs fails, and is named.
 LIMITED := timeout --verbose --kill-after=30s
-.PHONY: run test torture fuzz acceptance lint format build release bench clean deps venv
+.PHONY: run test torture fuzz acceptance lint format build release bench install clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -64,6 +64,20 @@ acceptance: deps venv
 	$(LIMITED) 30m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
+
+# Everything but the config. systemd looks below /usr/local, too; polkit only below /usr.
+PREFIX ?= /usr/local
+ROOT = $(DESTDIR)$(PREFIX)
+install: release
+	install -D $$($(SWIFT) build -c release --show-bin-path)/chock $(ROOT)/bin/chock
+	install -D -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/chock.example.toml
+	install -D -m 0644 systemd/chock.service $(ROOT)/lib/systemd/system/chock.service
+	sed -i 's|/usr/bin/chock|$(PREFIX)/bin/chock|' $(ROOT)/lib/systemd/system/chock.service
+	install -D -m 0644 systemd/coachiq.service.d/chock.conf $(ROOT)/lib/systemd/system/coachiq.service.d/chock.conf
+	install -D -m 0644 systemd/chock.sysusers $(ROOT)/lib/sysusers.d/chock.conf
+	install -D -m 0644 systemd/chock.tmpfiles $(ROOT)/lib/tmpfiles.d/chock.conf
+	install -D -m 0644 systemd/chock.catalog $(ROOT)/lib/systemd/catalog/chock.catalog
+	install -D -m 0644 systemd/chock.rules $(ROOT)/share/polkit-1/rules.d/50-chock.rules
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
