@@ -27,8 +27,9 @@ public struct SnapshotStore: Sendable {
   /// - Throws: `.noSpace`, `.databaseCorrupt` (the copy failed its check), `.inputOutput`, or the
   ///   stop that was requested. No part of the copy is left then.
   public func take(
-    of live: Connection, version: SchemaVersion?, reason: SnapshotDocument.Reason, run: String?,
-    stop: StopSignal, progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+    of live: Connection, of databasePath: String? = nil, version: SchemaVersion?,
+    reason: SnapshotDocument.Reason, run: String?, stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> Snapshot {
     try FileSystem.makeFolder(folder)
     let id = newID(version: version)
@@ -38,7 +39,7 @@ public struct SnapshotStore: Sendable {
       // What is wrong with the copy is wrong with the database that it was made from.
       let checked = try check(partial, of: live.fileName, stop: stop, progress: progress)
       let document = SnapshotDocument(
-        id: id, createdAt: try nextTime(), databasePath: live.fileName,
+        id: id, createdAt: try nextTime(), databasePath: databasePath ?? live.fileName,
         version: version?.description, sha256: checked.digest,
         sizeBytes: FileSystem.facts(partial)?.size ?? 0, fingerprint: checked.fingerprint.total,
         journalMode: mode, reason: reason, run: run, pinned: false,
