@@ -18,8 +18,8 @@ final class PageFile {
   static let magic = Array("SQLite format 3\0".utf8)
 
   /// Nil when it has no header of a database.
-  init?(_ path: String) throws(Failure) {
-    let file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)
+  init?(_ path: String, isReadOnly: Bool = false) throws(Failure) {
+    let file = open(path, (isReadOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW)
     guard file >= 0 else { throw FileSystem.failure("open", path) }
     var header = [UInt8](repeating: 0, count: 100)
     // 1 stands for 65536.
@@ -40,14 +40,14 @@ final class PageFile {
 
   deinit { close(file) }
 
-  /// How many pages the file has; the last one may be cut off.
+  /// How many whole pages the file has.
   var pages: Int {
     var facts = stat()
     guard fstat(file, &facts) == 0 else { return 0 }
-    return (Int(facts.st_size) + pageSize - 1) / pageSize
+    return Int(facts.st_size) / pageSize
   }
 
-  /// What is beyond the end reads as zeros; nil beyond the last page.
+  /// Nil beyond the last page.
   func page(_ number: UInt32) -> [UInt8]? {
     guard number >= 1, number <= pages else { return nil }
     var bytes = [UInt8](repeating: 0, count: pageSize)
@@ -64,8 +64,13 @@ final class PageFile {
   }
 
   /// Makes the header say as many pages as there are: SQLite refuses all of a file that is shorter than that.
+  /// SQLite would read what is missing of a page that was cut off as zeros, and take them for somebody's; so that
+  /// page goes.
   func setPageCount() throws(Failure) {
     guard let first = page(1) else { return }
+    guard ftruncate(file, off_t(pages) * off_t(pageSize)) == 0 else {
+      throw FileSystem.failure("cut", path)
+    }
     // At 28 the number of pages, which counts when 92 holds the same as the change counter at 24.
     try write(Self.bytes(UInt32(truncatingIfNeeded: pages)), at: 28)
     try write(Array(first[24..<28]), at: 92)
@@ -79,19 +84,28 @@ final class PageFile {
 
   /// Takes the pages that hold the schema from another file of the same database, to the same places.
   ///
-  /// - Returns: false when the page sizes differ.
-  func takeSchema(from good: PageFile) throws(Failure) -> Bool {
-    guard good.pageSize == pageSize else { return false }
-    for number in good.schemaPages().sorted(by: >) {
-      guard let bytes = good.page(number) else { continue }
+  /// - Returns: what was in those places; nil when the page sizes differ.
+  func takeSchema(from good: PageFile) throws(Failure) -> [UInt32: [UInt8]]? {
+    guard good.pageSize == pageSize else { return nil }
+    var former: [UInt32: [UInt8]] = [:]
+    for number in good.schemaPages() {
+      // One that this file has not is not made: what is between would be zeros.
+      guard let bytes = good.page(number), let present = page(number) else { continue }
+      former[number] = present
       try write(bytes, at: Int(number - 1) * pageSize)
     }
-    return true
+    return former
+  }
+
+  func put(back pages: [UInt32: [UInt8]]) throws(Failure) {
+    for (number, bytes) in pages { try write(bytes, at: Int(number - 1) * pageSize) }
   }
 
   /// Writes the header of another file over one that cannot be read.
   static func takeHeader(of good: String, into path: String) throws(Failure) -> Bool {
-    guard let good = try PageFile(good), let first = good.page(1) else { return false }
+    guard let good = try PageFile(good, isReadOnly: true), let first = good.page(1) else {
+      return false
+    }
     let file = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
     guard file >= 0 else { throw FileSystem.failure("open", path) }
     defer { close(file) }
@@ -150,7 +164,10 @@ final class PageFile {
         let cells = page.map { $0[start] == 13 ? self.cells(of: $0, start, header: 8) : [] } ?? []
         let keys = cells.compactMap { cell -> Int64? in
           guard let page else { return nil }
-          let key = Self.varint(page, Self.varint(page, cell).end).value
+          let (payload, end) = Self.varint(page, cell)
+          // A row has a header, of which the first byte says how long it is. Zeros are no row.
+          guard payload > 0 else { return nil }
+          let key = Self.varint(page, end).value
           return key >= low && key <= high ? key : nil
         }
         let count = page.map { $0[start] == 13 ? Self.count(of: $0, start) : 0 } ?? 0

@@ -115,28 +115,40 @@ public struct Salvager {
     }
     // A schema from before fits as long as the ledger is the same: root pages stay where they are.
     for candidate in good {
-      guard let good = try PageFile(candidate.path), let file = try PageFile(damaged),
-        try file.takeSchema(from: good)
+      guard let good = try PageFile(candidate.path, isReadOnly: true),
+        let file = try PageFile(damaged), let former = try file.takeSchema(from: good)
       else { continue }
       try file.setPageCount()
-      guard let connection = try? connect(), (try? isSchemaWhole(connection)) == true else {
-        continue
+      if let connection = try? connect(), (try? isSchemaWhole(connection)) == true,
+        fits(candidate, connection)
+      {
+        salvage.schemaFrom = candidate.id
+        salvage.problems.append(
+          "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
+        return connection
       }
-      let ledger = (try? LedgerTable.read(connection)).flatMap { $0 }
-      guard ledger == nil || ledger?.current.description == candidate.version else { continue }
-      salvage.schemaFrom = candidate.id
-      salvage.problems.append(
-        "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
-      return connection
+      try file.put(back: former)
+    }
+    guard hasHeader || isFirstPageBack() else {
+      throw Failure(
+        .databaseCorrupt,
+        "Its first page is lost, and no good snapshot is of the version that it was at.",
+        file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
     let connection = try connect()
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
     return connection
   }
 
+  /// Whether the ledger says the version of a snapshot, or cannot be read.
+  private func fits(_ good: Good, _ connection: Connection) -> Bool {
+    guard let ledger = (try? LedgerTable.read(connection)).flatMap({ $0 }) else { return true }
+    return ledger.current.description == good.version
+  }
+
   /// Whether the log has brought back a first page other than the one that was taken from a snapshot.
   private func isFirstPageBack() -> Bool {
-    guard let taken = good.first.flatMap({ try? PageFile($0.path) })?.page(1),
+    guard let taken = good.first.flatMap({ try? PageFile($0.path, isReadOnly: true) })?.page(1),
       let now = (try? PageFile(damaged))?.page(1)
     else { return false }
     // Without the numbers of pages, changes and versions.
@@ -258,6 +270,11 @@ public struct Salvager {
     for table in virtual where table.rows == .none {
       guard let object = objects.first(where: { $0.name == table.name }) else { continue }
       try note(try make(object), object, &salvage)
+    }
+    guard salvage.tables.contains(where: { $0.read > 0 || $0.isWhole }) else {
+      throw Failure(
+        .databaseCorrupt, "No row could be read out of it.", file: damaged,
+        howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
     let rest =
       indexes.filter { index in !unique.contains { $0.name == index.name } }

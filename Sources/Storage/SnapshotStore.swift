@@ -292,7 +292,8 @@ public struct SnapshotStore: Sendable {
     func isProtected(_ document: SnapshotDocument) -> Bool {
       if document.pinned || inUse.contains(document.id) { return true }
       // Looked for by its digest, and only when something is about to go.
-      newestGood = newestGood ?? kept.first { isWhole($0) }?.id
+      // What was read out of a damaged database may lack anything.
+      newestGood = newestGood ?? kept.first { $0.reason != .salvage && isWhole($0) }?.id
       return newestGood == nil || document.id == newestGood
     }
     let oldest = Timestamp.date(now)?.addingTimeInterval(-86_400 * Double(retention.days))

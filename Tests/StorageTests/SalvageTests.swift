@@ -268,6 +268,12 @@ struct SalvageTests {
     let (report, result) = try salvage(workshop, good: [good])
     #expect(report.schemaFrom == good.id, "\(report.problems)")
     #expect(try Self.tables.map { try all(result, $0) } == now)
+    // One of another version has another schema; nothing is read by it.
+    var other = good
+    other.version = "7"
+    let unlike = try #require(throws: Failure.self) { try salvage(workshop, good: [other]) }
+    #expect(unlike.code == .databaseCorrupt, "\(unlike)")
+    #expect(try salvage(workshop, good: [other, good]).report.schemaFrom == good.id)
     // Without one nobody knows what is where.
     let failure = try #require(throws: Failure.self) { try salvage(workshop, good: []) }
     #expect(failure.code == .notADatabase)
@@ -346,6 +352,20 @@ struct SalvageTests {
       let refused = report.tables.first { $0.table == table }?.refused ?? 0
       #expect(missing.count <= refused, "\(table): \(missing.count) missing; \(report)")
     }
+  }
+
+  @Test("Retention never takes a salvage for the newest good snapshot")
+  func retention() throws {
+    let workshop = try Workshop()
+    let good = try workshop.snapshot()
+    let salvaged = try workshop.store.take(
+      of: try Database.open(workshop.database), version: .zero, reason: .salvage, run: "run-2",
+      stop: StopSignal(), progress: { _, _, _ in })
+    let removed = try workshop.store.prune(
+      SnapshotStore.Retention(days: 0, keepAtLeast: 0, maxTotalBytes: 1), of: workshop.database,
+      inUse: [], now: "2099-01-01T00:00:00Z")
+    #expect(removed == [salvaged.document.id])
+    #expect(try workshop.store.list().map(\.id) == [good.document.id])
   }
 
   private struct Seeded: RandomNumberGenerator {
