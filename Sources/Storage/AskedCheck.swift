@@ -95,8 +95,9 @@ extension Database {
     while try statement.step() {
       guard let table else {
         let row = statement.text(0) ?? ""
-        // What it says above several lines of its own.
-        for line in row.split(separator: "\n") where line != "ok" {
+        // Several lines may come as one, below a title that names the database.
+        for line in row.split(separator: "\n")
+        where line != "ok" && !line.hasPrefix("*** in database ") {
           findings.add(String(line), isDrift: isDrift(String(line)))
         }
         continue

@@ -66,6 +66,7 @@ struct ToolTests {
       #expect(run.code == 65, "\(run)")
       let document: RunDocument = try run.document()
       #expect(document.error?.code == .databaseCorrupt && document.found?.isEmpty == false)
+      #expect(document.found?.contains { $0.hasPrefix("***") } == false, "\(document)")
     }
     let history = try await coach.run("history")
     #expect(history.output.contains("check"), "\(history)")
