@@ -112,6 +112,35 @@ extension DatabaseRoutes {
     enum CodingKeys: CodingKey, CaseIterable { case consent, tables, deletions, strict, pin }
   }
 
+  struct VerifyBody: StrictBody {
+    /// Restores it into a file of its own, too.
+    var restore: Bool?
+
+    enum CodingKeys: CodingKey, CaseIterable { case restore }
+  }
+
+  struct CheckBody: StrictBody {
+    var kind: String?
+
+    enum CodingKeys: CodingKey, CaseIterable { case kind }
+
+    /// - Throws: `.usage` for a kind that there is not.
+    func checked() throws(Failure) -> CheckKind {
+      guard let kind = CheckKind(rawValue: kind ?? CheckKind.quick.rawValue) else {
+        throw Failure(
+          .usage, "`kind` must be one of quick, full and foreign_keys.", pointer: "/kind")
+      }
+      return kind
+    }
+  }
+
+  struct SalvageBody: StrictBody {
+    /// The restore that set the damaged files aside; the database itself without it.
+    var run: String?
+
+    enum CodingKeys: CodingKey, CaseIterable { case run }
+  }
+
   /// Where a plan is to lead, as requests say it.
   struct GoalFields {
     var targetVersion: String?

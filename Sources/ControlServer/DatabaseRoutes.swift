@@ -170,11 +170,12 @@ struct DatabaseRoutes: Sendable {
         await updater.startSnapshot(requestedBy: try context.person().actor))
     }
     routes.on(.post, "\(base)/backups/:id/verify", for: .role(.owner)) { request, context in
-      try await withoutFields(request)
+      let body = try await request.strictBody(VerifyBody.self, limit: bodyLimit)
       try await checkTools(try context.person())
       return try accepted(
         await updater.startVerify(
-          snapshot: try context.id("id"), requestedBy: try context.person().actor))
+          snapshot: try context.id("id"), testsRestore: body.restore ?? false,
+          requestedBy: try context.person().actor))
     }
     routes.on(.delete, "\(base)/backups/:id", for: .role(.technician)) { _, context in
       try await updater.deleteSnapshot(try context.id("id"), by: try context.person().actor)
@@ -211,6 +212,17 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.post, "\(base)/restore/:id", for: .role(.owner), use: restore)
     routes.on(.post, "\(base)/rescue/:id", for: .role(.technician), use: rescue)
+    routes.on(.post, "\(base)/check", for: .role(.technician)) { request, context in
+      let body = try await request.strictBody(CheckBody.self, limit: bodyLimit)
+      return try accepted(
+        await updater.startCheck(try body.checked(), requestedBy: try context.person().actor))
+    }
+    routes.on(.post, "\(base)/salvage", for: .role(.technician)) { request, context in
+      let body = try await request.strictBody(SalvageBody.self, limit: bodyLimit)
+      return try accepted(
+        await updater.startSalvage(
+          ofFilesSetAsideBy: body.run, requestedBy: try context.person().actor))
+    }
   }
 
   @Sendable private func plan(_ request: Request, _ context: ControlContext) async throws

@@ -203,7 +203,7 @@ extension Failure.Code {
         "The database is damaged.",
         done: "Nothing more is changed by itself. Found in a run: everything was put back.",
         next:
-          "Copy the file and its `-wal` away, then restore the newest good snapshot: `chock snapshots verify`, `chock restore ID`."
+          "Read what can still be read into a snapshot: `chock rescue salvage`. Then restore the newest good snapshot: `chock snapshots verify --restore`, `chock restore ID`."
       )
     case .databaseReadOnly:
       Explanation(

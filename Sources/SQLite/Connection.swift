@@ -12,6 +12,9 @@ public final class Connection {
     /// The file is only read; what is written stays in a write-ahead log beside it, which is never
     /// moved into the file. The log is the caller's to remove.
     case rehearsal
+    /// A private copy of a file that may be damaged anywhere. Its log and its journal are read; what of its schema
+    /// cannot be read is left out. Nothing in it is called or followed that need not be.
+    case damaged
   }
 
   let handle: OpaquePointer
@@ -28,7 +31,7 @@ public final class Connection {
       switch mode {
       case .readOnly: SQLITE_OPEN_READONLY
       case .foreign: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
-      case .readWrite, .rehearsal: SQLITE_OPEN_READWRITE
+      case .readWrite, .rehearsal, .damaged: SQLITE_OPEN_READWRITE
       case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
       }
     if mode == .rehearsal {
@@ -52,7 +55,9 @@ public final class Connection {
     }
     handle = opened
     sqlite3_busy_timeout(opened, busyTimeout)
-    if mode == .foreign { try harden() }
+    if mode == .foreign || mode == .damaged { try harden() }
+    // With DEFENSIVE it only makes SQLite go on where a part of the schema does not parse.
+    if mode == .damaged { _ = chock_db_config_set(opened, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1) }
   }
 
   /// The name for a file that nothing changes (<https://sqlite.org/uri.html#uriimmutable>).

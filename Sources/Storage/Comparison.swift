@@ -424,7 +424,7 @@ struct ComparedTable {
   }
 
   /// - Parameter rows: where a virtual table has its rows; nil for an ordinary table.
-  private init(
+  init(
     _ name: String, _ rows: VirtualTable.Rows?, _ connection: Connection
   ) throws(SQLiteError) {
     self.name = name

@@ -158,7 +158,7 @@ public enum Database {
     /// The same of one table.
     case fullTable(String)
 
-    fileprivate var sql: String {
+    var sql: String {
       switch self {
       case .quick: "PRAGMA quick_check(\(Int32.max))"
       case .quickTable(let name): "PRAGMA quick_check(\(Database.quoted(name)))"
@@ -198,7 +198,7 @@ public enum Database {
 
   /// Such as `CHECK constraint failed in items`, `NULL value in items.name`, `TEXT value in items.count` and,
   /// for STRICT tables, `non-INTEGER value in items.count`: a row that does not keep what its table says.
-  private static func isDrift(_ problem: String) -> Bool {
+  static func isDrift(_ problem: String) -> Bool {
     let type = problem.hasPrefix("non-") ? problem.dropFirst(4) : problem[...]
     return problem.hasPrefix("CHECK constraint failed in ")
       || type.first?.isUppercase == true

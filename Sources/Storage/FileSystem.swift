@@ -325,6 +325,47 @@ public enum FileSystem {
     guard close(file) == 0 else { throw failure("close", path) }
   }
 
+  /// Copies a file as far as its storage can read it: what it cannot becomes zeros.
+  ///
+  /// - Returns: how many bytes could not be read.
+  public static func copyReadable(
+    _ from: String, to path: String, stop: StopSignal, progress: (Int64) -> Void
+  ) throws(Failure) -> Int64 {
+    let source = open(from, O_RDONLY | O_CLOEXEC)
+    guard source >= 0 else { throw failure("open", from) }
+    defer { close(source) }
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard file >= 0 else { throw failure("create", path) }
+    defer { close(file) }
+    var facts = stat()
+    guard fstat(source, &facts) == 0 else { throw failure("look at", from) }
+    let size = Int(facts.st_size)
+    var buffer = [UInt8](repeating: 0, count: 1 << 18)
+    var (offset, lost) = (0, 0)
+    while offset < size {
+      try stop.check()
+      var wanted = min(buffer.count, size - offset)
+      var count = pread(source, &buffer, wanted, off_t(offset))
+      if count < 0, errno == EINTR { continue }
+      if count < 0, errno == EIO {
+        // The smallest that storage reads: what is beside it may be readable.
+        wanted = min(4096 - offset % 4096, size - offset)
+        count = pread(source, &buffer, wanted, off_t(offset))
+        if count < 0, errno == EIO {
+          for index in 0..<wanted { buffer[index] = 0 }
+          (count, lost) = (wanted, lost + wanted)
+        }
+      }
+      guard count >= 0 else { throw failure("read", from) }
+      // It became shorter: whoever asks compares the two.
+      guard count > 0 else { break }
+      try writeAll(Array(buffer[..<count]), to: file, named: path)
+      offset += count
+      progress(Int64(offset))
+    }
+    return Int64(lost)
+  }
+
   /// A write did not fit; says how much is free now.
   static func noSpace(_ path: String, _ words: String) -> Failure {
     let free = (try? availableBytes(at: path)).map { ", \($0 / 1000) kB are free" } ?? ""

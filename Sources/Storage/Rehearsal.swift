@@ -170,7 +170,7 @@ extension Snapshot {
     }
   }
 
-  static func removeDatabase(_ path: String) {
+  public static func removeDatabase(_ path: String) {
     for suffix in ["", "-wal", "-shm", "-journal"] { try? FileSystem.remove(path + suffix) }
   }
 }

@@ -12,6 +12,8 @@ import SQLite
 public struct Restorer {
   public let databasePath: String
   public let store: SnapshotStore
+  /// Under which name the file of a damaged database is kept; its log and its journal are beside it.
+  public static let damagedFile = "damaged.sqlite"
   /// Where the files of a damaged database are kept: a folder for each run.
   public let rescueFolder: String
   let stop: StopSignal
@@ -72,7 +74,7 @@ public struct Restorer {
   /// - Returns: false when the database is no longer the one that was set aside.
   /// - Throws: `.needsPerson` when what was set aside is no longer there, so that it cannot be told.
   public func bringBackSidecars(_ files: [String], run: String) throws(Failure) -> Bool {
-    let main = "damaged.sqlite"
+    let main = Self.damagedFile
     let kept = "\(rescueFolder)/\(main)"
     if files.contains(main) {
       guard FileSystem.facts(kept) != nil else { throw lost(kept) }
@@ -348,12 +350,12 @@ public struct Restorer {
     guard !there.isEmpty else { return [] }
     try FileSystem.makeFolder(rescueFolder)
     for suffix in there {
-      let copy = rescueFolder + "/damaged.sqlite" + suffix
+      let copy = "\(rescueFolder)/\(Self.damagedFile)\(suffix)"
       try FileSystem.copy(databasePath + suffix, to: copy, stop: stop)
       try FileSystem.sync(copy)
     }
     try FileSystem.sync(rescueFolder)
-    return there.map { "damaged.sqlite" + $0 }
+    return there.map { Self.damagedFile + $0 }
   }
 
   /// What is in the place of the database: its file, its log and its journal. Whoever looks at it makes an

@@ -46,6 +46,8 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   public enum Reason: String, Codable, Sendable {
     case beforeUpdate = "before_update"
     case beforeRestore = "before_restore"
+    /// What could be read out of a damaged database.
+    case salvage
     case manual
   }
 }

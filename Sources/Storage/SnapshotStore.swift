@@ -27,8 +27,9 @@ public struct SnapshotStore: Sendable {
   /// - Throws: `.noSpace`, `.databaseCorrupt` (the copy failed its check), `.inputOutput`, or the
   ///   stop that was requested. No part of the copy is left then.
   public func take(
-    of live: Connection, version: SchemaVersion?, reason: SnapshotDocument.Reason, run: String?,
-    stop: StopSignal, progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+    of live: Connection, of databasePath: String? = nil, version: SchemaVersion?,
+    reason: SnapshotDocument.Reason, run: String?, stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> Snapshot {
     try FileSystem.makeFolder(folder)
     let id = newID(version: version)
@@ -38,7 +39,7 @@ public struct SnapshotStore: Sendable {
       // What is wrong with the copy is wrong with the database that it was made from.
       let checked = try check(partial, of: live.fileName, stop: stop, progress: progress)
       let document = SnapshotDocument(
-        id: id, createdAt: try nextTime(), databasePath: live.fileName,
+        id: id, createdAt: try nextTime(), databasePath: databasePath ?? live.fileName,
         version: version?.description, sha256: checked.digest,
         sizeBytes: FileSystem.facts(partial)?.size ?? 0, fingerprint: checked.fingerprint.total,
         journalMode: mode, reason: reason, run: run, pinned: false,
@@ -291,7 +292,8 @@ public struct SnapshotStore: Sendable {
     func isProtected(_ document: SnapshotDocument) -> Bool {
       if document.pinned || inUse.contains(document.id) { return true }
       // Looked for by its digest, and only when something is about to go.
-      newestGood = newestGood ?? kept.first { isWhole($0) }?.id
+      // What was read out of a damaged database may lack anything.
+      newestGood = newestGood ?? kept.first { $0.reason != .salvage && isWhole($0) }?.id
       return newestGood == nil || document.id == newestGood
     }
     let oldest = Timestamp.date(now)?.addingTimeInterval(-86_400 * Double(retention.days))

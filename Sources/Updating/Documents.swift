@@ -11,7 +11,9 @@ public enum RunKind: String, Codable, Sendable {
   case `import`
   /// Puts in what a restore took out.
   case rescue
-  /// The full check of the database in idle time: it changes nothing and is no part of the history.
+  /// Reads out of a damaged database what can still be read.
+  case salvage
+  /// A check of the database. The full one in idle time is no part of the history.
   case check
   /// Copies snapshots to other places. Neither this nor the next keeps a run from beginning.
   case copy
@@ -242,6 +244,12 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var imported: [ImportedTable]?
   /// What became of the rows of a rescue copy.
   public var rescued: [RescuedTable]?
+  /// Of a `verify`: the snapshot was also restored into a file of its own, and is good.
+  public var isTestRestored: Bool?
+  /// What a check has found, a line for each; of more than a thousand the first ones.
+  public var found: [String]?
+  /// What could be read out of a damaged database.
+  public var salvage: Salvage?
   public var error: Failure?
   /// What was found and did not stop the run.
   public var warnings: [Failure]?

@@ -65,7 +65,49 @@ struct CheckRun {
   }
 }
 
-/// Reads a snapshot and compares it with its digest.
+/// A check that a person waits for, with all that it finds.
+struct AskedCheckRun {
+  let context: RunContext
+  let kind: CheckKind
+
+  func callAsFunction() -> RunDocument {
+    do throws(Failure) {
+      try context.show(.verify)
+      let started = ContinuousClock.now
+      let path = context.settings.databasePath
+      let live = try Database.open(path, busyTimeout: 10_000)
+      let found = try Database.findings(kind, live, stop: context.stop) { table, done, total in
+        context.progress(
+          "check", table.map { "Checking table \($0)" } ?? "Checking the whole file", done: done,
+          total: total, fraction: total.map { Double(done) / Double(max(1, $0)) })
+      }
+      context.set(found: found.lines)
+      var failure: Failure?
+      if found.problems > 0 {
+        failure = Failure(
+          kind == .foreignKeys ? .foreignKeys : .databaseCorrupt,
+          kind == .foreignKeys
+            ? "\(found.problems) rows point to nothing."
+            : "The check found \(found.problems) problems: \(found.lines.first ?? "")", file: path,
+          howToClear: kind == .foreignKeys
+            ? "Add the rows that they point to, or remove those that point there."
+            : "`chock rescue salvage` reads what can still be read; `chock restore ID` puts a snapshot back."
+        )
+      }
+      if kind == .full {
+        try context.history.save(
+          IntegrityCheck(
+            finishedAt: Timestamp.now(), seconds: (ContinuousClock.now - started).seconds,
+            problem: failure?.message), of: path)
+      }
+      return context.conclude(failure == nil ? .finished : .refused, failure)
+    } catch {
+      return context.conclude(.refused, error)
+    }
+  }
+}
+
+/// Reads a snapshot and compares it with its digest; where it is asked for, restores it into a file of its own.
 struct VerifyRun {
   let context: RunContext
 
@@ -74,7 +116,23 @@ struct VerifyRun {
       try context.enter(.verify)
       let id = try context.wantedSnapshot()
       context.set(snapshot: try context.snapshots.find(id).document)
+      let settings = context.settings
+      if context.order.testsRestore {
+        try Space.check([
+          Space.Need(
+            try context.snapshots.find(id).document.sizeBytes, at: settings.databasePath,
+            for: "a copy that is restored for a test")
+        ])
+      }
       _ = try context.snapshots.verify(id, stop: context.stop)
+      if context.order.testsRestore {
+        try context.snapshots.testRestore(
+          id,
+          into: Restorer.temporaryFile(
+            beside: FileSystem.canonical(settings.databasePath), run: context.order.run),
+          stop: context.stop, progress: context.copyProgress)
+        context.setTestRestored()
+      }
       return context.end(.finished)
     } catch {
       return context.end(.refused, error)

@@ -16,7 +16,7 @@ public struct RescueCopies: Sendable {
   /// Of a copy that can be compared, and of files that were set aside because they could not be read.
   public func list() throws(Failure) -> RescueCopiesDocument {
     var copies: [RescueCopy] = []
-    for copy in try store.list() where copy.reason == .beforeRestore {
+    for copy in try store.list() where Self.reasons.contains(copy.reason) {
       copies.append(RescueCopy(copy: copy, snapshot: snapshot(before: copy)))
     }
     var setAside: [RescueCopiesDocument.SetAside] = []
@@ -29,12 +29,14 @@ public struct RescueCopies: Sendable {
     return RescueCopiesDocument(copies: copies, setAside: setAside)
   }
 
+  private static let reasons: [SnapshotDocument.Reason] = [.beforeRestore, .salvage]
+
   /// One of them.
   ///
   /// - Throws: `.notFound`, `.notAllowed` for the copy of another database.
   public func find(_ id: String) throws(Failure) -> (path: String, copy: RescueCopy) {
     let (path, document) = try store.find(id)
-    guard document.reason == .beforeRestore else {
+    guard Self.reasons.contains(document.reason) else {
       throw Failure(
         .notAllowed, "Snapshot \(id) is no rescue copy: it was not taken before a restore.",
         howToClear:
@@ -43,6 +45,20 @@ public struct RescueCopies: Sendable {
     }
     try document.checkBelongs(to: settings.databasePath)
     return (path, RescueCopy(copy: document, snapshot: snapshot(before: document)))
+  }
+
+  /// The main file of the damaged database that this run set aside.
+  ///
+  /// - Throws: `.notFound`; the run is looked up, never joined into a path.
+  func setAside(by run: String) throws(Failure) -> String {
+    guard let found = try list().setAside.first(where: { $0.run == run }),
+      found.files.contains(Restorer.damagedFile)
+    else {
+      throw Failure(
+        .notFound, "No files were set aside by run \(run).",
+        howToClear: "`chock rescue list` shows those there are.")
+    }
+    return "\(found.folder)/\(Restorer.damagedFile)"
   }
 
   /// The file of the state that it is compared with: the snapshot that was put back, else the database.
@@ -55,7 +71,9 @@ public struct RescueCopies: Sendable {
   private func snapshot(before copy: SnapshotDocument) -> String? {
     guard let run = copy.run, let text = (try? history.run(run)).flatMap({ $0 }),
       let document = try? JSON.decode(RunDocument.self, from: Array(text.utf8)),
-      let snapshot = document.snapshotId, document.rescueCopy == copy.id
+      let snapshot = copy.reason == .salvage
+        ? document.salvage?.comparedWith : document.snapshotId,
+      document.rescueCopy == copy.id || copy.reason == .salvage
     else { return nil }
     return (try? store.find(snapshot)) == nil ? nil : snapshot
   }

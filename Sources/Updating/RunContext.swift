@@ -101,6 +101,12 @@ final class RunContext {
 
   func set(snapshot: SnapshotDocument?) { document.snapshotId = snapshot?.id }
 
+  func set(snapshot: SnapshotDocument, _ salvage: Salvage) {
+    document.snapshotId = snapshot.id
+    document.fromVersion = snapshot.version
+    document.salvage = salvage
+  }
+
   /// Journals that from now on a part of the plan may be committed.
   func enter(_ phase: Phase, committing partialCommit: PartialCommit) throws(Failure) {
     self.partialCommit = partialCommit
@@ -300,6 +306,32 @@ final class RunContext {
       link.send(.log("The full check could not be forgotten: \(error.message)"))
     }
   }
+
+  /// Publishes the phase of a run that changes nothing and is not journaled: another run's journal may be there.
+  ///
+  /// - Throws: the stop that was requested.
+  func show(_ phase: Phase) throws(Failure) {
+    try stop.check()
+    note(phase)
+    link.send(.phase(phase))
+  }
+
+  /// How such a run ended, also for the history.
+  func conclude(_ outcome: Outcome, _ failure: Failure? = nil) -> RunDocument {
+    note(nil)
+    let document = answer(outcome, failure)
+    do throws(Failure) {
+      try history.save(
+        run: document.id, startedAt: document.startedAt, document: try JSON.text(document))
+    } catch {
+      link.send(.log("The run could not be written into the history: \(error.message)"))
+    }
+    return document
+  }
+
+  func setTestRestored() { document.isTestRestored = true }
+
+  func set(found: [String]) { document.found = found.isEmpty ? nil : found }
 
   /// Continues the document of an interrupted run.
   func resume(_ journal: Journal) {

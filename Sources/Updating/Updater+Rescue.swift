@@ -54,7 +54,12 @@ extension Updater {
   ) throws(Failure) -> RunDocument {
     if let run = try started(with: key) { return run }
     try checkIdle()
-    _ = try RescueCopies(settings: settings).find(copy)
+    let (_, rescue) = try RescueCopies(settings: settings).find(copy)
+    guard rescue.copy.reason != .salvage || !request.deletes else {
+      throw Failure(
+        .notAllowed, "What salvage has not found may be lost, not deleted.",
+        howToClear: "Leave --deletions out.")
+    }
     guard isTechnician else {
       throw Failure(
         .notAllowed, "Putting rows in again needs a technician.",
@@ -71,5 +76,17 @@ extension Updater {
         $0.snapshot = copy
         $0.rescue = request
       }, with: key)
+  }
+
+  /// Reads out of a damaged database what can still be read, into a snapshot.
+  ///
+  /// - Parameter run: the restore that set the damaged files aside; nil is the database itself.
+  /// - Throws: `.notFound`, `.runActive`.
+  public func startSalvage(
+    ofFilesSetAsideBy run: String?, requestedBy: String
+  ) throws(Failure) -> RunDocument {
+    guard current == nil else { throw Failure.runActive }
+    if let run { _ = try RescueCopies(settings: settings).setAside(by: run) }
+    return start(order(.salvage, requestedBy: requestedBy) { $0.setAsideBy = run })
   }
 }

@@ -91,9 +91,23 @@ extension Updater {
   }
 
   /// - Throws: `.notFound`, `.runActive`.
-  public func startVerify(snapshot id: String, requestedBy: String) throws(Failure) -> RunDocument {
+  ///
+  /// - Parameter testsRestore: it is restored into a file of its own beside the database, too.
+  public func startVerify(
+    snapshot id: String, testsRestore: Bool = false, requestedBy: String
+  ) throws(Failure) -> RunDocument {
     guard current == nil else { throw Failure.runActive }
     _ = try store.find(id)
-    return start(order(.verify, requestedBy: requestedBy) { $0.snapshot = id })
+    return start(
+      order(.verify, requestedBy: requestedBy) {
+        $0.snapshot = id
+        $0.testsRestore = testsRestore
+      })
+  }
+
+  /// - Throws: `.runActive`.
+  public func startCheck(_ kind: CheckKind, requestedBy: String) throws(Failure) -> RunDocument {
+    guard current == nil else { throw Failure.runActive }
+    return start(order(.check, requestedBy: requestedBy) { $0.check = kind })
   }
 }

@@ -160,7 +160,9 @@ extension Updater {
       ?? Failure(
         .interrupted, "The worker process ended unexpectedly (\(end.words)).",
         howToClear: "Start it again; when it happens twice, `chock doctor` may know why.")
-    if order.kind != .recover {
+    // Those leave the journal of another run to the person for whom it waits.
+    let isBesideAnother = [.check, .salvage].contains(order.kind) && journalFile.exists
+    if order.kind != .recover, !isBesideAnother {
       // Nothing stops recovery, nor what follows it.
       current?.cancellable = false
       var recovered = await run(
@@ -181,6 +183,10 @@ extension Updater {
     document.outcome = order.kind == .recover ? .needsRecovery : .refused
     document.error = cause
     document.endedAt = Timestamp.now()
+    // Nobody else writes it down: they have no journal.
+    if [.check, .salvage].contains(order.kind), let text = try? JSON.text(document) {
+      try? history.save(run: document.id, startedAt: document.startedAt, document: text)
+    }
     return document
   }
 

@@ -32,13 +32,15 @@ public enum Worker {
     let lock: RunLock?
     do throws(Failure) {
       lock =
-        [.check, .copy, .fetch].contains(order.kind) ? nil : try acquireLock(order, link)
+        [.copy, .fetch].contains(order.kind) || order.kind == .check && order.check == nil
+        ? nil : try acquireLock(order, link)
     } catch {
       return context.answer(.refused, error)
     }
     return withExtendedLifetime(lock) {
       setenv("SQLITE_TMPDIR", order.settings.temporaryFolder, 1)
-      if ![.recover, .check, .copy, .fetch].contains(order.kind),
+      // These change nothing that recovery would look at, and leave its journal alone.
+      if ![.recover, .check, .copy, .fetch, .salvage].contains(order.kind),
         JournalFile(stateDirectory: order.settings.stateDirectory).exists
       {
         return context.answer(.refused, Failure.interruptedRun)
@@ -47,10 +49,13 @@ public enum Worker {
       case .update, .rollback, .rehearse: UpdateRun(context: context)()
       case .import: ImportRun(context: context)()
       case .rescue: RescueRun(context: context)()
+      case .salvage: SalvageRun(context: context)()
       case .snapshot: SnapshotRun(context: context)()
       case .verify: VerifyRun(context: context)()
       case .restore: RestoreRun(context: context)()
-      case .check: CheckRun(context: context)()
+      case .check:
+        order.check.map { AskedCheckRun(context: context, kind: $0)() }
+          ?? CheckRun(context: context)()
       case .copy: CopyRun(context: context)()
       case .fetch: FetchRun(context: context)()
       case .recover: RecoveryRun(context)() ?? context.answer(.nothingToDo)

@@ -20,6 +20,12 @@ struct WorkOrder: Codable, Sendable {
   var snapshot: String?
   /// For `rescue`.
   var rescue: Rescuer.Request?
+  /// For `verify`: it is restored into a file of its own, too.
+  var testsRestore = false
+  /// For `check`: what a person asked for; nil is the full one in idle time.
+  var check: CheckKind?
+  /// For `salvage`: the run that set the damaged files aside; nil is the database itself.
+  var setAsideBy: String?
   /// For `copy` and `fetch`: where, and which chock this is.
   var place: CopyPlace?
   var controller: String?

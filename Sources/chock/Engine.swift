@@ -42,10 +42,14 @@ enum RunRequest: Sendable {
   case apply(Goal, inputs: [String: InputValue], planHash: String?, consent: Bool)
   case rehearse(Goal, inputs: [String: InputValue])
   case snapshot
-  case verify(String)
+  /// With `restore` it is also restored into a file of its own.
+  case verify(String, restore: Bool)
+  case check(CheckKind)
   case restore(String)
   case `import`(String, replaces: Bool)
   case rescue(String, Rescuer.Request)
+  /// Of the files that this run set aside; nil: of the database.
+  case salvage(String?)
   /// One snapshot, or what is missing.
   case copy(String?)
   case fetch(String, from: String)
@@ -153,7 +157,10 @@ struct LocalEngine: Engine {
     case .rehearse(let goal, let inputs):
       return try await updater.startRehearsal(goal, inputs: inputs, requestedBy: user)
     case .snapshot: return try await updater.startSnapshot(requestedBy: user)
-    case .verify(let id): return try await updater.startVerify(snapshot: id, requestedBy: user)
+    case .verify(let id, let restore):
+      return try await updater.startVerify(
+        snapshot: id, testsRestore: restore, requestedBy: user)
+    case .check(let kind): return try await updater.startCheck(kind, requestedBy: user)
     case .restore(let id): return try await updater.startRestore(snapshot: id, requestedBy: user)
     case .import(let export, let replaces):
       return try await updater.startImport(
@@ -161,6 +168,8 @@ struct LocalEngine: Engine {
     case .rescue(let copy, let request):
       return try await updater.startRescue(
         of: copy, request, consent: true, isTechnician: true, requestedBy: user)
+    case .salvage(let run):
+      return try await updater.startSalvage(ofFilesSetAsideBy: run, requestedBy: user)
     case .copy(let id): return try await updater.startCopy(of: id, requestedBy: user)
     case .fetch(let id, let place):
       return try await updater.startFetch(
@@ -374,8 +383,12 @@ struct DaemonEngine: Engine {
       if !inputs.isEmpty { body["inputs"] = .values(inputs) }
       return try await ask("POST", "/api/database/rehearse", body: body)
     case .snapshot: return try await ask("POST", "/api/database/backups", body: [:])
-    case .verify(let id):
-      return try await ask("POST", "/api/database/backups/\(id)/verify", body: [:])
+    case .verify(let id, let restore):
+      return try await ask(
+        "POST", "/api/database/backups/\(id)/verify",
+        body: restore ? ["restore": .flag(true)] : [:])
+    case .check(let kind):
+      return try await ask("POST", "/api/database/check", body: ["kind": .text(kind.rawValue)])
     case .restore(let id):
       return try await ask(
         "POST", "/api/database/restore/\(id)", body: ["consent": .flag(true)])
@@ -390,6 +403,9 @@ struct DaemonEngine: Engine {
       ]
       if let tables = request.tables { body["tables"] = .list(tables) }
       return try await ask("POST", "/api/database/rescue/\(Self.escaped(copy))", body: body)
+    case .salvage(let run):
+      return try await ask(
+        "POST", "/api/database/salvage", body: run.map { ["run": .text($0)] } ?? [:])
     case .copy(let id):
       return try await ask(
         "POST", "/api/database/copies", body: id.map { ["id": .text($0)] } ?? [:])

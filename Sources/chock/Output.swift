@@ -215,6 +215,40 @@ struct Output: Sendable {
     }
   }
 
+  /// What could be read of each table, and how that differs from a good snapshot.
+  private func lines(_ salvage: Salvage, _ id: String) -> [String] {
+    var lines = salvage.problems
+    for table in salvage.tables {
+      if let problem = table.problem {
+        lines.append("\(mark(false)) \(table.table): nothing: \(problem)")
+        continue
+      }
+      var words = ["\(table.read) rows read"]
+      if table.unreadablePlaces > 0 {
+        words.append(
+          table.unreadablePlaces == 1
+            ? "1 place could not be read" : "\(table.unreadablePlaces) places could not be read")
+        words.append(
+          table.lost.map { "\($0) rows lost" } ?? "nobody knows how many rows were there")
+      }
+      if table.refused > 0 { words.append("\(table.refused) rows refused") }
+      lines.append("\(mark(table.isWhole)) \(table.table): \(words.joined(separator: ", "))")
+      lines += table.examples.map { "    refused: \($0)" }
+    }
+    guard let base = salvage.comparedWith else {
+      return lines + ["There is no good snapshot to compare it with."]
+    }
+    lines.append("Compared with snapshot \(base):")
+    lines += (salvage.differences ?? []).map {
+      "  \($0.table): \($0.added) rows more, \($0.changed) changed, \($0.deleted) not there"
+    }
+    lines.append("  \(salvage.sameTables ?? 0) tables hold the same rows.")
+    lines.append(
+      "`chock restore \(id)` puts it in place. Or `chock restore \(base)`, then `chock rescue apply \(id)`."
+    )
+    return lines
+  }
+
   /// How a run ended, for a person.
   func lines(_ run: RunDocument) -> [String] {
     var lines: [String] = []
@@ -238,6 +272,9 @@ struct Output: Sendable {
         run.kind == .recover
           ? "Nothing to recover: no run was interrupted."
           : "Nothing to do: the database is at version \(run.toVersion ?? from).")
+    case .refused where run.kind == .check && run.found != nil: lines += run.found ?? []
+    case .refused where run.kind == .verify && run.snapshotId != nil:
+      lines.append(bold("Snapshot \(run.snapshotId ?? "?") is not good. Nothing was changed."))
     case .refused where run.kind == .copy: lines.append(bold("Not everything was copied."))
     case .refused: lines.append(bold("Refused. Nothing was changed."))
     case .rolledBack: lines.append(bold("Put back to version \(from). Nothing was lost."))
@@ -253,12 +290,19 @@ struct Output: Sendable {
       let words =
         switch run.kind {
         case .rehearse: "The rehearsal went well: the update would succeed."
+        case .salvage: bold("What could be read is snapshot \(run.snapshotId ?? "?").")
+        case .check where run.found == nil: "The database is sound: nothing was found."
+        case .check: "The database is sound; these rows do not keep what their tables say:"
         case .copy: "Copied, and read back."
         case .fetch: "Fetched snapshot \(run.snapshotId ?? "?"): it is what was copied, and sound."
+        case .verify where run.isTestRestored == true:
+          "Snapshot \(run.snapshotId ?? "?") restores to what was kept."
         case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."
         default: "Done."
         }
       lines.append(words)
+      if run.kind == .check { lines += run.found ?? [] }
+      if let salvage = run.salvage { lines += self.lines(salvage, run.snapshotId ?? "ID") }
     case nil where run.phase == .prove:
       lines.append("The application is on probation; chock goes on with it at its next start.")
     case nil: lines.append("Still running: \(run.phase?.rawValue ?? "").")

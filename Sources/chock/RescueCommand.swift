@@ -11,7 +11,8 @@ struct RescueCommand: ParsableCommand {
       A restore keeps the newer state as a rescue copy, whether a person asked for it or chock undid an update. What \
       is in that copy and not in the snapshot that was put back can be put in again.
       """,
-    subcommands: [List.self, Show.self, Export.self, Apply.self], defaultSubcommand: List.self)
+    subcommands: [List.self, Show.self, Salvage.self, Export.self, Apply.self],
+    defaultSubcommand: List.self)
 
   private static func lines(_ rescue: RescueCopy) -> [String] {
     [
@@ -65,6 +66,31 @@ struct RescueCommand: ParsableCommand {
       var rescue: RescueCopy
       var tables: [TableDifference]
       var sameTables: Int
+    }
+  }
+
+  struct Salvage: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "salvage",
+      abstract: "Reads out of a damaged database what can still be read, into a snapshot.",
+      discussion: """
+        Works on a copy; the damaged files stay as they are. The result is compared, table by table, with the newest \
+        good snapshot. It is a snapshot itself, and a rescue copy: `chock restore`, `chock diff`, `chock rescue show` and \
+        `chock rescue apply` take it.
+        """)
+    @OptionGroup var globals: Globals
+    @Flag(help: "Without a daemon.") var offline = false
+    @Argument(
+      help: "The run that set the damaged files aside, from `chock rescue list`; else the database."
+    )
+    var setAsideBy: String?
+
+    func run() async throws {
+      try await globals.session { session throws(Failure) in
+        try await session.run(
+          .salvage(setAsideBy), on: try await session.toolEngine(offline: offline),
+          kind: .salvage)
+      }
     }
   }
 

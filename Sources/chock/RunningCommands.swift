@@ -403,17 +403,28 @@ struct RestoreCommand: AsyncParsableCommand {
 struct RecoverCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "recover",
-    abstract: "Finishes or undoes an interrupted run. The daemon does it by itself at its start.")
+    abstract: "Finishes or undoes an interrupted run. The daemon does it by itself at its start.",
+    discussion: """
+      At a terminal and without options it is a dialogue: it says how it stands, offers what fits, and shows each \
+      step as the command that it runs. In a script, or with --json, it recovers at once.
+      """)
 
   @OptionGroup var globals: Globals
   @Flag(help: "Try again after recovery has failed three times.") var retry = false
   @Flag(help: "Forget the interrupted run; the database is left as it is.") var discard = false
   @Flag(help: "Say that all is well: the daemon leaves recovery mode.") var leave = false
+  @Option(
+    help: ArgumentHelp(
+      "Check the database: quick, full or foreign-keys. Ends with 65 when something is found.",
+      valueName: "kind"))
+  var check: CheckKind?
+  @Flag(help: "With --check: without a daemon.") var offline = false
 
   func validate() throws {
-    guard [retry, discard, leave].count(where: { $0 }) < 2 else {
-      throw ValidationError("Give one of --retry, --discard and --leave.")
+    guard [retry, discard, leave, check != nil].count(where: { $0 }) < 2 else {
+      throw ValidationError("Give one of --retry, --discard, --leave and --check.")
     }
+    guard !offline || check != nil else { throw ValidationError("--offline goes with --check.") }
   }
 
   func run() async throws {
@@ -422,6 +433,15 @@ struct RecoverCommand: AsyncParsableCommand {
         let status = try await session.daemonEngine().leaveRecoveryMode()
         try session.output.result(status, ["The daemon is not in recovery mode."])
         return 0
+      }
+      if let check {
+        let code = try await session.run(
+          .check(check), on: try await session.toolEngine(offline: offline), kind: .check)
+        return code == 1 ? 65 : code
+      }
+      if !retry, !discard, session.hasPerson, isatty(STDOUT_FILENO) == 1 {
+        var guided = GuidedRecovery(session: session, globals: globals)
+        return try await guided()
       }
       let updater = session.localUpdater()
       if discard {

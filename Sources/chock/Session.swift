@@ -111,6 +111,14 @@ struct Session: Sendable {
     return LocalEngine(updater: updater, approvals: config.server.access.approvals)
   }
 
+  /// For what only reads: also where an interrupted run waits for a person, which stays so.
+  func toolEngine(offline: Bool) async throws(Failure) -> any Engine {
+    guard offline, try await daemon() == nil else {
+      return try await runningEngine(offline: offline)
+    }
+    return LocalEngine(updater: localUpdater(), approvals: config.server.access.approvals)
+  }
+
   /// For what only a daemon can do.
   func daemonEngine() async throws(Failure) -> DaemonEngine {
     guard let daemon = try await daemon() else {

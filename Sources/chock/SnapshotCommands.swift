@@ -116,6 +116,8 @@ struct SnapshotsCommand: ParsableCommand {
       abstract: "Reads a snapshot and compares it with its digest; else all of them.")
     @OptionGroup var globals: Globals
     @Flag(help: "Without a daemon.") var offline = false
+    @Flag(help: "Also restore it into a file of its own beside the database, for a test.")
+    var restore = false
     @Argument(help: "The id; else all.") var id: String?
 
     func run() async throws {
@@ -125,7 +127,9 @@ struct SnapshotsCommand: ParsableCommand {
         if ids.isEmpty { ids = try await engine.snapshots().map(\.id) }
         var worst: Int32 = 0
         for id in ids {
-          worst = max(worst, try await session.run(.verify(id), on: engine, kind: .verify))
+          worst = max(
+            worst,
+            try await session.run(.verify(id, restore: restore), on: engine, kind: .verify))
         }
         return worst
       }

@@ -1,0 +1,376 @@
+public import Migrations
+import SQLite
+
+/// What of one table could be read.
+public struct SalvagedTable: Codable, Sendable, Equatable {
+  public var table: String
+  /// Rows that are in the result.
+  public var read: Int64 = 0
+  /// Stretches of the table that could not be read.
+  public var unreadablePlaces: Int64 = 0
+  /// Rows that one of its indexes still counts and that could not be read; nil where no index tells.
+  public var lost: Int64?
+  /// Rows that a constraint of their table refuses, of which two were read with one key.
+  public var refused: Int64 = 0
+  /// Some of them: `rowid 12: UNIQUE constraint failed: trips.id`.
+  public var examples: [String] = []
+  /// Why nothing of it is in the result.
+  public var problem: String?
+
+  public var isWhole: Bool { unreadablePlaces == 0 && refused == 0 && problem == nil }
+}
+
+/// What became of a damaged database.
+public struct Salvage: Codable, Sendable, Equatable {
+  public var tables: [SalvagedTable] = []
+  /// What of the file as a whole, or of its schema, could not be read or made again.
+  public var problems: [String] = []
+  /// The snapshot whose schema was taken, since the file's own could not be read.
+  public var schemaFrom: String?
+  /// The newest good snapshot, and how the result differs from it; nil when there is none.
+  public var comparedWith: String?
+  public var differences: [TableDifference]?
+  public var sameTables: Int?
+
+  public init() {}
+}
+
+/// Reads out of a damaged database what SQLite can still read, into a new one.
+///
+/// Every table is read by itself in the order of its key; where that fails leaf by leaf, and then row by row.
+public struct Salvager {
+  /// A snapshot of the same database that is known to be good.
+  public struct Good {
+    public var id: String
+    public var path: String
+    public var version: String?
+    var journalMode: String?
+
+    public init(_ document: SnapshotDocument, path: String) {
+      (id, version, self.path) = (document.id, document.version, path)
+      journalMode = document.journalMode
+    }
+  }
+
+  /// A copy that nobody else uses, with its log and its journal beside it; it is written to.
+  let damaged: String
+  /// Where the new database is made; nothing is there.
+  let result: String
+  /// Newest first.
+  let good: [Good]
+  let stop: StopSignal
+  let progress: (_ table: String, _ rows: Int64) -> Void
+
+  public init(
+    of damaged: String, into result: String, good: [Good], stop: StopSignal,
+    progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
+  ) {
+    (self.damaged, self.result, self.good) = (damaged, result, good)
+    (self.stop, self.progress) = (stop, progress)
+  }
+
+  /// - Throws: `.notADatabase` or `.databaseCorrupt` when nothing can be read, `.noSpace`, the stop that was
+  ///   requested. What was made so far is the caller's to remove.
+  public func run() throws(Failure) -> Salvage {
+    var salvage = Salvage()
+    do throws(Failure) {
+      // As the application had it: a snapshot of the result says so, and its restore brings it back.
+      let isWAL = try PageFile(damaged)?.isWAL ?? (good.first?.journalMode == "wal")
+      try fill(try opened(&salvage), &salvage)
+      if isWAL {
+        try execute(
+          "PRAGMA journal_mode = WAL",
+          try Database.catching(result) { () throws(SQLiteError) in
+            try Connection(path: result, mode: .readWrite)
+          })
+      }
+    } catch {
+      throw stop.requested ?? error
+    }
+    return salvage
+  }
+
+  // MARK: Making it open
+
+  /// The damaged file as far as SQLite opens it: with its log, and a header and a schema that can be read.
+  private func opened(_ salvage: inout Salvage) throws(Failure) -> Connection {
+    let hasHeader = try PageFile(damaged) != nil
+    if !hasHeader {
+      // The log may hold the first page; a header has to be there for SQLite to look for it.
+      guard let first = good.first, try PageFile.takeHeader(of: first.path, into: damaged) else {
+        throw Failure(
+          .notADatabase,
+          "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
+          file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
+      }
+      salvage.problems.append("Its first page could not be read.")
+    }
+    try PageFile(damaged)?.setPageCount()
+    try readLog(&salvage)
+    try PageFile(damaged)?.setPageCount()
+    if hasHeader || isFirstPageBack(), let connection = try? connect(),
+      (try? isSchemaWhole(connection)) == true
+    {
+      return connection
+    }
+    // A schema from before fits as long as the ledger is the same: root pages stay where they are.
+    for candidate in good {
+      guard let good = try PageFile(candidate.path, isReadOnly: true),
+        let file = try PageFile(damaged), let former = try file.takeSchema(from: good)
+      else { continue }
+      try file.setPageCount()
+      if let connection = try? connect(), (try? isSchemaWhole(connection)) == true,
+        fits(candidate, connection)
+      {
+        salvage.schemaFrom = candidate.id
+        salvage.problems.append(
+          "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
+        return connection
+      }
+      try file.put(back: former)
+    }
+    guard hasHeader || isFirstPageBack() else {
+      throw Failure(
+        .databaseCorrupt,
+        "Its first page is lost, and no good snapshot is of the version that it was at.",
+        file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
+    }
+    let connection = try connect()
+    salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
+    return connection
+  }
+
+  /// Whether the ledger says the version of a snapshot, or cannot be read.
+  private func fits(_ good: Good, _ connection: Connection) -> Bool {
+    guard let ledger = (try? LedgerTable.read(connection)).flatMap({ $0 }) else { return true }
+    return ledger.current.description == good.version
+  }
+
+  /// Whether the log has brought back a first page other than the one that was taken from a snapshot.
+  private func isFirstPageBack() -> Bool {
+    guard let taken = good.first.flatMap({ try? PageFile($0.path, isReadOnly: true) })?.page(1),
+      let now = (try? PageFile(damaged))?.page(1)
+    else { return false }
+    // Without the numbers of pages, changes and versions.
+    return now[40..<92] != taken[40..<92] || now[100...] != taken[100...]
+  }
+
+  private func connect() throws(Failure) -> Connection {
+    let connection = try Database.catching(damaged) { () throws(SQLiteError) in
+      try Connection(path: damaged, mode: .damaged)
+    }
+    let stop = stop
+    connection.interrupt { stop.requested != nil }
+    return connection
+  }
+
+  /// Moves what the log holds into the file, or plays the journal back. Where that fails they are left out.
+  private func readLog(_ salvage: inout Salvage) throws(Failure) {
+    func isThere(_ suffix: String) -> Bool { (FileSystem.facts(damaged + suffix)?.size ?? 0) > 0 }
+    let sidecars = ["-wal", "-journal"].filter(isThere)
+    do throws(SQLiteError) {
+      let connection = try Connection(path: damaged, mode: .damaged)
+      _ = try connection.integer("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)")
+      try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+      try connection.execute("PRAGMA journal_mode = DELETE")
+    } catch {
+      // The schema is looked at again.
+      if !sidecars.isEmpty, isThere("-wal") || isThere("-journal") {
+        salvage.problems.append("Its log could not be read: \(error.message).")
+      }
+    }
+    for suffix in ["-wal", "-shm", "-journal"] { try FileSystem.remove(damaged + suffix) }
+    // A file in WAL mode wants its log; bytes 18 and 19 are 1 without.
+    try PageFile(damaged)?.leaveWAL()
+  }
+
+  /// Whether all of the schema can be read, and SQLite knows each of its tables.
+  private func isSchemaWhole(_ connection: Connection) throws(Failure) -> Bool {
+    try Database.catching(damaged) { () throws(SQLiteError) in
+      let known = Set(try names(connection).map(TableKey.init))
+      let list = try connection.prepare(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql IS NOT NULL")
+      while try list.step() {
+        guard known.contains(TableKey(list.text(0) ?? "")) else { return false }
+      }
+      return true
+    }
+  }
+
+  private func names(_ connection: Connection) throws(SQLiteError) -> [String] {
+    let list = try connection.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main'")
+    var names: [String] = []
+    while try list.step() { names.append(list.text(0) ?? "") }
+    return names
+  }
+
+  // MARK: Making the new one
+
+  private struct Object {
+    var type: String
+    var name: String
+    var root: Int64
+    var sql: String
+  }
+
+  private func fill(_ source: Connection, _ salvage: inout Salvage) throws(Failure) {
+    let objects = try self.objects(source)
+    guard objects.contains(where: { $0.type == "table" }) else {
+      throw Failure(
+        .databaseCorrupt, "No table could be read out of it.", file: damaged,
+        howToClear: "Restore a snapshot: `chock snapshots list`.")
+    }
+    let target = try made(like: source)
+    let pages = try PageFile(damaged)
+    let reader = SalvagedRows(
+      source: source, target: target, pages: pages, stop: stop, progress: progress)
+    func make(_ object: Object) throws(Failure) -> String? {
+      do throws(SQLiteError) {
+        try target.execute(object.sql)
+        return nil
+      } catch {
+        guard error.kind != .full else { throw Database.failure(error, result) }
+        return error.message
+      }
+    }
+    let virtual = try Database.catching(damaged) { () throws(SQLiteError) in
+      try VirtualTable.all(in: source)
+    }
+    let ordinary = Set(
+      try Database.catching(damaged) { () throws(SQLiteError) in
+        try Database.tables(source)
+      }.map(TableKey.init))
+    var tables = objects.filter { $0.type == "table" && ordinary.contains(TableKey($0.name)) }
+    try execute("BEGIN", target)
+    for table in tables {
+      guard let problem = try make(table) else { continue }
+      salvage.tables.append(SalvagedTable(table: table.name, problem: problem))
+      tables.removeAll { $0.name == table.name }
+    }
+    // Before the rows come, so that each that does not fit is refused by itself.
+    let indexes = objects.filter { $0.type == "index" }
+    let unique = indexes.filter { index in
+      let words = SQLToken.all(of: index.sql).prefix(2)
+      return words.last?.isWord("unique") == true
+    }
+    for index in unique { try note(try make(index), index, &salvage) }
+    for table in tables {
+      salvage.tables.append(try reader.copy(table.name, root: table.root))
+    }
+    for table in virtual where table.rows != .none {
+      guard let object = objects.first(where: { $0.name == table.name }) else { continue }
+      if let problem = try make(object) {
+        salvage.tables.append(SalvagedTable(table: table.name, problem: problem))
+      } else if let copied = try reader.copy(
+        table, roots: Dictionary(objects.map { ($0.name, $0.root) }) { first, _ in first })
+      {
+        salvage.tables.append(copied)
+      }
+    }
+    for table in virtual where table.rows == .none {
+      guard let object = objects.first(where: { $0.name == table.name }) else { continue }
+      try note(try make(object), object, &salvage)
+    }
+    guard salvage.tables.contains(where: { $0.read > 0 || $0.isWhole }) else {
+      throw Failure(
+        .databaseCorrupt, "No row could be read out of it.", file: damaged,
+        howToClear: "Restore a snapshot: `chock snapshots list`.")
+    }
+    let rest =
+      indexes.filter { index in !unique.contains { $0.name == index.name } }
+      + objects.filter { $0.type == "view" } + objects.filter { $0.type == "trigger" }
+    for object in rest {
+      try stop.check()
+      try note(try make(object), object, &salvage)
+    }
+    try copySequences(source, target)
+    try execute("COMMIT", target)
+    if hasStatistics(source) { try? target.execute("ANALYZE") }
+    try Database.check(target, .full, file: result, failingAs: .databaseCorrupt)
+    salvage.tables.sort { TableKey($0.table) < TableKey($1.table) }
+  }
+
+  private func note(
+    _ problem: String?, _ object: Object, _ salvage: inout Salvage
+  ) throws(Failure) {
+    guard let problem else { return }
+    salvage.problems.append("The \(object.type) \(object.name) is not there: \(problem).")
+  }
+
+  private func hasStatistics(_ source: Connection) -> Bool {
+    (try? source.integer("SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat1'"))
+      == 1
+  }
+
+  /// In the order in which they were made, as far as they can be read.
+  private func objects(_ source: Connection) throws(Failure) -> [Object] {
+    var objects: [Object] = []
+    do throws(SQLiteError) {
+      let list = try source.prepare(
+        "SELECT type, name, rootpage, sql FROM main.sqlite_schema ORDER BY rowid")
+      while try list.step() {
+        // What SQLite makes by itself has none.
+        guard let sql = list.text(3), let name = list.text(1), !name.hasPrefix("sqlite_") else {
+          continue
+        }
+        objects.append(
+          Object(type: list.text(0) ?? "", name: name, root: list.integer(2), sql: sql))
+      }
+    } catch {
+      try stop.check()
+    }
+    return objects
+  }
+
+  private func made(like source: Connection) throws(Failure) -> Connection {
+    let target = try Database.catching(result) { () throws(SQLiteError) in
+      try Connection(path: result, mode: .create)
+    }
+    func number(_ name: String) -> Int64 { (try? source.integer("PRAGMA main.\(name)")) ?? 0 }
+    let encoding = (try? source.text("PRAGMA encoding")) ?? "UTF-8"
+    // What an older application wrote against a CHECK is no damage; nor is what points to a row that is lost.
+    try execute(
+      """
+      PRAGMA page_size = \(number("page_size")); PRAGMA encoding = '\(encoding)';
+      PRAGMA auto_vacuum = \(number("auto_vacuum")); PRAGMA synchronous = OFF;
+      PRAGMA journal_mode = MEMORY; PRAGMA ignore_check_constraints = ON;
+      PRAGMA foreign_keys = OFF; PRAGMA application_id = \(number("application_id"));
+      PRAGMA user_version = \(number("user_version"))
+      """, target)
+    return target
+  }
+
+  private func execute(_ sql: String, _ connection: Connection) throws(Failure) {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      try connection.execute(sql)
+    }
+  }
+
+  /// A number that AUTOINCREMENT has given is never given again.
+  private func copySequences(_ source: Connection, _ target: Connection) throws(Failure) {
+    guard let known = try? Database.sequences(source), !known.isEmpty else { return }
+    let made = Set(
+      try Database.catching(result) { () throws(SQLiteError) in
+        try Database.tables(target)
+      }.map(TableKey.init))
+    for (table, number) in known where made.contains(table) {
+      try Database.catching(result) { () throws(SQLiteError) in
+        let update = try target.prepare(
+          "UPDATE main.sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1 COLLATE NOCASE")
+        try update.bind(table.text, at: 1)
+        try update.bind(number, at: 2)
+        let before = target.totalChanges
+        try update.run()
+        guard target.totalChanges == before else { return }
+        let insert = try target.prepare(
+          """
+          INSERT INTO main.sqlite_sequence (name, seq)
+          SELECT name, ?2 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE
+          """)
+        try insert.bind(table.text, at: 1)
+        try insert.bind(number, at: 2)
+        try insert.run()
+      }
+    }
+  }
+}

@@ -1,0 +1,178 @@
+import ControlServer
+import Glibc
+import Migrations
+import SQLite
+import Storage
+import TestSupport
+import Testing
+import Updating
+
+@Suite("What can still be read of a damaged database is read, and put in again")
+struct SalvageTests {
+  /// A coach that was updated, with a snapshot; used since; then a part of a table is overwritten.
+  private func damaged() async throws -> (coach: TestCoach, snapshot: String) {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("update", "--offline", "--yes").code == 0)
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO item (id, body) VALUES (90000, 'recorded'); PRAGMA wal_checkpoint(TRUNCATE)")
+    let page = try #require(
+      Int(
+        try SampleDatabase.value(
+          coach.database,
+          "SELECT min(pageno) FROM dbstat WHERE name = 'item' AND pagetype = 'leaf'") ?? ""))
+    let size = try #require(
+      Int(try SampleDatabase.value(coach.database, "PRAGMA page_size") ?? ""))
+    let file = open(coach.database, O_WRONLY | O_CLOEXEC)
+    defer { close(file) }
+    let garbage = [UInt8](repeating: 0xa5, count: size)
+    #expect(pwrite(file, garbage, size, off_t((page - 1) * size)) == size)
+    return (coach, try #require(taken.snapshotId))
+  }
+
+  private func noLeftovers(_ coach: TestCoach) throws -> Bool {
+    try FileSystem.names(in: coach.state + "/snapshots").allSatisfy { !$0.contains("partial") }
+  }
+
+  @Test(
+    "After a restore, what the damaged files still hold is put in again", .timeLimit(.minutes(15)))
+  func setAside() async throws {
+    let (coach, snapshot) = try await damaged()
+    let restored: RunDocument = try await coach.run(
+      "restore", snapshot, "--offline", "--yes", "--json"
+    ).document()
+    #expect(restored.outcome == .restored && restored.setAside != nil, "\(restored)")
+    let fingerprint = try coach.fingerprint()
+    let salvaged: RunDocument = try await coach.run(
+      "rescue", "salvage", restored.id, "--offline", "--json"
+    ).document()
+    #expect(salvaged.outcome == .finished, "\(salvaged)")
+    let id = try #require(salvaged.snapshotId)
+    #expect(try coach.fingerprint() == fingerprint)
+    #expect(try noLeftovers(coach))
+
+    let shown = try await coach.run("rescue", "show", id)
+    #expect(shown.output.contains("item"), "\(shown)")
+    let refused = try await coach.run("rescue", "apply", id, "--deletions", "--offline", "--yes")
+    #expect(refused.code == 77, "\(refused)")
+    let applied: RunDocument = try await coach.run(
+      "rescue", "apply", id, "--offline", "--yes", "--json"
+    ).document()
+    #expect(applied.outcome == .committed, "\(applied)")
+    #expect(
+      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 90000")
+        == "recorded")
+    // What the damage took is there from the snapshot.
+    let count = "SELECT count(*) FROM item"
+    let before = try SampleDatabase.value(coach.state + "/snapshots/\(snapshot).sqlite", count)
+    let after = try SampleDatabase.value(coach.database, count)
+    #expect(after.flatMap { Int($0) } == before.flatMap { Int($0) }.map { $0 + 1 })
+  }
+
+  @Test("The database itself, by a daemon in recovery mode: nothing but a snapshot is made")
+  func live() async throws {
+    let (coach, snapshot) = try await damaged()
+    let damagedFile = try FileSystem.read(coach.database)
+    let daemon = try await coach.serve(["--recovery"])
+    let answer = try daemon.askOverTCP("POST", "/api/database/salvage", "{}")
+    #expect(answer.status == 403, "\(answer.text)")
+    let run: RunDocument = try await coach.run("rescue", "salvage", "--json").document()
+    #expect(run.outcome == .finished, "\(run)")
+    let id = try #require(run.snapshotId)
+    #expect(try FileSystem.read(coach.database) == damagedFile)
+    let compared = try await coach.run("diff", snapshot, id)
+    #expect(compared.output.contains("item"), "\(compared)")
+    // It is a snapshot like any other.
+    #expect(try await coach.run("snapshots", "verify", id).code == 0)
+    #expect(try await coach.run("restore", id, "--yes").code == 0)
+    #expect(
+      try SampleDatabase.value(coach.database, "SELECT body FROM item WHERE id = 90000")
+        == "recorded")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("Where nothing can be read it says so and leaves nothing behind")
+  func nothing() async throws {
+    let (coach, _) = try await damaged()
+    let unknown = try await coach.run("rescue", "salvage", "../snapshots", "--offline")
+    #expect(unknown.code == 66 && unknown.error.contains("chock rescue list"), "\(unknown)")
+    try FileSystem.replace(coach.database, with: [UInt8](repeating: 0x5a, count: 100_000))
+    // The snapshot's own schema leads to nothing either.
+    let garbage = try await coach.run("rescue", "salvage", "--offline", "--json")
+    #expect(garbage.code == 65, "\(garbage)")
+    for id in try await snapshots(coach) { _ = try await coach.run("snapshots", "delete", id) }
+    let alone = try await coach.run("rescue", "salvage", "--offline")
+    #expect(alone.code == 65 && alone.error.contains("no good snapshot"), "\(alone)")
+    try FileSystem.remove(coach.database)
+    #expect(try await coach.run("rescue", "salvage", "--offline").code == 66)
+    #expect(try noLeftovers(coach))
+  }
+
+  private func snapshots(_ coach: TestCoach) async throws -> [String] {
+    let list: SnapshotsDocument = try await coach.run("snapshots", "list", "--json").document()
+    return list.snapshots.map(\.id)
+  }
+
+  @Test("What it has otherwise than the newest good snapshot is told table by table")
+  func compared() async throws {
+    let (coach, _) = try await damaged()
+    let run = try await coach.run("rescue", "salvage", "--offline", "--json")
+    let document: RunDocument = try run.document()
+    let salvage = try #require(document.salvage)
+    #expect(salvage.comparedWith != nil && salvage.differences?.isEmpty == false, "\(salvage)")
+    let item = try #require(salvage.tables.first { $0.table == "item" })
+    #expect(item.unreadablePlaces == 1 && item.read > 0, "\(item)")
+    let difference = try #require(salvage.differences?.first { $0.table == "item" })
+    #expect(difference.deleted > 0 && difference.added == 1, "\(difference)")
+    #expect(try noLeftovers(coach))
+  }
+
+  @Test("A worker that dies beside an interrupted run leaves that one to the person")
+  func workerDies() async throws {
+    let (coach, _) = try await damaged()
+    try FileSystem.replace(coach.state + "/run.json", with: Array("{".utf8))
+    let daemon = try await coach.serve(["--recovery"])
+    let child = try #require(try await killedWorker(of: daemon))
+    let ended = try await daemon.ended(child)
+    #expect(ended.outcome == .refused && ended.error?.code == .interrupted, "\(ended)")
+    #expect(try FileSystem.read(coach.state + "/run.json") == Array("{".utf8))
+    #expect(try daemon.status().mode == .recovery)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  /// The id of a run that is killed as soon as it has begun to write.
+  private func killedWorker(of daemon: Daemon) async throws -> String? {
+    let began = try daemon.ask("POST", "/api/database/salvage", "{}")
+    let run = try JSON.decode(RunDocument.self, from: began.body)
+    try await waitUntil("the worker is there and killed") {
+      try FileSystem.names(in: "/proc").contains { name in
+        guard let pid = Int32(name), let bytes = try? FileSystem.read("/proc/\(name)/stat"),
+          let fields = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?
+            .split(separator: " "), fields.count > 1, Int32(fields[1]) == daemon.process.pid
+        else { return false }
+        return kill(pid, SIGKILL) == 0
+      }
+    }
+    return run.id
+  }
+
+  @Test("Killed in the middle it leaves the damaged files and no snapshot")
+  func killed() async throws {
+    let (coach, _) = try await damaged()
+    let before = try await snapshots(coach)
+    let damagedFile = try FileSystem.read(coach.database)
+    let daemon = try await coach.serve(["--recovery"])
+    let began = try daemon.ask("POST", "/api/database/salvage", "{}")
+    #expect(began.status == 202, "\(began.text)")
+    let second = try daemon.ask("POST", "/api/database/salvage", "{}")
+    #expect(second.status == 202 || second.text.contains("CHK-RUN-ACTIVE"), "\(second.text)")
+    daemon.process.signal(SIGKILL)
+    _ = await daemon.process.ended()
+    _ = try await coach.run("recover")
+    #expect(try FileSystem.read(coach.database) == damagedFile)
+    #expect(try noLeftovers(coach))
+    #expect(Set(before).isSubset(of: try await snapshots(coach)))
+  }
+}
