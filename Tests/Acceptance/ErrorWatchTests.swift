@@ -111,8 +111,11 @@ struct ErrorWatchTests {
     #expect(try coach.ledgerVersion() == "2")
     #expect(try daemon.status().mode == .normal)
     #expect(await daemon.stop() == .exited(0))
-    let diagnosis = TestCoach.text("\(coach.state)/error-watch.json")
-    #expect(diagnosis.contains("app_errors_total"))
+    let archive = coach.folder("coach.zip")
+    #expect(try await coach.run("diagnose", archive).code == 0)
+    let found = try await Unpacked(archive).text("errors.json")
+    #expect(found.contains(#""has_warned" : true"#), "\(found)")
+    #expect(!found.contains("app_errors_total"), "\(found)")
   }
 
   private struct HistoryAnswer: Decodable { var runs: [RunDocument] }
