@@ -116,14 +116,19 @@ extension Metrics {
       "Errors of the application in an hour, before the update and since.",
       watch.counters.flatMap { counter -> [Sample] in
         [("before", counter.perHourBefore), ("since", counter.perHour)].compactMap { when, value in
-          value.map { ("", [("counter", counter.name), ("when", when)], $0) }
+          value.map { ("", Self.labels(counter) + [("when", when)], $0) }
         }
       })
     add(
       "chock_error_warning", .gauge, "1: there are clearly more errors than before the update.",
       watch.counters.map {
-        ("", [("counter", $0.name)], $0.warning == nil ? 0 : 1)
+        ("", Self.labels($0), $0.warning == nil ? 0 : 1)
       })
+  }
+
+  /// Two addresses may have figures of one name.
+  private static func labels(_ counter: ErrorWatchDocument.Counter) -> [(String, String)] {
+    [("counter", counter.name), ("source", counter.url ?? "journald")]
   }
 
   private mutating func addVersions(_ status: StatusDocument) {

@@ -29,7 +29,7 @@ extension Updater {
     while let reason = recoveryMode, !isShuttingDown {
       // Who only asks for the state has the lock for a moment, too.
       sightings = isRunElsewhere ? sightings + 1 : 0
-      if current != nil {
+      if needsLock {
         await readOnlyHold.release()
       } else if sightings > 1 {
         // Recovery counts on it being down, and starts it again.
@@ -40,7 +40,7 @@ extension Updater {
         do throws(Failure) {
           try await readOnlyHold.take(settings.databasePath)
           // A run may have begun meanwhile.
-          if current != nil { await readOnlyHold.release() }
+          if needsLock { await readOnlyHold.release() }
           if !isTold { try notice.begin(reason) }
           isTold = true
         } catch {
@@ -68,7 +68,12 @@ extension Updater {
   }
 
   /// Before a run: its worker needs the lock.
-  func letGo() async { await readOnlyHold.release() }
+  func letGo() async { if needsLock { await readOnlyHold.release() } }
+
+  /// A snapshot or a check only reads.
+  private var needsLock: Bool {
+    current.map { $0.kind.isWatched || $0.kind == .recover } ?? false
+  }
 
   func endHold() async {
     holdPause?.cancel()

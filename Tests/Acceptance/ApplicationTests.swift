@@ -424,6 +424,10 @@ struct ApplicationTests {
       .document()
     let daemon = try await coach.serve(["--recovery"], environment: application.environment)
     try await waitUntil("it cannot write") { application.log.last == "cannot write" }
+    // A snapshot only reads: it is not let write for that.
+    let written = application.writes
+    #expect(try await coach.run("snapshots", "take").code == 0)
+    #expect(application.writes == written)
     let run = try await daemon.ended(try daemon.startRestore(try #require(taken.snapshotId)))
     #expect(run.outcome == .restored, "\(run)")
     try await waitUntil("it runs, and cannot write") {

@@ -89,10 +89,14 @@ struct ErrorWatchTests {
     ).runs
     #expect(history.first { $0.id == run.id }?.warnings?.map(\.code) == [.moreErrors])
     let metrics = try daemon.ask("GET", "/metrics").text
-    #expect(metrics.contains("chock_error_warning{counter=\"app_errors_total\"} 1"), "\(metrics)")
     #expect(
       metrics.contains(
-        "chock_application_errors_per_hour{counter=\"app_errors_total\",when=\"before\"} 0"))
+        "chock_error_warning{counter=\"app_errors_total\",source=\"\(figures.server.url)/metrics\"} 1"
+      ), "\(metrics)")
+    #expect(
+      metrics.contains(
+        "chock_application_errors_per_hour{counter=\"app_errors_total\",source=\"\(figures.server.url)/metrics\",when=\"before\"} 0"
+      ))
     let status = try await coach.run("status")
     #expect(status.output.contains("Errors     app_errors_total: 20 since the update"), "\(status)")
     #expect(try daemon.ask("GET", "/readyz").status == 200)

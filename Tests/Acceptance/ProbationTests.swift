@@ -263,6 +263,32 @@ struct ProbationTests {
     #expect(try coach.ledgerVersion() == "1")
   }
 
+  @Test(
+    "A journal that cannot be written on the way back keeps no application down",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
+  func unwrittenJournal() async throws {
+    let original = try Sample.coach()
+    try SampleUnits.add(to: original, isWell: false)
+    let image = try original.image()
+    var faults = 0
+    for point in 1... {
+      let coach = try TestCoach(image)
+      var shim = Shim(.eio, at: [point], phase: .restore)
+      shim.file = "run.json*"
+      shim.role = "worker"
+      let plain = SampleUnits.environment(of: coach)
+      let answer = try await coach.run(
+        ["update", "--offline", "--json"],
+        environment: shim.environment(of: coach).merging(plain) { $1 })
+      guard shim.faults(of: coach) > 0 else { break }
+      faults += 1
+      _ = try await coach.run(["recover"], environment: plain)
+      #expect(
+        SampleUnits.running(in: coach) == ["one.service", "three.service"], "\(point): \(answer)")
+    }
+    #expect(faults > 5)
+  }
+
   @Test("The next update that goes well ends the safe mode")
   func safeModeEnds() async throws {
     let application = try await application()

@@ -202,10 +202,9 @@ extension RunContext {
     logging { () throws(Failure) in try safeMode.begin(document, failure) }
     let ending = Ending(outcome: .restored, failure: failure)
     application?.ending = ending
-    logging { () throws(Failure) in
-      try journal(.resume)
-      try start()
-    }
+    // What cannot be written down must not keep it down.
+    logging { () throws(Failure) in try journal(.resume) }
+    logging { () throws(Failure) in try start() }
     return ending
   }
 
