@@ -78,6 +78,7 @@ extension Metrics {
       status.copies.map { copy in
         ("", [("place", copy.place)], copy.lastCopyAt.flatMap(seconds) ?? 0)
       })
+    metrics.addErrors(status)
     metrics.add(
       "chock_last_integrity_check_timestamp_seconds", .gauge,
       "When the database last went through its full check; 0: never since it was last changed.",
@@ -101,6 +102,33 @@ extension Metrics {
       "chock_event_listeners_dropped_total", .counter,
       "Listeners that were too slow, since the start of the daemon.", Double(listeners.dropped))
     return metrics
+  }
+
+  /// Nothing of a level that is not known.
+  private mutating func addErrors(_ status: StatusDocument) {
+    guard let watch = status.errorWatch else { return }
+    add(
+      "chock_error_watch_remaining_seconds", .gauge,
+      "For how long errors are still compared with those before the update; 0: they are not.",
+      watch.secondsLeft ?? 0)
+    add(
+      "chock_application_errors_per_hour", .gauge,
+      "Errors of the application in an hour, before the update and since.",
+      watch.counters.flatMap { counter -> [Sample] in
+        [("before", counter.perHourBefore), ("since", counter.perHour)].compactMap { when, value in
+          value.map { ("", Self.labels(counter) + [("when", when)], $0) }
+        }
+      })
+    add(
+      "chock_error_warning", .gauge, "1: there are clearly more errors than before the update.",
+      watch.counters.map {
+        ("", Self.labels($0), $0.warning == nil ? 0 : 1)
+      })
+  }
+
+  /// Two addresses may have figures of one name.
+  private static func labels(_ counter: ErrorWatchDocument.Counter) -> [(String, String)] {
+    [("counter", counter.name), ("source", counter.url ?? "journald")]
   }
 
   private mutating func addVersions(_ status: StatusDocument) {

@@ -129,7 +129,7 @@ extension Failure.Code {
       .forbiddenStatement, .timeout,
       .stopped, .validation, .foreignKeys, .rowsLost, .expectation, .conflict, .integrity,
       .keyReused,
-      .applicationUnhealthy:
+      .applicationUnhealthy, .moreErrors:
       .unprocessableContent
     case .noDaemon, .busy: .serviceUnavailable
     case .badConfig, .coachFile, .inputOutput: .internalServerError

@@ -30,7 +30,7 @@ extension Failure.Code {
     case .databaseMissing, .databaseExists, .databaseEmpty, .notADatabase, .databaseCorrupt,
       .databaseReadOnly, .databaseLocked, .inputOutput:
       ofDatabase
-    case .application, .applicationStop, .applicationUnhealthy: ofApplication
+    case .application, .applicationStop, .applicationUnhealthy, .moreErrors: ofApplication
     case .gateClosed, .runActive, .noSpace, .noDaemon, .busy: ofTheMoment
     case .preflight, .statement, .forbiddenStatement, .timeout, .stopped, .validation,
       .foreignKeys, .rowsLost, .expectation, .conflict, .integrity, .snapshotDamaged, .interrupted,
@@ -246,6 +246,13 @@ extension Failure.Code {
           "The old state was put back, what was recorded since is in the rescue copy, and the application runs with the old schema (safe mode).",
         next:
           "Send the checks that failed to the maker of the application. `chock history` names the rescue copy."
+      )
+    case .moreErrors:
+      Explanation(
+        "In the days after an update the application makes clearly more errors than before.",
+        done: "Nothing but telling it. The database stays as it is.",
+        next:
+          "Look at the application's log, and ask its maker. When it has to be undone: `chock restore ID` of the snapshot that `chock history` names."
       )
     default:
       Explanation(

@@ -100,6 +100,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case foreignSnapshot = "CHK-FOREIGN-SNAPSHOT"
     /// It was not well with the new state.
     case applicationUnhealthy = "CHK-APPLICATION-UNHEALTHY"
+    /// Since the update it makes more errors than before.
+    case moreErrors = "CHK-MORE-ERRORS"
     case interrupted = "CHK-INTERRUPTED"
     case needsPerson = "CHK-NEEDS-PERSON"
   }
@@ -123,7 +125,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case .notAllowed, .consentMissing, .notSignedIn, .pin: 77
     case .badConfig: 78
     case .statement, .forbiddenStatement, .timeout, .stopped, .validation, .foreignKeys, .rowsLost,
-      .expectation, .conflict, .integrity, .interrupted, .applicationUnhealthy:
+      .expectation, .conflict, .integrity, .interrupted, .applicationUnhealthy,
+      .moreErrors:
       1
     case .needsPerson: 2
     }

@@ -326,6 +326,8 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var undoSnapshot: String?
   /// The places where copies of snapshots are kept.
   public var copies: [CopyPlaceDocument]
+  /// The application's errors, where they are counted.
+  public var errorWatch: ErrorWatchDocument?
 
   public enum Mode: String, Codable, Sendable { case normal, recovery }
 
@@ -337,7 +339,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     currentJobId: String?, run: RunDocument?, problem: Failure?, consentRequired: Bool,
     integrityCheck: IntegrityCheck?, openers: [Opener], schedule: Schedule?,
     maintenanceWindow: DailyWindow, approvals: [ApprovalDocument], undoSnapshot: String?,
-    copies: [CopyPlaceDocument]
+    copies: [CopyPlaceDocument], errorWatch: ErrorWatchDocument?
   ) {
     self.chockVersion = chockVersion
     self.mode = mode
@@ -365,6 +367,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     self.approvals = approvals
     self.undoSnapshot = undoSnapshot
     self.copies = copies
+    self.errorWatch = errorWatch
   }
 }
 

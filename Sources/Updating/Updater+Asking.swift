@@ -78,7 +78,8 @@ extension Updater {
       consentRequired: settings.requireExplicitConsent, integrityCheck: check,
       openers: look.openers, schedule: schedule, maintenanceWindow: settings.maintenanceWindow,
       approvals: access.approvals(), undoSnapshot: look.undoSnapshot,
-      copies: copies(withSnapshots: false))
+      copies: copies(withSnapshots: false),
+      errorWatch: errorWatch.document(settings.application))
   }
 
   /// What the files say; while somebody keeps the database locked, what they said before.

@@ -35,21 +35,33 @@ extension Updater {
   /// What an interrupted run stopped is started although nobody has looked, where the config says so: in a
   /// daemon that begins in recovery mode nothing else starts it.
   func startApplicationWhenUnsure() {
-    guard settings.application.startWhenUnsure else { return }
+    guard settings.application.inRecovery == .start else { return }
     // It may take long, and those who ask need not wait for it.
-    Task { [settings, journalFile, logger] in
-      await Reader().read {
-        do throws(Failure) {
-          // Another process may be about it.
-          guard let lock = try RunLock(folder: settings.stateDirectory) else { return }
-          defer { withExtendedLifetime(lock) {} }
-          guard let stopped = try journalFile.read()?.application?.stopped else { return }
-          let safeMode = SafeMode(stateDirectory: settings.stateDirectory)
-          try ApplicationControl(settings: settings.application).start(
-            stopped, environment: safeMode.environment)
-        } catch {
-          logger.error("The application could not be started: \(error.message)")
+    Task { _ = await startWhatWasStopped() }
+  }
+
+  /// - Returns: what was started; nil while another process is about it.
+  func startWhatWasStopped() async -> [String]? {
+    await Reader().read { [settings, journalFile, logger] in
+      do throws(Failure) {
+        guard let lock = try RunLock(folder: settings.stateDirectory) else { return nil }
+        defer { withExtendedLifetime(lock) {} }
+        guard let journal = try journalFile.read(), let stopped = journal.application?.stopped,
+          !stopped.isEmpty
+        else { return [] }
+        guard ApplicationControl.mayRun(journal.run) else {
+          logger.warning("The application stays down: the database's files are set aside.")
+          return []
         }
+        let folder = settings.stateDirectory
+        let environment = SafeMode(stateDirectory: folder).environment
+          .merging(RecoveryNotice(stateDirectory: folder).environment) { $1 }
+        try ApplicationControl(settings: settings.application).start(
+          stopped, environment: environment)
+        return stopped
+      } catch {
+        logger.error("The application could not be started: \(error.message)")
+        return []
       }
     }
   }

@@ -32,6 +32,7 @@ extension Updater {
   }
 
   private func supervise(_ order: WorkOrder) async {
+    await letGo()
     let document = await run(order)
     // A result that the start of the daemon waits for is told by it.
     let isTold = start == nil
@@ -64,6 +65,7 @@ extension Updater {
       if order.kind.isWatched { publishGates() }
       publishState()
     }
+    noteForErrorWatch(document)
     tellCoachIQ(document)
     if isTold { publishResult(document) }
     copyWhatIsMissing()

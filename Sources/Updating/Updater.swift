@@ -100,7 +100,13 @@ public actor Updater {
   /// The last update or restore, until it is acknowledged.
   var lastRun: RunDocument?
   /// Why chock does nothing on its own any more.
-  public internal(set) var recoveryMode: Failure?
+  public internal(set) var recoveryMode: Failure? {
+    didSet { if (oldValue == nil) != (recoveryMode == nil) { recoveryModeChanged() } }
+  }
+  /// With the policy `read_only`: while it is recovery mode.
+  let readOnlyHold = ReadOnlyHold()
+  var holding: Task<Void, Never>?
+  var holdPause: Task<Void, Never>?
   /// True when nothing but a person's word ends it.
   var isLeftByHand = false
   /// True when it is that the daemon died again and again.
@@ -136,6 +142,18 @@ public actor Updater {
   var idleCheck: Task<Void, Never>?
   var checker: WorkerProcess?
   var checksWhenIdle = false
+  /// The application's errors, against before the update.
+  var errorWatch: ErrorWatch
+  let isErrorWatchKnown: Bool
+  var errorTask: Task<Void, Never>?
+  /// Until the next look, and whether one is wanted at once.
+  var errorPause: Task<Void, Never>?
+  var wantsErrorLook = false
+  var errorSaved: ContinuousClock.Instant?
+  /// How many runs had ended at the last look.
+  var countedRuns = 0
+  /// The newest run that has changed the database.
+  var lastChange: RunDocument?
   /// Copies of snapshots elsewhere: what is known of them, what is done at the moment, and what is in line.
   var copiesState: CopiesState
   var errand: Errand?
@@ -176,6 +194,9 @@ public actor Updater {
     access = Access(settings: settings, history: history, logger: logger)
     journalFile = JournalFile(stateDirectory: settings.stateDirectory)
     copiesState = CopiesState.read(settings.stateDirectory)
+    let errors = isServed ? ErrorWatch.read(settings.stateDirectory) : nil
+    isErrorWatchKnown = errors != nil
+    errorWatch = errors ?? ErrorWatch()
     starts = StartCounter(stateDirectory: settings.stateDirectory)
     store = SnapshotStore(stateFolder: settings.stateDirectory, chockVersion: Chock.version)
     locks = UpdateLocks(stateDirectory: settings.stateDirectory)
@@ -221,6 +242,7 @@ public actor Updater {
       recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
     resumeResults(recent)
+    resumeErrorWatch(recent)
     let state = remember(DatabaseState(settings))
     reviewDatabase(state.problem, atStart: true)
     judge()
@@ -262,6 +284,8 @@ public actor Updater {
     await saveLastWords()
     await endIdleCheck()
     await endCopies()
+    await endErrorWatch()
+    await endHold()
     guard let current, let worker else { return }
     worker.stop(Self.daemonStops)
     _ = await ended(current.id)

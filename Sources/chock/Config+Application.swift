@@ -4,7 +4,9 @@ import Updating
 
 // `[application]` and `[[application.health]]`.
 extension Config {
-  mutating func readApplication(_ reader: Reader, _ health: [HealthCheck]) throws(Failure) {
+  mutating func readApplication(
+    _ reader: Reader, _ health: [HealthCheck], _ metrics: [WatchedMetrics]
+  ) throws(Failure) {
     var application = ApplicationSettings()
     if let mode = try reader.choice(
       .applicationMode, of: ApplicationSettings.Mode.allCases.map(\.rawValue)
@@ -21,12 +23,20 @@ extension Config {
     try readCommands(reader, into: &application)
     try reader.number(.applicationStopTimeout, 1...3600, into: &application.stopTimeoutSeconds)
     try reader.number(.applicationStartTimeout, 1...3600, into: &application.startTimeoutSeconds)
-    try reader.flag(.applicationStartWhenUnsure, into: &application.startWhenUnsure)
+    if let policy = try reader.choice(
+      .applicationInRecovery, of: ApplicationSettings.InRecovery.allCases.map(\.rawValue)
+    ).flatMap(ApplicationSettings.InRecovery.init) {
+      application.inRecovery = policy
+    }
     try reader.number(.applicationProbation, 0...86_400, into: &application.probationSeconds)
     try reader.number(.applicationInterval, 1...60, into: &application.intervalSeconds)
     try reader.number(.applicationUnhealthy, 0...3600, into: &application.unhealthySeconds)
     try reader.number(.applicationHealthyAfter, 1...100, into: &application.healthyAfter)
     application.health = health
+    try reader.number(.applicationWatchHours, 0...720, into: &application.watchHours)
+    try reader.number(
+      .applicationWatchInterval, 1...3600, into: &application.watchIntervalSeconds)
+    application.watchMetrics = metrics
     settings.application = application
   }
 
@@ -136,7 +146,7 @@ enum HealthConfig {
   }
 
   /// chock asks the application beside it, and nobody else.
-  private static func checkHere(_ url: String, _ place: Failure) throws(Failure) {
+  fileprivate static func checkHere(_ url: String, _ place: Failure) throws(Failure) {
     let host = url.dropFirst("http://".count).prefix { $0 != "/" && $0 != ":" }
     let isHere = host == "localhost" || host.hasPrefix("127.")
     guard url.hasPrefix("http://"), isHere else {
@@ -155,5 +165,39 @@ enum HealthConfig {
         "Write \(key) = NUMBER.")
     }
     return number
+  }
+}
+
+/// `[[application.watch_metrics]]`.
+enum WatchConfig {
+  private static let name = "application.watch_metrics"
+
+  static func read(
+    _ value: any TOMLValueConvertible, in text: String, file: String
+  ) throws(Failure) -> [WatchedMetrics] {
+    var all: [WatchedMetrics] = []
+    for row in try CoachConfig.Row.all(value, name, in: text, file: file) {
+      try row.check(["url", "names"])
+      let url = try CoachConfig.url(try row.text("url"), row.place)
+      try HealthConfig.checkHere(url, row.place)
+      let names = row.table["names"]?.array.map { $0.compactMap(\.string) } ?? []
+      guard !names.isEmpty, names.count == row.table["names"]?.array?.count,
+        names.allSatisfy(isName), Set(names).count == names.count
+      else {
+        throw row.place.saying(
+          "\(name).names is no list of figures.", "Such as names = [\"coachiq_errors_total\"].")
+      }
+      guard !all.contains(where: { $0.url == url }) else {
+        throw row.place.saying("\(url) is there twice.", "Name each address once.")
+      }
+      all.append(WatchedMetrics(url: url, names: names))
+    }
+    return all
+  }
+
+  /// As Prometheus has it: letters, digits, `_` and `:`, without a digit at the beginning.
+  private static func isName(_ text: String) -> Bool {
+    text.utf8.count <= 200 && text.first?.isNumber == false
+      && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_:".contains($0)) }
   }
 }

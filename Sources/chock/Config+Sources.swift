@@ -22,7 +22,7 @@ extension Config {
 
   static func parse(
     _ text: String, file: String, into coach: inout CoachConfig, _ health: inout [HealthCheck],
-    _ copies: inout [CopiesConfig.Place]
+    _ metrics: inout [WatchedMetrics], _ copies: inout [CopiesConfig.Place]
   ) throws(Failure) -> [Key: Value] {
     if let line = TOMLHeaders.unreadableLine(of: text) {
       throw Failure(
@@ -66,6 +66,8 @@ extension Config {
           try coach.read(inner, value, in: text, file: file)
         } else if name == "application", inner == "health" {
           health = try HealthConfig.read(value, in: text, file: file)
+        } else if name == "application", inner == "watch_metrics" {
+          metrics = try WatchConfig.read(value, in: text, file: file)
         } else if name == "snapshots", inner == "copies" {
           copies = try CopiesConfig.read(value, in: text, file: file)
         } else {

@@ -71,11 +71,13 @@ struct Config {
     case applicationIsRunning = "application.is_running"
     case applicationStopTimeout = "application.stop_timeout_seconds"
     case applicationStartTimeout = "application.start_timeout_seconds"
-    case applicationStartWhenUnsure = "application.start_when_unsure"
+    case applicationInRecovery = "application.in_recovery"
     case applicationProbation = "application.probation_seconds"
     case applicationInterval = "application.interval_seconds"
     case applicationUnhealthy = "application.unhealthy_seconds"
     case applicationHealthyAfter = "application.healthy_after"
+    case applicationWatchHours = "application.watch_hours"
+    case applicationWatchInterval = "application.watch_interval_seconds"
 
     /// Such as `CHOCK_UPDATE_AUTO_MIGRATE`.
     var variable: String {
@@ -95,10 +97,12 @@ struct Config {
     var file: String?
     var coach = CoachConfig()
     var health: [HealthCheck] = []
+    var metrics: [WatchedMetrics] = []
     var copies: [CopiesConfig.Place] = []
     if let bytes = try FileSystem.read(path) {
       values = try parse(
-        String(decoding: bytes, as: UTF8.self), file: path, into: &coach, &health, &copies)
+        String(decoding: bytes, as: UTF8.self), file: path, into: &coach, &health, &metrics, &copies
+      )
       file = path
     } else if named != nil {
       throw Failure(
@@ -106,7 +110,7 @@ struct Config {
         howToClear: "Name the right file with --config or CHOCK_CONFIG.")
     }
     try readVariables(variables, into: &values)
-    return try Config(values, coach, health, copies, file: file)
+    return try Config(values, coach, health, metrics, copies, file: file)
   }
 
   /// The config for somebody who looks at what is wrong: where it cannot be used, the defaults, with the paths
@@ -131,8 +135,8 @@ struct Config {
         values[key] = Value(content: .text(found), place: Failure(.badConfig, key.rawValue))
       }
       let config =
-        (try? Config(values, CoachConfig(), [], [], file: nil))
-        ?? (try? Config([:], CoachConfig(), [], [], file: nil))
+        (try? Config(values, CoachConfig(), [], [], [], file: nil))
+        ?? (try? Config([:], CoachConfig(), [], [], [], file: nil))
       return (config, error)
     }
   }
@@ -145,7 +149,7 @@ struct Config {
     let own = [
       "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
       "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers", "starts",
-      "safe-mode.json", "copies.json", "stick/",
+      "safe-mode.json", "error-watch.json", "recovery-mode.json", "copies.json", "stick/",
     ]
     guard own.contains(where: name.hasPrefix) else { return }
     throw Failure(
@@ -157,7 +161,7 @@ struct Config {
 
   private init(
     _ values: [Key: Value], _ coach: CoachConfig, _ health: [HealthCheck],
-    _ copies: [CopiesConfig.Place], file: String?
+    _ metrics: [WatchedMetrics], _ copies: [CopiesConfig.Place], file: String?
   ) throws(Failure) {
     self.coach = coach
     given = values
@@ -214,7 +218,7 @@ struct Config {
     try readGates(reader)
     try readCoach(reader)
     try readNotify(reader)
-    try readApplication(reader, health)
+    try readApplication(reader, health, metrics)
     try checkProduction(reader)
   }
 

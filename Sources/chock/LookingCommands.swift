@@ -54,6 +54,7 @@ struct StatusCommand: AsyncParsableCommand {
           + (age ?? copy.lastCopyAt.map { "last copy \($0)" } ?? "no copy yet"))
       lines += (copy.problem.map(Output.words) ?? []).map { "           \($0)" }
     }
+    lines += errors(status)
     if let check = status.integrityCheck {
       let age = status.integrityCheckAgeSeconds.map { "\(Int($0 / 86_400)) days ago" }
       lines.append(
@@ -65,6 +66,20 @@ struct StatusCommand: AsyncParsableCommand {
       lines.append("In use by  \(status.openers.map(\.description).joined(separator: ", "))")
     }
     return lines
+  }
+
+  private func errors(_ status: StatusDocument) -> [String] {
+    guard let watch = status.errorWatch else { return [] }
+    func words(_ number: Double?) -> String { number.map { String(Int($0.rounded())) } ?? "?" }
+    return watch.counters.flatMap { counter in
+      let level = counter.perHourBefore.map { "\(words($0)) an hour" } ?? "not known yet"
+      let what =
+        watch.run == nil
+        ? level
+        : "\(words(counter.errors)) since the update, \(words(counter.perHour)) an hour (before: \(level))"
+      return ["Errors     \(counter.name): \(counter.problem ?? what)"]
+        + (counter.warning.map(Output.words) ?? []).map { "           \($0)" }
+    } + (watch.secondsLeft.map { ["           watched for \(Int($0 / 3600)) h more"] } ?? [])
   }
 }
 

@@ -25,6 +25,8 @@ struct Notice: Codable, Sendable, Equatable {
     case needsPerson = "needs_person"
     /// Snapshots could not be copied to another place.
     case copyFailed = "copy_failed"
+    /// The application makes more errors than before the update.
+    case moreErrors = "more_errors"
   }
 
   var schema = "chock.NOTICE/1"
@@ -122,6 +124,16 @@ struct Notifier: Service {
           .copyFailed, "Snapshots are not copied",
           "\(copy.place): \(problem.message) The last copy there: \(last)."),
         once: "copies \(copy.place) \(last)")
+    }
+    if let watch = status.errorWatch, let run = watch.run {
+      for counter in watch.counters {
+        guard let warning = counter.warning else { continue }
+        await post.tell(
+          Notice(
+            .moreErrors, "More errors since the update",
+            "\(warning.message) \(warning.howToClear ?? "")", run: run),
+          once: "errors \(run) \(counter.url ?? "") \(counter.name)")
+      }
     }
     if status.mode == .recovery, let problem = status.problem {
       await post.tell(
@@ -302,6 +314,7 @@ actor NoticePost {
         case .failed: ("high", "warning")
         case .needsPerson: ("urgent", "rotating_light")
         case .copyFailed: ("default", "floppy_disk")
+        case .moreErrors: ("high", "warning")
         }
       let title = notice.coach.isEmpty ? notice.title : "\(notice.coach): \(notice.title)"
       return await Posting.send(

@@ -49,6 +49,7 @@ struct ServeCommand: AsyncParsableCommand {
       await updater.startIdleChecks()
       await updater.startCopies()
     }
+    await updater.startErrorWatch()
     let sources = try session.sources()
     await updater.expect(sources)
     let coach = CoachSources(sources)

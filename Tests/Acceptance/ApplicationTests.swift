@@ -295,7 +295,7 @@ struct ApplicationTests {
     arguments: [true, false])
   func recoveryMode(startsWhenUnsure: Bool) async throws {
     let application = try await CoachApplication { _ in
-      "start_when_unsure = \(startsWhenUnsure)"
+      startsWhenUnsure ? "in_recovery = \"start\"" : ""
     }
     let coach = application.coach
     var daemon = try await application.serve()
@@ -323,6 +323,120 @@ struct ApplicationTests {
     #expect(recovered.outcome == .rolledBack, "\(recovered)")
     #expect(await daemon.stop() == .exited(0))
     try await isBack(application, "1")
+  }
+
+  /// A coach whose update was killed in the middle, with its supervisor.
+  private func interrupted(_ config: String) async throws -> CoachApplication {
+    let application = try await CoachApplication { _ in config }
+    try application.make("busy", "0.2")
+    let daemon = try await application.serve()
+    let watch = try JournalWatch(application.coach.state)
+    _ = try daemon.startUpdate()
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: daemon.process.pid))
+    daemon.process.signal(SIGKILL)
+    frozen.kill()
+    _ = await daemon.process.ended()
+    try await waitUntil("the worker has gone") { !frozen.isRunning }
+    #expect(!application.isUp)
+    return application
+  }
+
+  @Test("In recovery mode it is started to read only where the config says so, and cannot write")
+  func readOnlyInRecovery() async throws {
+    let application = try await interrupted("in_recovery = \"read_only\"")
+    let coach = application.coach
+    let daemon = try await coach.serve(["--recovery"], environment: application.environment)
+    try await waitUntil("it runs, and cannot write") { application.log.last == "cannot write" }
+    #expect(application.log.contains("started with 1 to read only"), "\(application.log)")
+    let file = "\(coach.state)/recovery-mode.json"
+    #expect(TestCoach.text(file).contains("started in recovery mode"))
+    let written = application.writes
+    // Who asks for the state takes nothing from it.
+    for _ in 0..<20 {
+      #expect(try daemon.status().mode == .recovery)
+      #expect(try await coach.run("status").code == 0)
+    }
+    #expect(application.writes == written)
+    #expect(try coach.names(in: "state").contains("run.json"))
+    // A technician's own work gets the lock, with the application down.
+    let recovered: RunDocument = try await coach.run(
+      "recover", "--json", environment: application.environment
+    ).document()
+    #expect(recovered.outcome == .rolledBack, "\(recovered)")
+    // That nobody has left recovery mode keeps it from writing still.
+    try await waitUntil("it cannot write again") {
+      application.isUp && application.log.last == "cannot write"
+    }
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    try await application.goesOn()
+    #expect(FileSystem.facts(file) == nil)
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "1")
+  }
+
+  @Test("What reads only does not outlive the daemon that holds the lock")
+  func readOnlyEnds() async throws {
+    let application = try await interrupted("in_recovery = \"read_only\"")
+    let coach = application.coach
+    let daemon = try await coach.serve(["--recovery"], environment: application.environment)
+    try await waitUntil("it runs, and cannot write") { application.log.last == "cannot write" }
+    let written = application.writes
+    #expect(await daemon.stop() == .exited(0))
+    #expect(!application.isUp)
+    #expect(application.writes == written)
+    #expect(try !coach.names(in: "state").contains("recovery-mode.json"))
+    // The next one recovers, and starts it.
+    let next = try await application.serve()
+    #expect(try next.status().mode == .normal)
+    #expect(await next.stop() == .exited(0))
+    try await isBack(application, "1")
+  }
+
+  @Test("A database that cannot be opened is not held, and the application stays down")
+  func notHeld() async throws {
+    let application = try await interrupted("in_recovery = \"read_only\"")
+    let coach = application.coach
+    #expect(rename(coach.database, coach.database + ".away") == 0)
+    let daemon = try await application.serve()
+    #expect(try daemon.status().mode == .recovery)
+    try await waitUntil("it is said") {
+      daemon.call.error.contains("cannot be held for reading only")
+    }
+    #expect(!application.isUp)
+    #expect(rename(coach.database + ".away", coach.database) == 0)
+    // It is there again: the application may look at it.
+    try await waitUntil("it runs, and cannot write") { application.log.last == "cannot write" }
+    #expect(try await coach.run("recover", environment: application.environment).code == 1)
+    try await application.goesOn()
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "1")
+  }
+
+  @Test(
+    "A technician restores beside one that reads only, and it reads only until recovery mode is left"
+  )
+  func restoreBesideReadOnly() async throws {
+    let application = try await CoachApplication(
+      config: { _ in "in_recovery = \"read_only\"" }, behaviours: ["busy": "0.2"])
+    let coach = application.coach
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    let daemon = try await coach.serve(["--recovery"], environment: application.environment)
+    try await waitUntil("it cannot write") { application.log.last == "cannot write" }
+    // A snapshot only reads: it is not let write for that.
+    let written = application.writes
+    #expect(try await coach.run("snapshots", "take").code == 0)
+    #expect(application.writes == written)
+    let run = try await daemon.ended(try daemon.startRestore(try #require(taken.snapshotId)))
+    #expect(run.outcome == .restored, "\(run)")
+    try await waitUntil("it runs, and cannot write") {
+      application.isUp && application.log.last == "cannot write"
+    }
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    try await application.goesOn()
+    #expect(await daemon.stop() == .exited(0))
+    try await application.quit()
   }
 
   @Test("When a person is needed it stays down, and is started when the run is forgotten")

@@ -30,13 +30,14 @@ final class CoachApplication: Sendable {
   init(
     _ way: Way = .commands, config: (UInt16) -> String = { _ in "" },
     top: String = TestCoach.development,
-    update: String = Sample.update, isRunning: Bool = true
+    update: String = Sample.update, isRunning: Bool = true, behaviours: [String: String] = [:]
   ) async throws {
     let folder = try TemporaryFolder()
     self.folder = folder
     let (listener, port) = try listenOnLoopback()
     close(listener)
     try folder.write("\(port)", to: "port")
+    for (name, text) in behaviours { try folder.write(text, to: name) }
     let control =
       switch way {
       case .commands:

@@ -9,7 +9,7 @@ import Updating
 @testable import chock
 
 /// The file for support, unpacked by a program that knows nothing of chock.
-private struct Unpacked {
+struct Unpacked {
   let folder: TemporaryFolder
   let path: String
 
@@ -46,7 +46,8 @@ struct DiagnosticsTests {
 
   private static let names = [
     "audit.json", "bus.log", "config.json", "daemon.log", "database.json", "disk.json",
-    "gates.json", "history.json", "kernel.log", "plan.json", "run.json", "schema-diff.txt",
+    "errors.json", "gates.json", "history.json", "kernel.log", "plan.json", "run.json",
+    "schema-diff.txt",
     "schema.sql", "snapshots.json", "summary.html", "versions.json",
   ]
 
@@ -90,7 +91,9 @@ struct DiagnosticsTests {
     #expect(found.text("gates.json").contains("\"parked\""))
     #expect(found.text("plan.json").contains("\"to_version\" : \"2\""))
     #expect(found.missing("bus.log")?.contains("No bus is configured") == true)
-    for name in Self.names where !["bus.log", "daemon.log", "kernel.log"].contains(name) {
+    #expect(found.missing("errors.json")?.contains("No errors of the application") == true)
+    for name in Self.names
+    where !["bus.log", "daemon.log", "errors.json", "kernel.log"].contains(name) {
       #expect(found.missing(name) == nil, "\(name): \(found.missing(name) ?? "")")
     }
   }
@@ -205,6 +208,9 @@ struct DiagnosticsTests {
     [[application.health]]
     kind = "command"
     command = ["/bin/true", "\(Self.mark)"]
+    [[application.watch_metrics]]
+    url = "http://127.0.0.1:1/\(Self.mark)"
+    names = ["\(Self.mark)_total"]
     """
   }
 

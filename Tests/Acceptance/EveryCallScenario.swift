@@ -33,13 +33,33 @@ enum Scenario: String, CaseIterable, Sendable {
   case recover
   case recoverDelete = "recover-delete"
   case recoverDone = "recover-done"
+  /// The application is stopped, started, and found well.
+  case application
+  /// It is not well with the new state, and the snapshot is put back.
+  case unhealthy
+  /// What a restore took out is put in again, with the application down; and is written as files.
+  case rescueApply = "rescue-apply"
+  case rescueExport = "rescue-export"
 
   var journalMode: String {
     [.updateDelete, .restoreDelete, .recoverDelete].contains(self) ? "DELETE" : "WAL"
   }
 
+  /// What runs and what does not; the units are those of ``SampleUnits``.
+  var hasUnits: Bool { [.application, .unhealthy, .rescueApply].contains(self) }
+
   /// An application is connected all the time.
   var isInUse: Bool { [.updateInUse, .restoreInUse].contains(self) }
+
+  /// In the coach's folder.
+  static let export = "state/exports/rescued"
+
+  /// What each call of the verb gets.
+  func environment(of coach: TestCoach, _ shim: Shim?) -> [String: String] {
+    var variables = shim?.environment(of: coach) ?? [:]
+    if hasUnits { variables.merge(SampleUnits.environment(of: coach)) { $1 } }
+    return variables
+  }
 
   fileprivate static let base = """
     CREATE TABLE item (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -74,17 +94,19 @@ enum Scenario: String, CaseIterable, Sendable {
       let application = isInUse ? try ConnectedApplication(undisturbed) : nil
       defer { withExtendedLifetime(application) {} }
       answer = try await undisturbed.run(
-        arguments + ["--json"], environment: shim.environment(of: undisturbed))
+        undisturbed.arguments(arguments), environment: environment(of: undisturbed, shim))
     }
     let calls = shim.calls(of: undisturbed)
-    let isUndone = [Scenario.failing, .segmentsUndone, .recover, .recoverDelete].contains(self)
+    let isUndone = [Scenario.failing, .segmentsUndone, .recover, .recoverDelete, .unhealthy]
+      .contains(self)
     guard calls > 0, answer.code == (isUndone ? 1 : 0) else {
       throw Failure(.inputOutput, "\(rawValue): \(calls) calls, \(answer)")
     }
     let after = try State(of: undisturbed)
     return Prepared(
       scenario: self, image: image, arguments: arguments, before: before ?? after, after: after,
-      calls: calls, lastRun: start.lastRun?.id)
+      calls: calls, lastRun: start.lastRun?.id,
+      rescued: try undisturbed.lastRun?.rescueCopy.map(undisturbed.print(ofSnapshot:)))
   }
 
   /// Brings the coach to where the verb begins.
@@ -129,6 +151,22 @@ enum Scenario: String, CaseIterable, Sendable {
         try coach.folder.write("\(config)\n[update]\nrehearse = false\n", to: "chock.toml")
       }
       arguments = ["update", "--offline"]
+    case .application, .unhealthy:
+      try SampleUnits.add(to: coach, isWell: self == .application)
+      arguments = ["update", "--offline"]
+    case .rescueApply, .rescueExport:
+      let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+      try SampleDatabase.change(coach.database, "INSERT INTO item (body) VALUES ('recorded since')")
+      let restored: RunDocument = try await coach.run(
+        "restore", updated.snapshotId ?? "", "--offline", "--yes", "--json"
+      ).document()
+      let copy = restored.rescueCopy ?? ""
+      if self == .rescueExport {
+        arguments = ["rescue", "export", copy, "--to", "@/\(Self.export)"]
+      } else {
+        try SampleUnits.add(to: coach, isWell: true)
+        arguments = ["rescue", "apply", copy, "--offline", "--yes"]
+      }
     case .take: arguments = ["snapshots", "take", "--offline"]
     case .prune:
       for _ in 1...4 {
@@ -191,6 +229,15 @@ enum Scenario: String, CaseIterable, Sendable {
 }
 
 extension TestCoach {
+  /// What a call gets: a name that begins with @ is one in this coach's folder.
+  func arguments(_ arguments: [String]) -> [String] {
+    arguments.map { $0.hasPrefix("@/") ? folder(String($0.dropFirst(2))) : $0 } + ["--json"]
+  }
+
+  func print(ofSnapshot id: String) throws -> String {
+    try SampleDatabase.fingerprint("\(state)/snapshots/\(id).sqlite")
+  }
+
   /// The newest run in the history.
   var lastRun: RunDocument? {
     (try? StateStore(stateFolder: state, chockVersion: "test").runs(limit: 1))?.first
@@ -220,6 +267,64 @@ extension FileSystem {
     guard pwrite(file, bytes, count, offset) == count else {
       throw Failure(.inputOutput, "It could not be damaged.", file: path)
     }
+  }
+}
+
+/// Three units of a machine whose `systemctl` stands in for systemd's: what is to run has a file, which outlives
+/// every process as systemd does. The second one does not run.
+enum SampleUnits {
+  static let names = ["one.service", "two.service", "three.service"]
+
+  private static let folder = Result { () throws(Failure) in
+    let folder = try TemporaryFolder()
+    // What it does itself is nobody's call to count.
+    try folder.write(
+      """
+      #!/bin/sh
+      unset LD_PRELOAD
+      verb=$1
+      for unit; do :; done
+      case $verb in
+      show)
+        if [ -e "$SAMPLE_UNITS/$unit" ]; then active=active; else active=inactive; fi
+        printf 'LoadState=loaded\\nActiveState=%s\\nSubState=x\\nNRestarts=0\\n' $active ;;
+      start) touch "$SAMPLE_UNITS/$unit" ;;
+      stop) rm -f "$SAMPLE_UNITS/$unit" ;;
+      esac
+
+      """, to: "systemctl")
+    chmod(folder("systemctl"), 0o755)
+    return folder
+  }
+
+  static func add(to coach: TestCoach, isWell: Bool) throws {
+    for name in ["one.service", "three.service"] { try coach.folder.write("", to: "units/\(name)") }
+    let list = names.map { "\"\($0)\"" }.joined(separator: ", ")
+    let config = TestCoach.text(coach.configFile)
+    try coach.folder.write(
+      """
+      \(config)
+      [application]
+      units = [\(list)]
+      watch_hours = 0
+      probation_seconds = 0
+      unhealthy_seconds = 0
+      interval_seconds = 1
+      healthy_after = 1
+      [[application.health]]
+      kind = "command"
+      command = ["\(isWell ? "true" : "false")"]
+      """, to: "chock.toml")
+  }
+
+  static func environment(of coach: TestCoach) -> [String: String] {
+    let path = (try? folder.get().path) ?? "/nonexistent"
+    return ["SAMPLE_UNITS": coach.folder("units"), "PATH": "\(path):/usr/local/bin:/usr/bin:/bin"]
+  }
+
+  /// Those that run.
+  static func running(in coach: TestCoach) -> [String] {
+    names.filter { FileSystem.facts(coach.folder("units/\($0)")) != nil }
   }
 }
 
@@ -278,6 +383,8 @@ struct Prepared: Sendable {
   let calls: Int
   /// With which run the history ends before.
   let lastRun: String?
+  /// What its rescue copy holds.
+  let rescued: String?
 
   /// What the database must hold when a run says that it ended so; nil when it must not say so.
   func state(saidBy outcome: Outcome) -> State? {
@@ -285,10 +392,10 @@ struct Prepared: Sendable {
     case (.finished, .take), (.refused, _), (.rolledBack, _): before
     case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
       (.committed, .recoverDone), (.committed, .segments), (.committed, .rollback),
-      (.committed, .import):
+      (.committed, .import), (.committed, .application), (.committed, .rescueApply):
       after
     case (.restored, .restore), (.restored, .restoreDelete), (.restored, .restoreInUse),
-      (.restored, .restoreReplace), (.restored, .setAside):
+      (.restored, .restoreReplace), (.restored, .setAside), (.restored, .unhealthy):
       after
     default: nil
     }

@@ -30,7 +30,8 @@ struct Trial {
   func run() async throws -> Result {
     var application = prepared.scenario.isInUse ? try ConnectedApplication(coach) : nil
     let call = try coach.start(
-      prepared.arguments + ["--json"], environment: shim.environment(of: coach))
+      coach.arguments(prepared.arguments),
+      environment: prepared.scenario.environment(of: coach, shim))
     let limit = Task {
       do { try await Task.sleep(for: .seconds(60)) } catch { return false }
       call.process.signal(SIGKILL)
@@ -76,10 +77,11 @@ struct Trial {
   ) async throws -> [String] {
     var problems: [String] = []
     let first = try? answer.document(RunDocument.self)
-    let recovered = try await coach.run("recover", "--json")
+    let plain = prepared.scenario.environment(of: coach, nil)
+    let recovered = try await coach.run(["recover", "--json"], environment: plain)
     let second = try? recovered.document(RunDocument.self)
     let files = try sizes()
-    let nothing = try await coach.run("recover", "--json")
+    let nothing = try await coach.run(["recover", "--json"], environment: plain)
     if (try? nothing.document(RunDocument.self))?.outcome != .nothingToDo || nothing.code != 0 {
       problems.append("a second recovery did something: \(nothing)")
     }
@@ -138,6 +140,16 @@ struct Trial {
         problems.append("\(who) names a rescue copy that is not there")
       }
     }
+    if prepared.scenario.hasUnits {
+      let running = SampleUnits.running(in: coach)
+      if running != ["one.service", "three.service"] { problems.append("there run \(running)") }
+      if prepared.scenario != .unhealthy || state.print != prepared.before.print,
+        FileSystem.facts("\(coach.state)/safe-mode.json") != nil
+      {
+        problems.append("it is told of a safe mode")
+      }
+    }
+    if prepared.scenario == .rescueExport { problems += try rescueExportProblems(answer) }
     if prepared.scenario == .rollback { problems += try exportProblems(state) }
     return try problems + tidiness()
   }
@@ -156,7 +168,8 @@ struct Trial {
     }
     guard let rescue = document.rescueCopy else { return ["\(who) names no rescue copy"] }
     let print = try? SampleDatabase.fingerprint("\(coach.state)/snapshots/\(rescue).sqlite")
-    return print == prepared.before.print ? [] : ["the rescue copy does not hold what there was"]
+    let wanted = prepared.scenario == .unhealthy ? prepared.rescued : prepared.before.print
+    return print == wanted ? [] : ["the rescue copy does not hold what there was"]
   }
 
   /// What a rollback has taken out is in its export; there is none of one that was not committed.
@@ -174,6 +187,21 @@ struct Trial {
     return []
   }
 
+  /// Its document comes last: where that is, everything is.
+  private func rescueExportProblems(_ answer: TestCoach.Answer) throws -> [String] {
+    let names = Set((try? coach.names(in: Scenario.export)) ?? [])
+    guard names.contains("rescue.json") else {
+      return answer.code == 0 ? ["it says that it wrote \(names)"] : []
+    }
+    let lines = names.filter { $0.hasSuffix(".jsonl") }.map {
+      TestCoach.text(coach.folder("\(Scenario.export)/\($0)"))
+    }
+    guard lines.count(where: { $0.contains("recorded since") }) == 1,
+      TestCoach.text(coach.folder("\(Scenario.export)/rescue.sql")).hasSuffix("COMMIT;\n")
+    else { return ["the export is not whole: \(names)"] }
+    return []
+  }
+
   /// What lies about.
   private func tidiness() throws -> [String] {
     var problems: [String] = []
@@ -182,9 +210,11 @@ struct Trial {
       let isKnown =
         [
           "chock.toml", "coach.db", "state/lock", "state/state.db", Shim.counter,
+          "state/safe-mode.json",
         ].contains(name)
-        || ["migrations/", "state/snapshots/", "state/rescue/", "state/exports/"].contains(
-          where: name.hasPrefix)
+        || ["migrations/", "state/snapshots/", "state/rescue/", "state/exports/", "units/"]
+          .contains(
+            where: name.hasPrefix)
       if !isKnown { problems.append("\(name) is left") }
       guard name.hasPrefix("state/snapshots/") else { continue }
       if name.hasSuffix(".sqlite") {

@@ -18,6 +18,10 @@ final class PowerCutCoach: Sendable {
     /// An update whose worker is killed when its commit is written and not yet synced; what the recovery
     /// then says has to be true whatever a power cut takes.
     case killed
+    /// An update with which the application is not well: the snapshot is put back.
+    case unhealthy
+    /// What a restore took out is put in again.
+    case rescue
   }
 
   enum Mode: String, Sendable, CaseIterable {
@@ -81,6 +85,20 @@ final class PowerCutCoach: Sendable {
   private static let lastRow = "INSERT INTO item (body) VALUES ('written last');"
   private static let newerRow = "INSERT INTO note (item_id, text) VALUES (1, 'since the update');"
 
+  private static let rescuedRow = "INSERT INTO item (body) VALUES ('since the update');"
+
+  private static let unwell = """
+    [application]
+    mode = "read_only"
+    watch_hours = 0
+    probation_seconds = 0
+    unhealthy_seconds = 0
+    interval_seconds = 1
+    [[application.health]]
+    kind = "command"
+    command = ["false"]
+    """
+
   private static let pruning = """
     [snapshots]
     keep_at_least = 1
@@ -116,6 +134,20 @@ final class PowerCutCoach: Sendable {
     var kill: Int?
     switch scenario.kind {
     case .update: break
+    case .unhealthy:
+      let text = TestCoach.text(coach.configFile)
+      try coach.folder.write(text + "\n" + Self.unwell, to: "chock.toml")
+      contents.reported = oldPrint
+    case .rescue:
+      let updated: RunDocument = try await Self.succeed(coach, arguments).document()
+      try Self.write(Self.rescuedRow, path)
+      let restored: RunDocument = try await Self.succeed(
+        coach, ["restore", updated.snapshotId ?? "", "--yes", "--offline", "--json"]
+      ).document()
+      contents.done = try Self.copyPrint(path, outer, then: Self.rescuedRow)
+      contents.reported = contents.done
+      contents.versions = [oldPrint: "1", contents.done: "1"]
+      arguments = ["rescue", "apply", restored.rescueCopy ?? "", "--yes", "--offline", "--json"]
     case .restore, .replace:
       let updated = try await Self.succeed(coach, arguments)
       let run: RunDocument = try updated.document()
@@ -216,7 +248,8 @@ final class PowerCutCoach: Sendable {
     let answer = try await coach.run(arguments, environment: environment, config: config)
     withExtendedLifetime(application) {}
     // What a recovery reports depends on what it found.
-    guard answer.code == 0 || arguments[0] == "recover" || kill != nil else {
+    let isUnwell = scenario.kind == .unhealthy && answer.code == 1
+    guard answer.code == 0 || arguments[0] == "recover" || kill != nil || isUnwell else {
       throw Failure(.inputOutput, "The command to record failed: \(arguments)\n\(answer)")
     }
     let operations = try DiskOperation.read(log, below: root)

@@ -23,7 +23,8 @@ struct PowerCutTests {
           Scenario(kind: .update, mode: .wal), Scenario(kind: .update, mode: .delete),
           Scenario(kind: .restore, mode: .connected), Scenario(kind: .snapshot, mode: .delete),
           Scenario(kind: .prune, mode: .wal), Scenario(kind: .killed, mode: .wal),
-          Scenario(kind: .killed, mode: .delete),
+          Scenario(kind: .killed, mode: .delete), Scenario(kind: .unhealthy, mode: .wal),
+          Scenario(kind: .rescue, mode: .delete),
         ], 2
       )
     }

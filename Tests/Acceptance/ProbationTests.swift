@@ -96,6 +96,42 @@ struct ProbationTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test(
+    "A health endpoint that hangs, answers with garbage, sends elsewhere or without an end is not well",
+    arguments: ["hang", "garbage", "text", "redirect", "stream"])
+  func badAnswer(way: String) async throws {
+    let application = try await application()
+    try application.make("health", way)
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    try application.unmake("health")
+    // Nobody follows it elsewhere.
+    #expect(!application.log.contains { $0.hasPrefix("asked for") }, "\(application.log)")
+    try await isBack(run, application)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("One that fails with the old schema, too, is left to its supervisor, and the run has ended")
+  func failingStill() async throws {
+    let application = try await application()
+    // It knows neither.
+    try application.make("knows", "0")
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .restored, "\(run)")
+    #expect(run.error?.code == .applicationUnhealthy)
+    #expect(try application.coach.ledgerVersion() == "1")
+    try await waitUntil("it fails in safe mode") {
+      application.log.contains("started with 1 in safe mode")
+        && application.log.contains("refused 1")
+    }
+    #expect(try daemon.status().mode == .normal)
+    #expect(try !application.coach.names(in: "state").contains("run.json"))
+    try application.unmake("knows")
+    try await application.goesOn()
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   @Test("One that crashes again and again goes back")
   func crashing() async throws {
     let application = try await application(
@@ -196,6 +232,61 @@ struct ProbationTests {
     let run = try await next.ended(id)
     try await isBack(run, application)
     #expect(await next.stop() == .exited(0))
+  }
+
+  @Test(
+    "A way back that was killed before its commit leaves one rescue copy",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
+  func oneRescueCopy() async throws {
+    let coach = try Sample.coach(
+      config: """
+        \(TestCoach.development)
+        [application]
+        mode = "read_only"
+        unhealthy_seconds = 0
+        [[application.health]]
+        kind = "command"
+        command = ["false"]
+        """)
+    // Its own rescue copy is named by then.
+    var shim = Shim(.kill, at: [1], phase: .restore)
+    shim.file = "coach.db-wal"
+    shim.role = "worker"
+    let run: RunDocument = try await coach.run(
+      ["update", "--offline", "--json"], environment: shim.environment(of: coach)
+    ).document()
+    #expect(shim.faults(of: coach) == 1)
+    #expect(run.outcome == .restored, "\(run)")
+    let copies = try coach.names(in: "state/snapshots").filter { $0.hasSuffix(".sqlite") }
+    #expect(
+      Set(copies) == Set([run.snapshotId, run.rescueCopy].compactMap { $0.map { "\($0).sqlite" } }))
+    #expect(try coach.ledgerVersion() == "1")
+  }
+
+  @Test(
+    "A journal that cannot be written on the way back keeps no application down",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
+  func unwrittenJournal() async throws {
+    let original = try Sample.coach()
+    try SampleUnits.add(to: original, isWell: false)
+    let image = try original.image()
+    var faults = 0
+    for point in 1... {
+      let coach = try TestCoach(image)
+      var shim = Shim(.eio, at: [point], phase: .restore)
+      shim.file = "run.json*"
+      shim.role = "worker"
+      let plain = SampleUnits.environment(of: coach)
+      let answer = try await coach.run(
+        ["update", "--offline", "--json"],
+        environment: shim.environment(of: coach).merging(plain) { $1 })
+      guard shim.faults(of: coach) > 0 else { break }
+      faults += 1
+      _ = try await coach.run(["recover"], environment: plain)
+      #expect(
+        SampleUnits.running(in: coach) == ["one.service", "three.service"], "\(point): \(answer)")
+    }
+    #expect(faults > 5)
   }
 
   @Test("The next update that goes well ends the safe mode")

@@ -11,6 +11,14 @@ struct RecoveryModeTests {
     try daemon.ask("GET", "/readyz")
   }
 
+  /// It says 503, and why.
+  private func isNotReady(_ daemon: Daemon, _ words: String) throws {
+    let answer = try ready(daemon)
+    #expect(answer.status == 503)
+    #expect(answer.text.contains(words), "\(answer.text)")
+    #expect(try daemon.ask("GET", "/livez").status == 200)
+  }
+
   /// Sends what the device's own browser would: as an owner.
   private func asOwner(_ daemon: Daemon, _ method: String, _ path: String) throws -> String {
     try daemon.askOverTCP(method, path, #"{"consent": true}"#).text
@@ -78,6 +86,7 @@ struct RecoveryModeTests {
     #expect(told?.type == .state)
     #expect(told?.status?.problem == (try daemon.status().problem))
     #expect(told?.status?.problem != nil)
+    try isNotReady(daemon, try #require(told?.status?.problem?.code.rawValue))
     #expect(await daemon.stop() == .exited(0))
   }
 
@@ -93,6 +102,7 @@ struct RecoveryModeTests {
     var daemon = try await coach.serve()
     #expect(try daemon.status().mode == .recovery)
     #expect(try daemon.status().problem?.message.contains("5 times") == true)
+    try isNotReady(daemon, "CHK-NEEDS-PERSON")
     #expect(try await coach.run("update", "--yes").code == 2)
     // An orderly stop does not mend it.
     #expect(await daemon.stop() == .exited(0))
@@ -115,6 +125,7 @@ struct RecoveryModeTests {
     let refused = try await coach.run("recover", "--leave")
     #expect(refused.code == 2)
     #expect(refused.error.contains(trigger), "\(refused)")
+    try isNotReady(daemon, "CHK-NEEDS-PERSON")
     try FileSystem.remove(trigger)
     #expect(try await coach.run("recover", "--leave").code == 0)
     #expect(try daemon.status().mode == .normal)
@@ -133,8 +144,64 @@ struct RecoveryModeTests {
       let status = try daemon.status()
       #expect(status.mode == mode)
       #expect(status.problem?.code == .drift)
+      if mode == .recovery { try isNotReady(daemon, "CHK-DRIFT") }
       #expect(await daemon.stop() == .exited(0))
     }
+  }
+
+  @Test("A database that is newer than all files needs a technician in production")
+  func newer() async throws {
+    let ahead = try Sample.coach()
+    #expect(try await ahead.run("update", "--offline").code == 0)
+    let coach = try TestCoach(
+      config: "environment = \"production\"", migrations: ["0001_items.sql": Sample.base],
+      database: ahead.database)
+    let daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .recovery)
+    try isNotReady(daemon, "CHK-DATABASE-NEWER")
+    #expect(try await coach.run("recover", "--leave").code == 65)
+    try coach.folder.write(Sample.update, to: "migrations/0002_change.sql")
+    #expect(try await coach.run("recover", "--leave").code == 0)
+    #expect(try ready(daemon).status == 200)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
+    "A file on the boot partition, and a stick of this name, do so where nothing is configured",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"),
+    arguments: [
+      "/boot/firmware/CHOCK_RECOVERY", "/boot/CHOCK_RECOVERY",
+      "/dev/disk/by-label/CHOCK_RECOVERY",
+    ])
+  func defaults(place: String) async throws {
+    let coach = try Sample.coach()
+    let dev = coach.folder("dev")
+    try FileSystem.makeFolder(dev)
+    // The daemon in a mount namespace of its own, with the boot partition, or the link to a block device that
+    // udev makes of a label.
+    let script =
+      place.hasPrefix("/boot")
+      ? ["mount -t tmpfs tmpfs /boot", "mkdir -p /boot/firmware", ": > \(place)"]
+      : [
+        "mount -t tmpfs tmpfs \(dev)", "cd \(dev)",
+        "for name in null zero random urandom; do : > $name; mount --bind /dev/$name $name; done",
+        "mkdir -p disk/by-label", ": > sda1", "ln -s ../../sda1 disk/by-label/CHOCK_RECOVERY",
+        "mount --move \(dev) /dev", "cd /",
+      ]
+    try coach.folder.write(
+      (["set -e"] + script + ["exec \(TestCoach.binary) \"$@\"", ""]).joined(separator: "\n"),
+      to: "inside")
+    try coach.folder.write(
+      "#!/bin/sh\nexec unshare -m --propagation private sh \(coach.folder("inside")) \"$@\"\n",
+      to: "outside")
+    try #require(chmod(coach.folder("outside"), 0o755) == 0)
+    let daemon = try await coach.serve(binary: coach.folder("outside"))
+    #expect(try daemon.status().mode == .recovery)
+    #expect(try daemon.status().problem?.message.hasPrefix(place) == true)
+    try isNotReady(daemon, "CHK-NEEDS-PERSON")
+    let refused = try await coach.run("recover", "--leave")
+    #expect(refused.code == 2 && refused.error.contains(place), "\(refused)")
+    #expect(await daemon.stop() == .exited(0))
   }
 
   @Test("A technician starts it so, and nothing is recovered, offered or checked by itself")
@@ -143,6 +210,7 @@ struct RecoveryModeTests {
     try coach.folder.write("{", to: "state/run.json")
     let daemon = try await coach.serve(["--recovery"])
     #expect(try daemon.status().problem?.message == "chock was started in recovery mode.")
+    try isNotReady(daemon, "CHK-NEEDS-PERSON")
     #expect(FileSystem.facts("\(coach.state)/run.json") != nil)
     let refused = try await coach.run("recover", "--leave")
     #expect(refused.code == 2 && refused.error.contains("interrupted"), "\(refused)")

@@ -18,7 +18,9 @@ in FOLDER, named by what they make it do:
     crash        it ends as soon as it runs
     crash-later  it ends half a second after each start
     unhealthy    /health answers with 503
+    health       what it answers instead: hang, garbage, text, redirect, or stream without an end
     hang         it does not obey a stop until the file is gone
+    busy         a write waits so many seconds for the database (default: 30)
     restless     whoever stops it finds it started again a moment later, that many times (default: always)
 
 FOLDER/log has a line for each start, end and stop; FOLDER/written what was acknowledged.
@@ -76,10 +78,42 @@ def version(connection):
 def application(database):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    state = {"ok": False, "written": 0, "safe_mode": False}
+    state = {"ok": False, "written": 0, "safe_mode": False, "busy": False}
 
     class Health(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path != "/health":
+                note(f"asked for {self.path}")
+            way = read("health")
+            if way == "hang":
+                while read("health") == "hang":
+                    time.sleep(0.1)
+            if way == "garbage":
+                self.wfile.write(b"\0\xff no answer of HTTP \r\n" * 20)
+                self.close_connection = True
+                return
+            if way == "redirect":
+                self.send_response(302)
+                self.send_header("Location", "/moved")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if way == "stream":
+                self.send_response(200)
+                self.end_headers()
+                try:
+                    while read("health") == "stream":
+                        self.wfile.write(b'{"ok": true, ' * 10_000)
+                except OSError:
+                    pass
+                self.close_connection = True
+                return
+            if way == "text":
+                self.send_response(200)
+                self.send_header("Content-Length", "8")
+                self.end_headers()
+                self.wfile.write(b"ok: true")
+                return
             body = json.dumps(state).encode()
             self.send_response(503 if there("unhealthy") else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -100,9 +134,13 @@ def application(database):
     safe = os.environ.get("CHOCK_SAFE_MODE") or read("safe-mode")
     state["safe_mode"] = bool(safe) and os.path.exists(safe)
 
-    connection = sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=30, isolation_level=None)
+    connection = sqlite3.connect(f"file:{database}?mode=rw", uri=True,
+                                 timeout=float(read("busy", "30")), isolation_level=None)
     found = version(connection)
-    note(f"started with {found}" + (" in safe mode" if state["safe_mode"] else ""))
+    recovery = os.environ.get("CHOCK_RECOVERY_MODE")
+    read_only = bool(recovery) and json.load(open(recovery))["read_only"]
+    note(f"started with {found}" + (" in safe mode" if state["safe_mode"] else "")
+         + (" to read only" if read_only else ""))
     if there("crash"):
         sys.exit(1)
     if found > int(read("knows", "99")):
@@ -116,8 +154,11 @@ def application(database):
         try:
             connection.execute("INSERT INTO item (body) VALUES (?)", (text,))
         except sqlite3.OperationalError:
-            pass
+            if not state["busy"]:
+                note("cannot write")
+            state["busy"] = True
         else:
+            state["busy"] = False
             with open(path("written"), "a") as file:
                 file.write(text + "\n")
             state["written"] += 1
@@ -151,6 +192,8 @@ def supervise(database):
             environment = dict(os.environ)
             if read("environment"):
                 environment["CHOCK_SAFE_MODE"] = read("environment")
+            if read("recovery"):
+                environment["CHOCK_RECOVERY_MODE"] = read("recovery")
             child = subprocess.Popen(
                 [sys.executable, __file__, "application", FOLDER, database], env=environment
             )
@@ -173,6 +216,7 @@ def settle(wanted, patience=None):
 def start():
     note("start")
     write("environment", os.environ.get("CHOCK_SAFE_MODE", ""))
+    write("recovery", os.environ.get("CHOCK_RECOVERY_MODE", ""))
     write("wanted", "")
     settle("up", 5)
 

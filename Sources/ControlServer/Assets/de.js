@@ -146,7 +146,7 @@ export default {
 	kinds: {
 		update: "Update", rollback: "Rücknahme", rehearse: "Probe", snapshot: "Sicherungskopie", restore: "Rückkehr",
 		recover: "Wiederherstellung", verify: "Prüfung", import: "Import", rescue: "Zeilen zurückgeholt", salvage: "Bergung",
-		check: "Prüfung der Datenbank",
+		check: "Prüfung",
 	},
 	outcomes: {
 		committed: "Gelungen", refused: "Nicht begonnen", rolled_back: "Wie zuvor", restored: "Gelungen", cancelled: "Abgebrochen", interrupted: "Unterbrochen",
@@ -197,7 +197,7 @@ export default {
 		lead: "Vollständige Kopien der Datenbank. Vor jeder Änderung entsteht eine.",
 		empty: "Noch gibt es keine Kopie.",
 		version: "Version {}",
-		reasons: { before_update: "vor einem Update", before_restore: "vor einer Rückkehr", manual: "verlangt", salvage: "aus einer beschädigten gelesen" },
+		reasons: { before_update: "vor einem Update", before_restore: "vor einer Rückkehr", manual: "verlangt", salvage: "gerettet" },
 		verified: "geprüft {}", unverified: "nicht geprüft", pinned: "Bleibt für immer",
 		take: "Kopie machen", verify: "Prüfen", pin: "Für immer behalten", unpin: "Nicht mehr behalten", remove: "Löschen", restore: "Dorthin zurück",
 		removeText: "Dann ist sie für immer weg.",

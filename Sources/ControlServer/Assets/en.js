@@ -118,7 +118,7 @@ export default {
 	kinds: {
 		update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
 		recover: "Recovery", verify: "Check", import: "Import", rescue: "Rows put in again", salvage: "Salvage",
-		check: "Check of the database",
+		check: "Check",
 	},
 	outcomes: {
 		committed: "Went well", refused: "Not started", rolled_back: "Put back", restored: "Restored", cancelled: "Cancelled", interrupted: "Interrupted",
@@ -169,7 +169,7 @@ export default {
 		lead: "Full copies of the database. One is taken before every change.",
 		empty: "No snapshot has been taken yet.",
 		version: "Version {}",
-		reasons: { before_update: "before an update", before_restore: "before going back", manual: "asked for", salvage: "read out of a damaged one" },
+		reasons: { before_update: "before an update", before_restore: "before going back", manual: "asked for", salvage: "salvaged" },
 		verified: "checked {}", unverified: "not checked", pinned: "Kept for good",
 		take: "Take a snapshot", verify: "Check", pin: "Keep for good", unpin: "No longer keep", remove: "Delete", restore: "Go back to it",
 		removeText: "It is gone then, for good.",

@@ -21,6 +21,10 @@ struct ApplicationControl {
     var restarts: Int
   }
 
+  /// Whether an application may find the database as this run has left it: one whose files are set aside would be
+  /// opened without its log.
+  static func mayRun(_ run: RunDocument) -> Bool { run.setAside == nil }
+
   // MARK: Looking
 
   /// The parts that run, in the order in which they are stopped.

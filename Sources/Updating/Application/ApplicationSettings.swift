@@ -7,6 +7,16 @@ public struct ApplicationSettings: Codable, Sendable, Equatable {
     case readOnly = "read_only"
   }
 
+  /// What becomes of it in recovery mode: nobody knows what the database holds.
+  public enum InRecovery: String, Codable, Sendable, CaseIterable {
+    /// What chock has stopped stays down.
+    case down
+    /// It is started, and chock holds the write lock.
+    case readOnly = "read_only"
+    /// It is started, and may write.
+    case start
+  }
+
   /// For an application that is no unit of systemd. Each is a program and its arguments; no shell reads them.
   public struct Commands: Codable, Sendable, Equatable {
     /// Stops it, or asks it to stop.
@@ -30,8 +40,7 @@ public struct ApplicationSettings: Codable, Sendable, Equatable {
   /// For all of them together.
   public var stopTimeoutSeconds = 90
   public var startTimeoutSeconds = 90
-  /// Start it also when nobody knows what the database holds, and a person is needed.
-  public var startWhenUnsure = false
+  public var inRecovery = InRecovery.down
 
   public var health: [HealthCheck] = []
   /// For how long after an update the application has to show that it is well.
@@ -43,6 +52,13 @@ public struct ApplicationSettings: Codable, Sendable, Equatable {
   /// So many looks in a row have to find it well before it counts as well.
   public var healthyAfter = 3
 
+  /// For how many hours after an update errors are compared with those before; 0: they are not counted.
+  public var watchHours = 72
+  /// The time between two counts.
+  public var watchIntervalSeconds = 300
+  /// Figures that count errors, beside what journald has of the units.
+  public var watchMetrics: [WatchedMetrics] = []
+
   public init() {}
 
   /// Whether a run stops it.
@@ -53,6 +69,19 @@ public struct ApplicationSettings: Codable, Sendable, Equatable {
 
   /// What is stopped, in this order.
   var parts: [String] { commands == nil ? units : units + [Self.byCommands] }
+}
+
+/// Figures at an address, in Prometheus' text format.
+public struct WatchedMetrics: Codable, Sendable, Equatable {
+  /// On this machine.
+  public var url: String
+  /// Those that count errors.
+  public var names: [String]
+
+  public init(url: String, names: [String]) {
+    self.url = url
+    self.names = names
+  }
 }
 
 /// One question to the application; all of them have to be answered well.

@@ -76,8 +76,10 @@ extension RunContext {
     }
     guard var held = application else { return ending }
     guard ending.outcome != .needsRecovery else {
-      // Nobody knows what it would find.
-      if settingsOfApplication.startWhenUnsure { logging { () throws(Failure) in try start() } }
+      // Nobody knows what it would find. With `read_only` the daemon starts it, which can hold the lock.
+      if settingsOfApplication.inRecovery == .start, ApplicationControl.mayRun(document) {
+        logging { () throws(Failure) in try start() }
+      }
       return ending
     }
     guard !held.stopped.isEmpty || isProven && !settingsOfApplication.isStopped else {
@@ -190,6 +192,8 @@ extension RunContext {
         try bringBackJournalMode()
       } else if let snapshot = document.snapshotId {
         try putBack(snapshot)
+        // The rescue copy of an attempt that was not committed: the newer one holds the same and more.
+        removeSnapshots(takenFor: document, but: [snapshot, document.rescueCopy])
       }
     } catch {
       return Ending(outcome: .needsRecovery, failure: error)
@@ -198,10 +202,9 @@ extension RunContext {
     logging { () throws(Failure) in try safeMode.begin(document, failure) }
     let ending = Ending(outcome: .restored, failure: failure)
     application?.ending = ending
-    logging { () throws(Failure) in
-      try journal(.resume)
-      try start()
-    }
+    // What cannot be written down must not keep it down.
+    logging { () throws(Failure) in try journal(.resume) }
+    logging { () throws(Failure) in try start() }
     return ending
   }
 

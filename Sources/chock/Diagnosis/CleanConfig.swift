@@ -81,7 +81,7 @@ struct CleanConfig: Encodable {
     switch key {
     case .environment, .rowsLost, .expectations, .foreignKeys, .oldForeignKeys, .constraints,
       .local,
-      .applicationMode, .requiredGates, .mayAttest, .notifyEvents:
+      .applicationMode, .applicationInRecovery, .requiredGates, .mayAttest, .notifyEvents:
       Cleaner.isPlain(text, besides: "_")
     case .maintenanceWindow: text.allSatisfy { "0123456789:-".contains($0) }
     // From an environment variable, numbers and switches are texts.
@@ -89,8 +89,9 @@ struct CleanConfig: Encodable {
       .rehearse, .waitForGates, .backupRetentionDays, .keepAtLeast, .maxTotalBytes, .integrityDays,
       .integrityIdleMinutes, .integrityInRun, .approvals, .parkedFor, .minimumVolts,
       .controllerPort, .applicationStopTimeout, .applicationStartTimeout,
-      .applicationStartWhenUnsure, .applicationProbation, .applicationInterval,
-      .applicationUnhealthy, .applicationHealthyAfter:
+      .applicationProbation, .applicationInterval,
+      .applicationUnhealthy, .applicationHealthyAfter, .applicationWatchHours,
+      .applicationWatchInterval:
       ["true", "false"].contains(text) || Double(text) != nil
     case .databasePath, .migrationsDirectory, .stateDirectory, .recoveryTriggers, .listen, .socket,
       .allowedHosts, .embedOrigins, .users, .groups, .notifyURL, .notifyNtfy, .notifyToken,

@@ -112,7 +112,7 @@ struct Cleaner: Sendable {
       .keyReused, .notFound, .input, .migrationFile, .gateClosed, .busy, .application,
       .applicationStop,
       .copyPlace, .foreignSnapshot, .preflight, .stopped, .validation, .expectation, .conflict,
-      .applicationUnhealthy:
+      .applicationUnhealthy, .moreErrors:
       return nil
     }
   }

@@ -80,7 +80,8 @@ enum DaemonLog {
     "What the coach last said is not known: ",
     "What the coach last said could not be written down: ",
     "The number of a result could not be written: ", "The controller was not told of the update: ",
-    "systemctl ", "A request failed",
+    "The errors of the application: ", "Errors of the application are compared with before",
+    "The watch after the update is over", "systemctl ", "A request failed",
   ]
 
   /// A severity of syslog(3); below notice it says nothing.

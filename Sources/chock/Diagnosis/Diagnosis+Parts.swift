@@ -64,6 +64,11 @@ extension Diagnosis {
       reading("snapshots.json", "the snapshots, and what chock keeps beside them", 0.5) {
         () throws(Missing) in try snapshots(findings)
       },
+      reading(
+        "errors.json", "how many errors the application counts, against before the update", 0.1
+      ) {
+        () throws(Missing) in try errors(findings)
+      },
       reading("database.json", "the database as a file, and its ledger", 0.5) {
         () throws(Missing) in try database(findings)
       },
@@ -357,7 +362,9 @@ extension Diagnosis {
 
   private static let ownFiles = [
     "state.db", "state.db-journal", "run.json", "lock", "last-words.json", "access.json",
-    "schedule.json", "notices.json", "event-numbers", "starts", "safe-mode.json", "snapshots",
+    "schedule.json", "notices.json", "event-numbers", "starts", "safe-mode.json",
+    "error-watch.json",
+    "recovery-mode.json", "snapshots",
     "work", "rescue", "exports", "locks.json",
   ]
 
@@ -392,6 +399,45 @@ extension Diagnosis {
   private static func isId(_ id: String) -> Bool {
     id.utf8.count <= 64 && id.prefix(8).allSatisfy(\.isNumber) && id.dropFirst(8).hasPrefix("T")
       && id.dropFirst(9).allSatisfy { $0.isNumber || $0.isLowercase || "Z._-".contains($0) }
+  }
+
+  /// Counters by their number: their names are of the config.
+  private struct Errors: Encodable {
+    struct Counter: Encodable {
+      var kind: String
+      var perHourBefore: Double?
+      var errors: Double?
+      var perHour: Double?
+      var hasWarned: Bool
+      var isCounted: Bool
+    }
+
+    var run: String?
+    var secondsLeft: Double?
+    var counters: [Counter]
+  }
+
+  private func errors(_ findings: Findings) throws(Missing) -> [UInt8] {
+    guard let watch = ErrorWatchDocument(settings) else {
+      throw Missing("No errors of the application are counted here, or none have been so far.")
+    }
+    let warned = watch.counters.count { $0.warning != nil }
+    let silent = watch.counters.count { $0.problem != nil }
+    findings.note(
+      "Errors", warned > 0 ? false : nil,
+      (warned > 0
+        ? "clearly more than before the update"
+        : watch.run == nil ? "no update is watched" : "no more than before the update")
+        + (silent > 0 ? "; \(silent) of \(watch.counters.count) cannot be counted" : ""))
+    return try document(
+      Errors(
+        run: watch.run, secondsLeft: watch.secondsLeft,
+        counters: watch.counters.map { counter in
+          .init(
+            kind: counter.url == nil ? "journal" : "metric", perHourBefore: counter.perHourBefore,
+            errors: counter.errors, perHour: counter.perHour, hasWarned: counter.warning != nil,
+            isCounted: counter.problem == nil)
+        }))
   }
 
   // MARK: The database
