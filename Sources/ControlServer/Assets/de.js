@@ -145,7 +145,7 @@ export default {
 	},
 	kinds: {
 		update: "Update", rollback: "Rücknahme", rehearse: "Probe", snapshot: "Sicherungskopie", restore: "Rückkehr",
-		recover: "Wiederherstellung", verify: "Prüfung", import: "Import", rescue: "Zeilen zurückgeholt", salvage: "Bergung",
+		recover: "Wiederherstellung", verify: "Prüfung", import: "Import", rescue: "Zeilen zurück", salvage: "Bergung",
 		check: "Prüfung",
 	},
 	outcomes: {

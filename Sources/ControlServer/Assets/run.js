@@ -38,7 +38,7 @@ export function runningView() {
 	const words = t.running;
 	const { title, step, fraction } = progressOf(run);
 	if (moved.fraction !== fraction) moved = { fraction, at: Date.now() };
-	// A statement that takes longer than in the rehearsal: how far it is, nobody knows.
+	// Longer than in the rehearsal: nobody knows how far it is.
 	const isStill = Date.now() - moved.at > 10000;
 	const isStopping = state.stopping.has(run.id) && run.cancellable;
 	const now = doing(run);
