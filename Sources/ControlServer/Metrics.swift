@@ -106,22 +106,23 @@ extension Metrics {
 
   /// Nothing of a level that is not known.
   private mutating func addErrors(_ status: StatusDocument) {
-    guard let watch = status.errorWatch else { return }
+    let watch = status.errorWatch
+    let counters = watch?.counters ?? []
     add(
       "chock_error_watch_remaining_seconds", .gauge,
       "For how long errors are still compared with those before the update; 0: they are not.",
-      watch.secondsLeft ?? 0)
+      watch?.secondsLeft ?? 0)
     add(
       "chock_application_errors_per_hour", .gauge,
       "Errors of the application in an hour, before the update and since.",
-      watch.counters.flatMap { counter -> [Sample] in
+      counters.flatMap { counter -> [Sample] in
         [("before", counter.perHourBefore), ("since", counter.perHour)].compactMap { when, value in
           value.map { ("", Self.labels(counter) + [("when", when)], $0) }
         }
       })
     add(
       "chock_error_warning", .gauge, "1: there are clearly more errors than before the update.",
-      watch.counters.map {
+      counters.map {
         ("", Self.labels($0), $0.warning == nil ? 0 : 1)
       })
   }

@@ -38,13 +38,22 @@ struct PanelRoutes {
     // Asked for again each time: both say where the rest is.
     add("/", "text/html; charset=utf-8", Array(page.utf8), build, cache: "no-cache", to: &routes)
     add(
-      "/chock-update.js", Self.script, PackageResources.chock_update_js, build, cache: "no-cache",
-      to: &routes)
+      "/chock-update.js", Self.script, Self.served(PackageResources.chock_update_js), build,
+      cache: "no-cache", to: &routes)
     for file in Self.files {
       add(
-        "/v/\(build)/\(file.name)", file.type, file.bytes, build,
+        "/v/\(build)/\(file.name)", file.type,
+        file.type == Self.script ? Self.served(file.bytes) : file.bytes, build,
         cache: "public, max-age=31536000, immutable", to: &routes)
     }
+  }
+
+  /// A script without the lines that are comments: those are for who reads the source, not for each tablet.
+  private static func served(_ script: [UInt8]) -> [UInt8] {
+    let lines = script.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    return Array(
+      lines.filter { !$0.drop { $0 == UInt8(ascii: "\t") }.starts(with: "//".utf8) }
+        .joined(separator: [UInt8(ascii: "\n")]))
   }
 
   private func add(

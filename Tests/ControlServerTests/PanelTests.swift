@@ -28,6 +28,8 @@ struct PanelTests {
       #expect(build.count > "/v//".count + 8)
       // href="/v/…/app.css", from "./dom.js", and the languages, which are chosen at run time.
       var seen: Set<Substring> = []
+      var bytes = page.body.utf8.count
+      bytes += try await server.send("GET", "/chock-update.js").body.utf8.count
       var waiting = links(in: page.body) + ["en.js", "de.js"]
       while let link = waiting.popLast() {
         guard seen.insert(link).inserted else { continue }
@@ -37,9 +39,13 @@ struct PanelTests {
         if link.hasSuffix(".js") {
           #expect(file.header("content-type") == "text/javascript; charset=utf-8")
           waiting += links(in: file.body)
+          #expect(!file.body.contains("\n//") && !file.body.contains("\t//"), "\(link)")
         }
+        bytes += file.body.utf8.count
       }
       #expect(seen.count > 10)
+      // All of it, in both languages.
+      #expect(bytes < 120_000)
       #expect(try await server.send("GET", "/v/0/app.js").status == 404)
     }
   }

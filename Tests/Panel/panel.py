@@ -28,8 +28,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
-ASSETS = TOP / "Sources/ControlServer/Assets"
-MOST_BYTES = 120_000
 PHONE, CAB, TABLET, DESK = (360, 740), (1024, 600), (768, 1024), (1440, 900)
 SIZES = {"phone": PHONE, "cab": CAB, "tablet": TABLET, "desk": DESK}
 PIN, TECHNICIANS_PIN = "135790", "246802"
@@ -568,6 +566,7 @@ def snapshots():
         for _ in range(16):
             coach.chock("snapshots", "verify")
         owner.press("Done")
+        owner.heading("Up to date")
         owner.page.reload()
         owner.heading("Up to date")
         owner.page.get_by_role("button", name="Undo this update").wait_for()
@@ -1186,16 +1185,9 @@ def senses():
                 owner.fits(f"{view} at 400 %, blocked")
 
 
-def size():
-    """All files of the panel together."""
-    total = sum(file.stat().st_size for file in ASSETS.iterdir())
-    check(f"the panel has under {MOST_BYTES} bytes", total < MOST_BYTES, total)
-    print(f"  {total} bytes")
-
-
 # The longest first.
 SCENES = {scene.__name__: scene for scene in
-          (views, size, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection,
+          (views, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection,
            snapshots, approvals, questions, notes, recovery, senses, embedding, asleep, doomed, broken, german,
            strangers)}
 
