@@ -84,7 +84,8 @@ export function takeEvent(event) {
 			if (event.safety) takeSafety(event.safety);
 			return [];
 		case "result":
-			if (event.result) takeRun(event.result);
+			// What only looked at the database has no result that waits to be seen.
+			if (event.result && !["snapshot", "verify", "check", "salvage"].includes(event.result.kind)) takeRun(event.result);
 			return ["status", "plan", "lists"];
 		case "update_available":
 			return ["status", "plan"];
