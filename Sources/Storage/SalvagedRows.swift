@@ -291,11 +291,9 @@ struct SalvagedRows {
       }
     }
     try? source.execute("PRAGMA reverse_unordered_selects = OFF")
-    lose(&copied)
+    copied.unreadablePlaces += 1
     return copied
   }
-
-  private func lose(_ copied: inout SalvagedTable) { copied.unreadablePlaces += 1 }
 
   // MARK: Virtual tables
 

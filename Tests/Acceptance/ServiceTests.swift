@@ -217,6 +217,10 @@ struct ServiceTests {
         + phases.map { "STATUS=Run in progress: \($0.rawValue)" } + ["STATUS=Last run: committed"])
     let percents = told.compactMap { Int($0.drop { $0 != "," }.filter(\.isNumber)) }
     #expect(percents == percents.sorted() && percents.last == 100, "\(percents)")
+    // Each once: the journal explains the line where a run begins, and the one where it ends.
+    for message in [JournalMessage.runStarted, .runDone] {
+      #expect(daemon.call.error.ranges(of: message.rawValue).count == 1, "\(message)")
+    }
     #expect(await daemon.stop() == .exited(0))
     try await waitUntil("the stop is told") { notify.messages.contains("STOPPING=1") }
   }
