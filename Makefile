@@ -36,12 +36,16 @@ run: deps
 	$(SWIFT) build --product chock
 	Tests/SampleCoach/run.sh $$($(SWIFT) build --show-bin-path)/chock $(SAMPLE)
 
-# The tests of servers and sources by themselves: beside tests that block every thread on files, their
-# deadlines pass.
+# The tests of servers, sources and of updaters in the same process by themselves: beside tests that block
+# every thread on files, their deadlines pass.
 test: deps
 	$(SWIFT) build --build-tests
-	$(LIMITED) 25m $(SWIFT) test --skip-build --skip 'ControlServerTests|CoachSourcesTests'
-	$(LIMITED) 10m $(SWIFT) test --skip-build --filter 'ControlServerTests|CoachSourcesTests'
+	$(call tested,25m,--skip 'ControlServerTests|CoachSourcesTests|UpdatingTests')
+	$(call tested,10m,--filter 'ControlServerTests|CoachSourcesTests|UpdatingTests')
+
+# What failed stands at the end once more, where somebody looks first.
+tested = @set -o pipefail; $(LIMITED) $(1) $(SWIFT) test --skip-build $(2) 2>&1 | tee .build/tests.log \
+  || { echo "Failed:"; grep -a -A 3 'recorded an issue' .build/tests.log; exit 1; }
 
 # For the night: a kill and a fault at every single call, hundreds of power cuts, thousands of
 # random programs.
@@ -68,8 +72,9 @@ acceptance: deps venv
 # Everything but the config. systemd looks below /usr/local, too; polkit only below /usr.
 PREFIX ?= /usr/local
 ROOT = $(DESTDIR)$(PREFIX)
+CHOCK = $$($(SWIFT) build -c release --show-bin-path)/chock
 install: release
-	install -D $$($(SWIFT) build -c release --show-bin-path)/chock $(ROOT)/bin/chock
+	install -D $(CHOCK) $(ROOT)/bin/chock
 	install -D -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/chock.example.toml
 	install -D -m 0644 systemd/chock.service $(ROOT)/lib/systemd/system/chock.service
 	sed -i 's|/usr/bin/chock|$(PREFIX)/bin/chock|' $(ROOT)/lib/systemd/system/chock.service

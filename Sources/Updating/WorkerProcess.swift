@@ -4,6 +4,12 @@ import Subprocess
 import Synchronization
 import SystemPackage
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// One worker as its supervisor sees it: started, listened to, told to stop, and killed if it must be.
 final class WorkerProcess: Sendable {
   /// How long a worker has to stop by itself before it is killed.
@@ -82,6 +88,8 @@ final class WorkerProcess: Sendable {
     // Its own process group: an interrupt from the terminal reaches the supervisor alone, which then
     // asks for an orderly stop.
     options.processGroupID = 0
+    // Whoever says something to a worker that has just ended must live on.
+    signal(SIGPIPE, SIG_IGN)
     defer { limit.withLock { $0?.cancel() } }
     do {
       let order = try line(order)

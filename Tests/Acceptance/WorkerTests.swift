@@ -45,7 +45,7 @@ struct WorkerTests {
         \(TestCoach.development)
         [update]
         rehearse = false
-        migration_timeout_seconds = 1
+        migration_timeout_seconds = 10
         """, update: Sample.endless)
     let daemon = try await coach.serve()
     let id = try daemon.startUpdate()
@@ -100,6 +100,30 @@ struct WorkerTests {
     #expect(try application.text("SELECT body FROM item ORDER BY id DESC") == "recorded meanwhile")
     #expect(try application.integer("SELECT count(*) FROM item WHERE body = 'changed'") == 0)
     #expect(try coach.ledgerVersion() == "1")
+  }
+
+  @Test(
+    "One that is gone when its supervisor says something to it is not the supervisor's end",
+    .timeLimit(.minutes(15)))
+  func gone() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[update]\nrehearse = false", update: Sample.endless)
+    let watch = try JournalWatch(coach.state)
+    let call = try coach.start(["update", "--offline", "--json"])
+    let frozen = try #require(try await watch.freeze(.apply, workerOf: call.process.pid))
+    // Whether it hears first that the worker is gone, or speaks first, is a matter of luck: about one in
+    // twenty died of SIGPIPE. So look at what it does with that signal.
+    let ignored = TestCoach.text("/proc/\(call.process.pid)/status").split(separator: "\n")
+      .first { $0.hasPrefix("SigIgn:") }?.split(separator: "\t").last
+    let mask = try #require(ignored.flatMap { UInt64($0, radix: 16) })
+    #expect(mask & (1 << (SIGPIPE - 1)) != 0)
+    try #require(kill(call.process.pid, SIGSTOP) == 0)
+    frozen.kill()
+    call.process.signal(SIGINT)
+    call.process.signal(SIGCONT)
+    let answer = await call.answer()
+    let run = try #require(try? answer.document(RunDocument.self), "\(answer)")
+    #expect(run.outcome == .rolledBack, "\(run)")
   }
 
   @Test("A package upgrade under a running daemon does not stop updates", .timeLimit(.minutes(15)))
