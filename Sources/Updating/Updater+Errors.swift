@@ -15,7 +15,8 @@ extension Updater {
           _ = try? await Task.sleep(for: .seconds(interval))
         }
         errorPause = pause
-        if wantsErrorLook { pause.cancel() }
+        // A cancelled task makes a pause that does not know of it.
+        if wantsErrorLook || Task.isCancelled { pause.cancel() }
         await pause.value
       }
     }

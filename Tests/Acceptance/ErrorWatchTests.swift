@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Migrations
 import Storage
@@ -64,6 +65,30 @@ struct ErrorWatchTests {
     #expect(run.outcome == .committed, "\(run)")
     try await waitUntil("it is watched") { try watch(daemon).run == run.id }
     return run
+  }
+
+  @Test("A daemon that is told to stop while it counts does not wait until it would count again")
+  func stoppedWhileCounting() async throws {
+    let answers = DispatchSemaphore(value: 0)
+    let server = try FakeServer { path, _ in
+      answers.wait()
+      return .text("app_errors_total 1")
+    }
+    defer { for _ in 0..<10 { answers.signal() } }
+    let coach = try Sample.coach(
+      config: """
+        \(TestCoach.development)
+        [application]
+        watch_interval_seconds = 3600
+        [[application.watch_metrics]]
+        url = "\(server.url)/metrics"
+        names = ["app_errors_total"]
+        """)
+    let daemon = try await coach.serve()
+    try await waitUntil("it counts") { !server.requests.isEmpty }
+    daemon.process.signal(SIGTERM)
+    try await waitUntil("it has ended") { !Processes.isRunning(daemon.process.pid) }
+    #expect(await daemon.stop() == .exited(0))
   }
 
   @Test("More errors than before are told everywhere, once, and nothing is changed")
