@@ -4,7 +4,7 @@ SWIFT ?= swift
 SAMPLE := sample
 # Whatever hangs fails, and is named.
 LIMITED := timeout --verbose --kill-after=30s
-.PHONY: run test torture fuzz acceptance lint format build release bench install clean deps venv
+.PHONY: run test torture fuzz acceptance device lint format build release bench install clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -68,6 +68,11 @@ acceptance: deps venv
 	$(LIMITED) 30m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
+
+# A booted device in a second kernel: systemd, a controller, a CAN bus, power cuts. SCENES="stop clock": only these.
+device: deps
+	$(SWIFT) build --product chock
+	Tests/Device/device.py $$($(SWIFT) build --show-bin-path)/chock $(SCENES)
 
 # Everything but the config. systemd looks below /usr/local, too; polkit only below /usr.
 PREFIX ?= /usr/local

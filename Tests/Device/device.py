@@ -1,0 +1,426 @@
+#!/usr/bin/env python3
+"""chock on a booted device: systemd as the first process, a controller that is a unit, a CAN bus, and power that
+can be cut.
+
+A second kernel (user-mode-linux) boots a small Debian as an ordinary process. chock is put there by `make install`,
+with its unit, its polkit rule and the drop-in of the controller, and is told what to do by a program in there.
+
+    device.py CHOCK [SCENE...]      the binary has to be one of `make release`
+"""
+
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+# Debian, unpacked once. It is not part of the project, and `make clean` removes it.
+SYSTEM = TOP / ".build/device"
+PACKAGES = {"linux.uml": "user-mode-linux", "debootstrap": "debootstrap", "mke2fs": "e2fsprogs"}
+INSIDE = ("systemd,systemd-sysv,dbus,libpam-systemd,polkitd,iproute2,kmod,can-utils,sqlite3,libsqlite3-0,curl,"
+          "python3-minimal,libpython3-stdlib")
+PIN = "271828"
+RELEASED = "19FFF49C#C02B0032FCFD7E7E"
+DATABASE = "/var/lib/coachiq/database/coachiq.db"
+WRITTEN = "/var/lib/coachiq/written"
+failures = 0
+checks = 0
+
+
+def check(what, is_good, detail=""):
+    global failures, checks
+    checks += 1
+    if not is_good:
+        failures += 1
+        print(f"  FAILED: {what}", flush=True)
+        for line in str(detail).splitlines()[-40:]:
+            print(f"    {line}")
+
+
+def run(*command, **options):
+    return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, **options).stdout
+
+
+# The image.
+
+def missing():
+    """Why there can be no second kernel, after trying to install it; None when there can."""
+    search = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    os.environ["PATH"] = search
+    wanted = [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
+    if os.getuid() != 0:
+        return "only root can make a system for it"
+    if wanted:
+        if not shutil.which("apt-get"):
+            return f"{' '.join(wanted)} missing"
+        print(f"Installing {' '.join(wanted)} ...", flush=True)
+        for command in (["update", "-q"], ["install", "-y", "-q", *wanted]):
+            subprocess.run(["apt-get", *command], capture_output=True)
+    return None if shutil.which("linux.uml") and shutil.which("debootstrap") else "there is no user-mode-linux for this machine"
+
+
+def debian():
+    """The folder with an unpacked Debian."""
+    system = SYSTEM / "debian"
+    if not system.exists():
+        print("Unpacking Debian (some minutes) ...", flush=True)
+        SYSTEM.mkdir(parents=True, exist_ok=True)
+        new = SYSTEM / "debian.new"
+        shutil.rmtree(new, ignore_errors=True)
+        with open(SYSTEM / "debootstrap.log", "w") as log:
+            subprocess.run(["debootstrap", "--variant=minbase", f"--include={INSIDE}", "bookworm", str(new)],
+                           stdout=log, stderr=log, check=True)
+        new.rename(system)
+    return system
+
+
+def image(chock, folder):
+    """A disk with Debian, chock, a controller and its database of version 3."""
+    root = folder / "root"
+    run("cp", "-a", debian(), root)
+    # As `make install` does it, with this binary.
+    run("make", "-C", TOP, "-o", "release", "install", f"CHOCK={chock}", f"DESTDIR={root}", "PREFIX=/usr")
+    # A binary that is not static brings the libraries of Swift along.
+    for library in re.findall(r"=> (/\S+)", run("ldd", chock)):
+        if not library.startswith(("/lib/", "/usr/lib/")):
+            (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, root / library[1:])
+    shutil.copytree("/usr/lib/uml/modules", root / "usr/lib/modules", dirs_exist_ok=True)
+    shutil.copytree(TOP / "migrations", root / "usr/share/coachiq/migrations")
+    (root / "var/lib/coachiq/database").mkdir(parents=True)
+    run(TOP / "Tests/SampleCoach/make-sample-coach.sh", root / DATABASE[1:], "3", "3")
+    shutil.copy(TOP / "Tests/SampleCoach/writer.py", root / "usr/lib/writer.py")
+    for kind, place in {"toml": "etc/chock", "sh": "usr/lib", "service": "usr/lib/systemd/system"}.items():
+        (root / place).mkdir(parents=True, exist_ok=True)
+        for file in HERE.glob(f"*.{kind}"):
+            shutil.copy(file, root / place)
+    # As coach.md says.
+    (root / "etc/systemd/system/chock.service.d").mkdir(parents=True)
+    (root / "etc/systemd/system/chock.service.d/can.conf").write_text("[Service]\nRestrictAddressFamilies=AF_CAN\n")
+    # At the boot systemd-tmpfiles makes what its file says.
+    for command in (["systemd-sysusers"],
+                    ["journalctl", "--update-catalog"], ["chown", "-R", "coachiq:coachiq", "/var/lib/coachiq"],
+                    ["systemctl", "enable", "chock", "coachiq", "coach", "device"]):
+        run("chroot", root, *command)
+    disk = folder / "disk.img"
+    run("mke2fs", "-q", "-t", "ext4", "-d", root, disk, "1200M")
+    shutil.rmtree(root)
+    return disk
+
+
+class Device:
+    """A machine with a disk of its own that begins as the image."""
+
+    def __init__(self, name, memory="512M"):
+        self.folder, self.memory, self.boots = FOLDER / name, memory, 0
+        self.folder.mkdir()
+        self.kernel = None
+
+    def __enter__(self):
+        self.boot()
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.off()
+            return
+        if kind is not SystemExit:
+            print(self.word())
+        self.cut()
+
+    def boot(self):
+        self.boots += 1
+        self.host, self.calls = self.folder / f"host-{self.boots}", 0
+        self.host.mkdir()
+        with open(self.folder / "console", "a") as console:
+            self.kernel = subprocess.Popen(
+                ["linux.uml", f"mem={self.memory}", f"ubd0={self.folder}/disk.cow,{DISK}", "root=/dev/ubda", "rw",
+                 "con=null", "con0=null,fd:1", "con1=null", "ssl=null", "quiet", f"uml_dir={self.folder}",
+                 f"device.host={self.host}"],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True)
+        self.wait("it has booted", lambda: (self.host / "up").exists(), 180)
+
+    def wait(self, what, condition, seconds=120):
+        """True once it is so; a failure, and the end of the scene, when it does not become so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline or self.kernel.poll() is not None:
+                check(what, False, (self.folder / "console").read_text(errors="replace"))
+                raise TimeoutError(what)
+            time.sleep(0.1)
+        check(what, True)
+
+    def begin(self, script):
+        """Has the script run in there; returns where its output and its end will be."""
+        call, self.calls = self.host / str(self.calls), self.calls + 1
+        new = call.with_suffix(".new")
+        new.write_text(script)
+        new.rename(call.with_suffix(".sh"))
+        return call
+
+    def run(self, script, seconds=120):
+        """Runs it to its end: its exit code and its output."""
+        call = self.begin(script)
+        deadline = time.monotonic() + seconds
+        while not call.with_suffix(".end").exists():
+            if time.monotonic() > deadline or self.kernel.poll() is not None:
+                raise TimeoutError(f"{script}: {(self.folder / 'console').read_text(errors='replace')[-1500:]}")
+            time.sleep(0.05)
+        return int(call.with_suffix(".end").read_text()), call.with_suffix(".out").read_text(errors="replace")
+
+    def out(self, script):
+        return self.run(script)[1].strip()
+
+    def word(self):
+        """What a person wants to see of a scene that went wrong."""
+        try:
+            return self.run("date; cat /run/coach/answer; chock status; systemctl --no-pager status chock coachiq "
+                            "coach; journalctl --no-pager -u chock -n 40", 20)[1]
+        except (TimeoutError, OSError):
+            return (self.folder / "console").read_text(errors="replace")[-1500:]
+
+    def cut(self):
+        """The power is gone."""
+        if self.kernel.poll() is None:
+            os.killpg(self.kernel.pid, signal.SIGKILL)
+        self.kernel.wait()
+
+    def off(self):
+        try:
+            self.begin("systemctl poweroff --no-block")
+            self.kernel.wait(90)
+        except subprocess.TimeoutExpired:
+            check("it can be switched off", False, (self.folder / "console").read_text(errors="replace")[-1500:])
+            self.cut()
+
+    # What the scenes ask.
+
+    def status(self):
+        code, text = self.run("chock status --json")
+        try:
+            return json.loads(text)
+        except ValueError:
+            return {"failed": f"{code} {text}"}
+
+    def park(self):
+        self.wait("the coach is safe", lambda: self.status().get("is_safe_to_migrate"), 60)
+
+    def ready(self):
+        self.wait("chock is ready", lambda: self.out("systemctl is-active chock") == "active")
+
+    def drive_off(self):
+        self.run(f"echo {RELEASED} >/run/coach/frame; cansend vcan0 {RELEASED}")
+
+    def adopt(self):
+        code, text = self.run("runuser -u coachiq -- chock adopt --at 3 --yes")
+        check("it is adopted", code == 0, text)
+
+    def consent(self):
+        """An owner pairs a browser, reads the plan, and says yes over HTTP: the id of the run."""
+        code, text = self.run(f"""
+ask() {{ curl -sS -b /tmp/jar -c /tmp/jar -H Content-Type:application/json -H Host:127.0.0.1:8765 "$@"; }}
+at=http://127.0.0.1:8765/api
+[ -e /tmp/jar ] || ask $at/pair -d "{{\\"code\\":\\"$(chock pair --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["code"])')\\",\\"name\\":\\"phone\\",\\"pin\\":\\"{PIN}\\"}}" >/tmp/paired
+for try in 1 2 3 4 5 6 7 8 9 10; do
+hash=$(ask $at/database/plan | python3 -c 'import json,sys; print(json.load(sys.stdin)["hash"])')
+ask $at/database/update -H "If-Match: \\"$hash\\"" -d "{{\\"consent\\":true,\\"pin\\":\\"{PIN}\\"}}" >/tmp/answer
+# On a busy machine a reading may be too old just now.
+grep -q CHK-GATE-CLOSED /tmp/answer || break
+sleep 1
+done
+cat /tmp/answer
+""")
+        try:
+            return json.loads(text.splitlines()[-1])["id"]
+        except (ValueError, KeyError, IndexError):
+            check("the consent is taken", False, text + self.out("cat /tmp/paired"))
+            raise
+
+    def phase(self):
+        return (self.status().get("run") or {}).get("phase")
+
+    def ended(self, run, seconds=180):
+        """How the run ended."""
+        found = {}
+
+        def is_over():
+            found.update(self.status().get("run") or {})
+            return found.get("id") == run and found.get("outcome")
+        self.wait("the run ends", is_over, seconds)
+        return found
+
+    def judge(self, version, after_cut=False):
+        """The database is whole, of that version, used by its controller, and has every row that the controller got an
+        OK for; after a power cut, every one that had been synced."""
+        status = self.status()
+        check(f"it is at version {version}", status.get("current_version") == version, status)
+        check("the controller runs", self.out("systemctl is-active coachiq") == "active")
+        check("the database is sound", self.out(f"sqlite3 {DATABASE} 'PRAGMA integrity_check'") == "ok")
+        written = self.synced if after_cut else self.out(f"cat {WRITTEN}").splitlines()
+        there = set(self.out(f"sqlite3 {DATABASE} 'SELECT event_id FROM notifications'").splitlines())
+        gone = [line for line in written if line not in there]
+        check("no row is lost", not gone, f"{len(gone)} of {len(written)}: {gone[:5]}")
+        check("the controller has written", len(written) > 5, written)
+
+
+# The scenes.
+
+def update(device):
+    """An owner's yes over HTTP, with a bus that says parked, a controller that is stopped and started, and its log."""
+    device.adopt()
+    device.park()
+    before = device.out("systemctl show -P MainPID coachiq")
+    run = device.consent()
+    result = device.ended(run)
+    check("it is updated", result["outcome"] == "committed", result)
+    device.judge("19")
+    check("the controller was started again", device.out("systemctl show -P MainPID coachiq") != before)
+    text = device.out(f"journalctl -x CHOCK_RUN={run}")
+    for words in ("chock has begun a run", "chock has done what it was asked for"):
+        check(f"the journal explains: {words}", words in text, text)
+    code, text = device.run("runuser -u coachiq -- systemctl stop --no-ask-password device")
+    check("no other unit obeys", code != 0, text)
+    check("nothing is failed", "0 loaded" in device.out("systemctl --failed"), device.out("systemctl --failed"))
+
+
+TAKEN_BACK = ("rolled_back", "refused")
+
+
+def begun(device, phase="apply"):
+    """An update to version 20, which takes a while to apply, is in this phase: the id of the run."""
+    device.run("cat > /usr/share/coachiq/migrations/0020_slow.sql <<'.'\n-- Description: Count for a while\n-- @migrate\n"
+               "CREATE TABLE slow AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) "
+               "SELECT max(x) AS x FROM n;\n.\nsystemctl restart chock")
+    device.adopt()
+    device.park()
+    device.synced = device.out(f"cat {WRITTEN}; sync").splitlines()
+    run = device.consent()
+    device.wait(f"the phase {phase}", lambda: device.phase() == phase, 300)
+    return run
+
+
+def driving_off(device):
+    """The brake is released while the update is applied."""
+    run = begun(device)
+    device.drive_off()
+    result = device.ended(run)
+    check("it is taken back", result["outcome"] in TAKEN_BACK, result)
+    device.judge("3")
+
+
+def stop(device):
+    """The service is stopped in the middle, and started again."""
+    run = begun(device)
+    code, text = device.run("systemctl stop chock")
+    check("it stops", device.out("systemctl show -P Result chock") == "success", text)
+    device.run("systemctl start chock")
+    check("it is taken back", device.ended(run)["outcome"] in TAKEN_BACK)
+    device.judge("3")
+
+
+def watchdog(device):
+    """A daemon that stands still is ended by systemd, and its run put back by the next one."""
+    device.run("mkdir -p /run/systemd/system/chock.service.d; printf '[Service]\\nWatchdogSec=15\\n' "
+               "> /run/systemd/system/chock.service.d/w.conf; systemctl daemon-reload")
+    run = begun(device)
+    device.run("kill -STOP $(systemctl show -P MainPID chock)")
+    device.wait("systemd starts it again", lambda: device.out("systemctl show -P NRestarts chock") == "1", 180)
+    device.ready()
+    check("it is taken back", device.ended(run)["outcome"] in TAKEN_BACK)
+    device.judge("3")
+
+
+def memory(device):
+    """What takes too much memory is killed, and the database put back."""
+    run = begun(device)
+    device.run("systemctl set-property --runtime chock MemoryMax=8M MemorySwapMax=0")
+    device.wait("the kernel kills", lambda: "oom_kill 0" not in device.out(
+        "cat /sys/fs/cgroup/system.slice/chock.service/memory.events; systemctl is-active chock"))
+    device.run("systemctl set-property --runtime chock MemoryMax=200M; systemctl is-active chock || systemctl start chock")
+    result = device.ended(run)
+    check("it is taken back", result["outcome"] in TAKEN_BACK, result)
+    device.judge("3")
+
+
+def full_disk(device):
+    """The card is full to its last block while the update is applied."""
+    run = begun(device)
+    device.run("dd if=/dev/zero of=/var/fill bs=1M; dd if=/dev/zero of=/var/fill2 bs=1k; sync")
+    result = device.ended(run, 300)
+    device.run("rm /var/fill /var/fill2")
+    is_new = result["outcome"] == "committed"
+    check("it is told", is_new or result["outcome"] in TAKEN_BACK, result)
+    device.judge("20" if is_new else "3")
+
+
+def read_only(device):
+    """The card can only be read from one moment to the next, as after an error of it; then somebody pulls the plug."""
+    run = begun(device)
+    device.run("echo u >/proc/sysrq-trigger; sleep 5")
+    device.cut()
+    after_cut(device, run)
+
+
+def clock(device):
+    """The clock jumps while the update is applied: a Pi without a battery for it, and a wrong time server."""
+    run = begun(device)
+    device.run("date -s 1970-01-02; sleep 2; date -s 2099-12-31; sleep 2; date -s '@%d'" % time.time())
+    result = device.ended(run)
+    is_new = result["outcome"] == "committed"
+    check("it is told", is_new or result["outcome"] in TAKEN_BACK, result)
+    device.judge("20" if is_new else "3")
+
+
+def after_cut(device, run):
+    device.boot()
+    device.ready()
+    found = device.ended(run)
+    is_new = found["outcome"] == "committed"
+    check("it is told", is_new or found["outcome"] in (*TAKEN_BACK, "restored"), found)
+    device.judge("20" if is_new else "3", after_cut=True)
+
+
+def power(device, phase):
+    run = begun(device, phase)
+    device.cut()
+    after_cut(device, run)
+
+
+SCENES = {scene.__name__: scene for scene in (
+    update, driving_off, stop, watchdog, memory, full_disk, read_only, clock)}
+SCENES |= {f"power_{phase}": functools.partial(power, phase=phase) for phase in ("snapshot", "rehearse", "apply", "prove")}
+
+
+def main():
+    global FOLDER, DISK
+    # The kernels must not live on.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if why := missing():
+        print(f"skipped: the device ({why})")
+        return 0
+    names = sys.argv[2:] or list(SCENES)
+    with tempfile.TemporaryDirectory(prefix="chock-device-") as folder:
+        FOLDER = Path(folder)
+        DISK = image(Path(sys.argv[1]).resolve(), FOLDER)
+        for name in names:
+            began, before = time.monotonic(), failures
+            try:
+                with Device(name) as device:
+                    SCENES[name](device)
+            except (TimeoutError, ValueError, KeyError, IndexError) as error:
+                check(f"{name} comes to its end", False, error)
+            print(f"{name}, {time.monotonic() - began:.0f} s{', FAILED' if failures > before else ''}", flush=True)
+    print(f"{checks} checks on a booted device, {failures} failed.")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
