@@ -36,6 +36,7 @@ SLOW = """-- Description: Take long
 CREATE TABLE slow (number INTEGER) STRICT;
 INSERT INTO slow WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;
 """
+BEGAN = time.monotonic()
 failures = 0
 checks = 0
 
@@ -66,6 +67,10 @@ def until(what, condition, seconds=60):
         time.sleep(0.1)
     check(what, found)
     return found
+
+
+def part_of(name):
+    print(f"{time.monotonic() - BEGAN:3.0f} s  {name}", flush=True)
 
 
 def install_tools():
@@ -118,6 +123,17 @@ def looked_at(package, tree):
     settings = [line for line in (tree / "etc/chock/chock.toml").read_text().splitlines()
                 if line and not line.startswith(("#", "["))]
     check("its config sets nothing", settings == [], settings)
+
+
+def elsewhere(folder):
+    """`make install` below a place of one's own."""
+    run("make", "--no-print-directory", "install", f"BINARY={CHOCK}", f"DESTDIR={folder}", "PREFIX=/opt/chock", cwd=TOP)
+    own = folder / "opt/chock"
+    check("make install tells the unit where the program is",
+          "\nExecStart=/opt/chock/bin/chock serve\n" in (own / "lib/systemd/system/chock.service").read_text())
+    for name in ("bin/chock", "share/man/man1/chock.1", "share/zsh/site-functions/_chock"):
+        check(f"make install brings {name}", (own / name).is_file())
+    check("make install writes nothing elsewhere", [f.name for f in folder.iterdir()] == ["opt"])
 
 
 def manual(tree):
@@ -374,6 +390,10 @@ def removed(coach, package):
     check("a removal takes the program", not coach.has("/usr/bin/chock"))
     check("a removal leaves the config", coach.has("/etc/chock/chock.toml"))
     check("a removal leaves the snapshots", snapshots(coach) == kept)
+    coach.write("/etc/chock/chock.toml", "nonsense = 1\n")
+    words = coach.run("dpkg", "--force-confold", "--install", f"/root/{package.name}")
+    check("a config that is wrong breaks no installation", coach.shows("chock", "ActiveState") == "failed", words)
+    check("the journal says what is wrong with it", "chock.toml:1" in coach.journal(), coach.journal())
     words = coach.run("dpkg", "--purge", "chock")
     check("a purge takes the config", not coach.has("/etc/chock"))
     check("a purge leaves no unit enabled", not coach.has("/etc/systemd/system/multi-user.target.wants/chock.service")
@@ -412,36 +432,39 @@ def live(package, folder):
         print("Skipped: systemd-nspawn does not work on this machine.")
         return
     try:
-        print("in an image", flush=True)
+        part_of("in an image")
         in_an_image(coach, package)
         if not coach.boot():
             print((folder / "boot.log").read_text()[-3000:])
             return
         for name, part in (("installed", lambda: installed(coach, package)), ("used", lambda: used(coach)),
                            ("upgraded", lambda: upgraded(coach, second)), ("removed", lambda: removed(coach, package))):
-            print(name, flush=True)
+            part_of(name)
             part()
     finally:
         coach.end()
 
 
 def main():
-    began = time.monotonic()
+    if shutil.which("apt-get") is None:
+        print("Skipped: packages of Debian are made and tried on Debian.")
+        return 0
     install_tools()
     with tempfile.TemporaryDirectory(prefix="chock-package-") as name:
         folder = Path(name)
-        print("built", flush=True)
+        part_of("built")
         package = build(folder / "first")
         again = build(folder / "second")
         check("built again, it is the same", package.read_bytes() == again.read_bytes())
-        print("looked at", flush=True)
+        part_of("looked at")
         tree = folder / "tree"
         looked_at(package, tree)
+        elsewhere(folder / "elsewhere")
         manual(tree)
         completions(tree)
         dependencies(tree, folder / "venv")
         live(package, folder)
-    print(f"{checks} checks of the package in {time.monotonic() - began:.0f} s, {failures} failed.")
+    print(f"{checks} checks of the package in {time.monotonic() - BEGAN:.0f} s, {failures} failed.")
     return 1 if failures else 0
 
 
