@@ -4,7 +4,7 @@ SWIFT ?= swift
 SAMPLE := sample
 # Whatever hangs fails, and is named.
 LIMITED := timeout --verbose --kill-after=30s
-.PHONY: run test torture fuzz acceptance device lint format build release bench install clean deps venv
+.PHONY: run test torture fuzz acceptance device lint format build release bench install deb package clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -26,10 +26,11 @@ venv:
 build: deps
 	$(SWIFT) build
 
-# Stripped, and without a table of all symbols: 60 MB less on the card, 3 MB less in memory.
+# Stripped, and without a table of all symbols: 60 MB less on the card, 3 MB less in memory. It looks for
+# libraries nowhere but where the system has them, and what the linker has set cannot be overwritten.
 release: deps
-	$(SWIFT) build -c release --static-swift-stdlib --product chock \
-	  -Xlinker --no-export-dynamic -Xlinker -s
+	$(SWIFT) build -c release --static-swift-stdlib --product chock --disable-local-rpath \
+	  -Xlinker --no-export-dynamic -Xlinker -s -Xlinker -z -Xlinker now
 
 # The daemon on a sample coach with an older database, and a simulator that says it is parked.
 run: deps
@@ -75,12 +76,25 @@ device: deps
 	Tests/Device/device.py $$($(SWIFT) build --show-bin-path)/chock $(SCENES)
 
 # Everything but the config. systemd looks below /usr/local, too; polkit only below /usr.
+# BINARY: what is built already, such as .build/debug/chock for a test.
 PREFIX ?= /usr/local
 ROOT = $(DESTDIR)$(PREFIX)
-CHOCK = $$($(SWIFT) build -c release --show-bin-path)/chock
-install: release
-	install -D $(CHOCK) $(ROOT)/bin/chock
-	install -D -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/chock.example.toml
+BINARY ?=
+CHOCK = $(or $(BINARY),$$($(SWIFT) build -c release --show-bin-path)/chock)
+# Where zsh looks differs: Debian has /usr/share/zsh/vendor-completions.
+ZSH ?= share/zsh/site-functions
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+install: $(if $(BINARY),,release)
+	install -D "$(CHOCK)" $(ROOT)/bin/chock
+	install -d $(ROOT)/share/doc/chock/decisions $(ROOT)/share/doc/chock/examples
+	install -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/*.png docs/alerts.yml
+	install -m 0644 -t $(ROOT)/share/doc/chock/decisions docs/decisions/*.md
+	install -m 0644 -t $(ROOT)/share/doc/chock/examples docs/chock.example.toml docs/chock-update.html docs/examples/*
+	docs/man.py "$(CHOCK)" $(ROOT)/share/man
+	install -d $(ROOT)/share/bash-completion/completions $(ROOT)/$(ZSH) $(ROOT)/share/fish/vendor_completions.d
+	"$(CHOCK)" --generate-completion-script bash | sed '1{/^#!/d}' > $(ROOT)/share/bash-completion/completions/chock
+	"$(CHOCK)" --generate-completion-script zsh > $(ROOT)/$(ZSH)/_chock
+	"$(CHOCK)" --generate-completion-script fish > $(ROOT)/share/fish/vendor_completions.d/chock.fish
 	install -D -m 0644 systemd/chock.service $(ROOT)/lib/systemd/system/chock.service
 	sed -i 's|/usr/bin/chock|$(PREFIX)/bin/chock|' $(ROOT)/lib/systemd/system/chock.service
 	install -D -m 0644 systemd/coachiq.service.d/chock.conf $(ROOT)/lib/systemd/system/coachiq.service.d/chock.conf
@@ -88,6 +102,23 @@ install: release
 	install -D -m 0644 systemd/chock.tmpfiles $(ROOT)/lib/tmpfiles.d/chock.conf
 	install -D -m 0644 systemd/chock.catalog $(ROOT)/lib/systemd/catalog/chock.catalog
 	install -D -m 0644 systemd/chock.rules $(ROOT)/share/polkit-1/rules.d/50-chock.rules
+
+# The Debian package of this machine's architecture, in .build/package. REVISION counts the packages of one version.
+export REVISION ?= 1
+deb: $(if $(BINARY),,release)
+	@if ! command -v dpkg-deb >/dev/null || ! command -v apt-get >/dev/null; then \
+	  echo "This machine has no dpkg and apt, which make the package. Elsewhere: make install PREFIX=/usr"; exit 1; \
+	fi
+	@if ! command -v dpkg-shlibdeps >/dev/null; then \
+	  echo "Installing dpkg-dev ..."; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends dpkg-dev; \
+	fi
+	systemd/debian/build.sh "$(CHOCK)" .build/package
+
+# The package: built, looked at by lintian, installed into a Debian of its own, upgraded, removed, purged.
+package: $(if $(BINARY),deps,release) venv
+	$(LIMITED) 15m Tests/Package/package.py "$(CHOCK)"
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

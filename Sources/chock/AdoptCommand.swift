@@ -15,7 +15,9 @@ struct AdoptCommand: AsyncParsableCommand {
       """)
 
   @OptionGroup var globals: Globals
-  @Option(help: "The version that the database is at; 0: none of the files is in it.")
+  @Option(
+    help: ArgumentHelp(
+      "The version that the database is at; 0: none of the files is in it.", valueName: "version"))
   var at: SchemaVersion?
   @Flag(name: .shortAndLong, help: "Do not ask, where what was found leaves no doubt.")
   var yes = false

@@ -12,7 +12,8 @@ struct NewCommand: AsyncParsableCommand {
   @OptionGroup var globals: Globals
   @Argument(help: "What it does, in a few words: \"Add route versions\".")
   var description: [String]
-  @Option(help: "The folder, else migrations.directory.") var directory: String?
+  @Option(help: ArgumentHelp("The folder, else migrations.directory.", valueName: "folder"))
+  var directory: String?
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
@@ -95,7 +96,8 @@ struct SquashCommand: AsyncParsableCommand {
       """)
 
   @OptionGroup var globals: Globals
-  @Option(help: "The last version that is in it.") var to: SchemaVersion
+  @Option(help: ArgumentHelp("The last version that is in it.", valueName: "version"))
+  var to: SchemaVersion
 
   func run() async throws {
     try await globals.session { session throws(Failure) in

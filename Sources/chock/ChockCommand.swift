@@ -35,7 +35,9 @@ struct ChockCommand: AsyncParsableCommand {
     var leading: [String] = []
     var rest = Array(CommandLine.arguments.dropFirst())
     while let first = rest.first, first.hasPrefix("-"),
-      !["--help", "-h", "--version"].contains(first)
+      !["--help", "-h", "--version"].contains(first),
+      // Its value is no verb.
+      !first.hasPrefix("--generate-completion-script")
     {
       leading.append(rest.removeFirst())
       if first == "--config", !rest.isEmpty { leading.append(rest.removeFirst()) }

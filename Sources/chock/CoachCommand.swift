@@ -168,8 +168,9 @@ struct LockCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @Argument(help: "A name for the lock: letters, digits, _ and -.") var id: String
-  @Option(help: "Why; shown to everybody.") var reason: String
-  @Option(help: "Who holds it; you, unless said otherwise.") var owner: String?
+  @Option(help: ArgumentHelp("Why; shown to everybody.", valueName: "words")) var reason: String
+  @Option(help: ArgumentHelp("Who holds it; you, unless said otherwise.", valueName: "name"))
+  var owner: String?
   @Option(
     name: .customLong("for"),
     help: ArgumentHelp("How long, at most 604800 (a week).", valueName: "seconds"))

@@ -37,41 +37,52 @@ struct CoachConfig: Sendable {
   /// Is started when an update begins and stopped when it ends.
   var lockUnit: String?
 
-  static let tables = ["can", "http", "file"]
-
-  mutating func read(
-    _ kind: String, _ value: any TOMLValueConvertible, in text: String, file: String
+  mutating func readBuses(
+    _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) {
-    for row in try Row.all(value, "coach.\(kind)", in: text, file: file) {
-      let (table, place) = (row.table, row.place)
-      switch kind {
-      case "can":
-        try row.check(["interface", "profile"])
-        can.append(
-          CAN(
-            interface: try Self.interface(try row.text("interface"), place),
-            profile: try row.text("profile", or: "rvc")))
-      case "http":
-        try row.check(["url", "profile", "every_seconds", "token_file", "veto_only"])
-        http.append(
-          HTTP(
-            address: try Self.address(try row.text("url"), place),
-            profile: try row.text("profile", or: "coachiq"),
-            everySeconds: try row.seconds(),
-            tokenFile: table["token_file"] == nil ? nil : try row.text("token_file"),
-            vetoOnly: try row.flag("veto_only", or: true)))
-      default:
-        try row.check(["profile", "every_seconds"])
-        files.append(
-          Files(
-            profile: try row.text("profile", or: "raspberry-pi"), everySeconds: try row.seconds()))
-      }
+    for row in try Row.all(value, .can, in: text, file: file) {
+      try row.check(["interface", "profile"])
+      can.append(
+        CAN(
+          interface: try Self.interface(try row.text("interface"), row.place),
+          profile: try row.text("profile", or: "rvc")))
     }
-    let names = can.map(\.interface) + http.map(\.address.url)
-    if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
-      throw Failure(.badConfig, "coach.\(kind)", file: file).saying(
-        "\(twice) is there twice.", "Name each source once.")
+    try Self.checkOnce(can.map(\.interface), .can, file)
+  }
+
+  mutating func readControllers(
+    _ value: any TOMLValueConvertible, in text: String, file: String
+  ) throws(Failure) {
+    for row in try Row.all(value, .http, in: text, file: file) {
+      try row.check(["url", "profile", "every_seconds", "token_file", "veto_only"])
+      http.append(
+        HTTP(
+          address: try Self.address(try row.text("url"), row.place),
+          profile: try row.text("profile", or: "coachiq"),
+          everySeconds: try row.seconds(),
+          tokenFile: row.table["token_file"] == nil ? nil : try row.text("token_file"),
+          vetoOnly: try row.flag("veto_only", or: true)))
     }
+    try Self.checkOnce(http.map(\.address.url), .http, file)
+  }
+
+  mutating func readFiles(
+    _ value: any TOMLValueConvertible, in text: String, file: String
+  ) throws(Failure) {
+    for row in try Row.all(value, .file, in: text, file: file) {
+      try row.check(["profile", "every_seconds"])
+      files.append(
+        Files(
+          profile: try row.text("profile", or: "raspberry-pi"), everySeconds: try row.seconds()))
+    }
+  }
+
+  private static func checkOnce(
+    _ names: [String], _ list: Config.List, _ file: String
+  ) throws(Failure) {
+    guard let twice = names.first(where: { name in names.count { $0 == name } > 1 }) else { return }
+    throw Failure(.badConfig, list.rawValue, file: file).saying(
+      "\(twice) is there twice.", "Name each source once.")
   }
 
   /// - Throws: `.badConfig` for what cannot be the name of a bus.
@@ -121,12 +132,11 @@ struct CoachConfig: Sendable {
     let table: TOMLTable
     let place: Failure
 
-    /// - Parameters:
-    ///   - name: of the list, such as `coach.can`.
-    ///   - text: the file's, in which each table's header has a line.
+    /// - Parameter text: the file's, in which each table's header has a line.
     static func all(
-      _ value: any TOMLValueConvertible, _ name: String, in text: String, file: String
+      _ value: any TOMLValueConvertible, _ list: Config.List, in text: String, file: String
     ) throws(Failure) -> [Row] {
+      let name = list.rawValue
       let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
         .compactMap {
           $1.filter { $0 != " " && $0 != "\t" }.hasPrefix("[[\(name)]]") ? $0 + 1 : nil

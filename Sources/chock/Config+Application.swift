@@ -89,7 +89,7 @@ enum HealthConfig {
     _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) -> [HealthCheck] {
     var checks: [HealthCheck] = []
-    for row in try CoachConfig.Row.all(value, "application.health", in: text, file: file) {
+    for row in try CoachConfig.Row.all(value, .health, in: text, file: file) {
       let kind = try row.text("kind")
       guard let known = keys[kind] else {
         throw row.place.saying(
@@ -170,13 +170,11 @@ enum HealthConfig {
 
 /// `[[application.watch_metrics]]`.
 enum WatchConfig {
-  private static let name = "application.watch_metrics"
-
   static func read(
     _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) -> [WatchedMetrics] {
     var all: [WatchedMetrics] = []
-    for row in try CoachConfig.Row.all(value, name, in: text, file: file) {
+    for row in try CoachConfig.Row.all(value, .metrics, in: text, file: file) {
       try row.check(["url", "names"])
       let url = try CoachConfig.url(try row.text("url"), row.place)
       try HealthConfig.checkHere(url, row.place)
@@ -185,7 +183,8 @@ enum WatchConfig {
         names.allSatisfy(isName), Set(names).count == names.count
       else {
         throw row.place.saying(
-          "\(name).names is no list of figures.", "Such as names = [\"coachiq_errors_total\"].")
+          "\(Config.List.metrics.rawValue).names is no list of figures.",
+          "Such as names = [\"coachiq_errors_total\"].")
       }
       guard !all.contains(where: { $0.url == url }) else {
         throw row.place.saying("\(url) is there twice.", "Name each address once.")

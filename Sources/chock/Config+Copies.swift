@@ -16,7 +16,6 @@ enum CopiesConfig {
     var place: Failure
   }
 
-  private static let name = "snapshots.copies"
   private static let keys = [
     "label", "path", "require_mount", "backup_retention_days", "keep_at_least", "max_total_bytes",
     "timeout_seconds",
@@ -26,7 +25,7 @@ enum CopiesConfig {
     _ value: any TOMLValueConvertible, in text: String, file: String
   ) throws(Failure) -> [Place] {
     var places: [Place] = []
-    for row in try CoachConfig.Row.all(value, name, in: text, file: file) {
+    for row in try CoachConfig.Row.all(value, .copies, in: text, file: file) {
       try row.check(keys)
       places.append(try read(row, row.table, row.place))
     }
@@ -71,7 +70,7 @@ enum CopiesConfig {
     guard let value = table[key] else { return nil }
     guard value.type == .int, let number = value.int, range.contains(number) else {
       throw place.saying(
-        "\(name).\(key) is no number from \(range.lowerBound)"
+        "\(Config.List.copies.rawValue).\(key) is no number from \(range.lowerBound)"
           + (range.upperBound == .max ? " on." : " to \(range.upperBound)."),
         "Write \(key) = NUMBER.")
     }

@@ -62,15 +62,14 @@ extension Config {
       }
       for inner in section.keys {
         guard let value = section[inner] else { continue }
-        if name == "coach", CoachConfig.tables.contains(inner) {
-          try coach.read(inner, value, in: text, file: file)
-        } else if name == "application", inner == "health" {
-          health = try HealthConfig.read(value, in: text, file: file)
-        } else if name == "application", inner == "watch_metrics" {
-          metrics = try WatchConfig.read(value, in: text, file: file)
-        } else if name == "snapshots", inner == "copies" {
-          copies = try CopiesConfig.read(value, in: text, file: file)
-        } else {
+        switch List(rawValue: "\(name).\(inner)") {
+        case .can: try coach.readBuses(value, in: text, file: file)
+        case .http: try coach.readControllers(value, in: text, file: file)
+        case .file: try coach.readFiles(value, in: text, file: file)
+        case .health: health = try HealthConfig.read(value, in: text, file: file)
+        case .metrics: metrics = try WatchConfig.read(value, in: text, file: file)
+        case .copies: copies = try CopiesConfig.read(value, in: text, file: file)
+        case nil:
           try read("\(name).\(inner)", value)
         }
       }

@@ -18,7 +18,7 @@ struct Config {
 
   static let defaultPath = "/etc/chock/chock.toml"
 
-  /// Every key, with the type of its value. The name of the environment variable follows from it.
+  /// Every key but those in lists of tables. The name of the environment variable follows from it.
   enum Key: String, CaseIterable {
     case environment
     case databasePath = "database.path"
@@ -83,6 +83,16 @@ struct Config {
     var variable: String {
       "CHOCK_" + rawValue.uppercased().map { $0 == "." ? "_" : String($0) }.joined()
     }
+  }
+
+  /// The lists of tables, which have no variables.
+  enum List: String, CaseIterable {
+    case can = "coach.can"
+    case http = "coach.http"
+    case file = "coach.file"
+    case health = "application.health"
+    case metrics = "application.watch_metrics"
+    case copies = "snapshots.copies"
   }
 
   /// Reads `--config FILE`, else $CHOCK_CONFIG, else /etc/chock/chock.toml where it exists.

@@ -10,7 +10,8 @@ struct InitCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @OptionGroup var inputs: InputOptions
-  @Option(help: "The version to create; else the newest.") var to: SchemaVersion?
+  @Option(help: ArgumentHelp("The version to create; else the newest.", valueName: "version"))
+  var to: SchemaVersion?
 
   func run() async throws {
     try await globals.session { session throws(Failure) in

@@ -19,7 +19,10 @@ struct LintCommand: AsyncParsableCommand {
   )
   var paths: [String] = []
   @Flag(help: "A warning counts as an error.") var strict = false
-  @Option(help: "Leave out what older versions have: those that are released cannot change.")
+  @Option(
+    help: ArgumentHelp(
+      "Leave out what older versions have: those that are released cannot change.",
+      valueName: "version"))
   var after: SchemaVersion?
   @Flag(help: "List the rules.") var rules = false
   @Option(help: ArgumentHelp("Explain a rule.", valueName: "id")) var explain: String?

@@ -140,7 +140,7 @@ struct HistoryCommand: AsyncParsableCommand {
     commandName: "history", abstract: "The runs, newest first.")
 
   @OptionGroup var globals: Globals
-  @Option(help: "How many.") var limit = 20
+  @Option(help: ArgumentHelp("How many.", valueName: "number")) var limit = 20
 
   func validate() throws {
     guard (1...1000).contains(limit) else { throw ValidationError("--limit is 1 to 1000.") }

@@ -16,7 +16,9 @@ struct RepairCommand: AsyncParsableCommand {
       """)
 
   @OptionGroup var globals: Globals
-  @Option(help: "Why it is right as it is; a person will read it in `chock audit`.")
+  @Option(
+    help: ArgumentHelp(
+      "Why it is right as it is; a person will read it in `chock audit`.", valueName: "words"))
   var reason: String?
   @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
 

@@ -15,7 +15,10 @@ struct ReplayCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @Argument(help: "The recording; - for standard input.") var file: String
-  @Option(help: "A built-in profile, or a file; else that of the bus in the config, else rvc.")
+  @Option(
+    help: ArgumentHelp(
+      "A built-in profile, or a file; else that of the bus in the config, else rvc.",
+      valueName: "name"))
   var profile: String?
 
   func run() async throws {

@@ -100,7 +100,8 @@ struct RescueCommand: ParsableCommand {
       abstract: "Writes what it has otherwise as files: JSON lines for each table, and SQL.")
     @OptionGroup var globals: Globals
     @Argument(help: "The id, from `chock rescue list`.") var id: String
-    @Option(help: "A folder that is not there yet, or empty.") var to: String
+    @Option(help: ArgumentHelp("A folder that is not there yet, or empty.", valueName: "folder"))
+    var to: String
 
     func run() async throws {
       try await globals.session { session throws(Failure) in

@@ -255,8 +255,12 @@ struct RollbackCommand: AsyncParsableCommand {
   @OptionGroup var offline: OfflineOptions
   @OptionGroup var inputs: InputOptions
   @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
-  @Option(help: "The version to go back to.") var to: SchemaVersion?
-  @Option(help: "Take back this version alone; nothing in the database may require it.")
+  @Option(help: ArgumentHelp("The version to go back to.", valueName: "version"))
+  var to: SchemaVersion?
+  @Option(
+    help: ArgumentHelp(
+      "Take back this version alone; nothing in the database may require it.", valueName: "version")
+  )
   var only: SchemaVersion?
 
   func validate() throws {
@@ -328,7 +332,8 @@ struct ImportCommand: AsyncParsableCommand {
 
 /// How far an update goes.
 struct GoalOptions: ParsableArguments {
-  @Option(help: "The version to reach; else the newest.") var to: SchemaVersion?
+  @Option(help: ArgumentHelp("The version to reach; else the newest.", valueName: "version"))
+  var to: SchemaVersion?
   @Flag(help: "Also files that are older than the newest version in the database.")
   var outOfOrder = false
 

@@ -60,7 +60,7 @@ struct ScheduleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "remind", abstract: "Says nothing of the update for a while.")
     @OptionGroup var globals: Globals
-    @Option(help: "Up to 720.") var hours = 24.0
+    @Option(help: ArgumentHelp("Up to 720.", valueName: "number")) var hours = 24.0
 
     func run() async throws {
       try await globals.session { session throws(Failure) in

@@ -14,7 +14,9 @@ struct SchemaCommand: AsyncParsableCommand {
 
   @OptionGroup var globals: Globals
   @Argument(help: "A database file or the id of a snapshot; else the database.") var file: String?
-  @Option(help: "Not of a database: what the migration files make up to this version.")
+  @Option(
+    help: ArgumentHelp(
+      "Not of a database: what the migration files make up to this version.", valueName: "version"))
   var at: SchemaVersion?
 
   func validate() throws {

@@ -277,6 +277,25 @@ struct ApplicationTests {
     #expect(try coach.fingerprint() == Sample.prints.get().old)
   }
 
+  @Test("A unit that systemd starts only when chock has ended keeps chock from nothing")
+  func behind() async throws {
+    let application = try await CoachApplication(
+      .units, top: TestCoach.development + "\n[update]\nrehearse = false\n",
+      update: Sample.endless)
+    let daemon = try await application.serve()
+    let id = try daemon.startUpdate()
+    try await waitUntil("it applies") { try daemon.run(id).phase == .apply }
+    try application.make("behind")
+    // It does not end before its worker has.
+    #expect(await daemon.stop() == .exited(0))
+    #expect(application.starts == 0)
+    try application.unmake("behind")
+    let history: HistoryAnswer = try await application.coach.run("history", "--json").document()
+    let run = try #require(history.runs.first)
+    #expect(run.id == id && run.outcome == .rolledBack && run.warnings == nil, "\(run)")
+    try await isBack(application, "1")
+  }
+
   @Test("In read-only mode it stays up, and loses nothing")
   func readOnly() async throws {
     let application = try await CoachApplication { _ in "mode = \"read_only\"" }

@@ -25,6 +25,15 @@ struct CommandLineTests {
   private struct Removed: Decodable { var removed: [String] }
 
   @Test(
+    "Each shell gets the completion script that it reads", .timeLimit(.minutes(15)),
+    arguments: ["bash": "#!/bin/bash", "zsh": "#compdef chock", "fish": "function __chock"])
+  func completion(shell: String, beginning: String) async throws {
+    let answer = try await TestCoach().run("--generate-completion-script", shell)
+    #expect(answer.code == 0)
+    #expect(answer.output.hasPrefix(beginning), "\(answer.output.prefix(80))")
+  }
+
+  @Test(
     "From an old database to a new one and back", .timeLimit(.minutes(15)),
     arguments: [true, false])
   func tour(withDaemon: Bool) async throws {

@@ -126,7 +126,7 @@ struct ConfigTests {
     #expect(try !coach.names(in: "").contains("state"))
   }
 
-  @Test("The commented example is accepted, and names every key", .timeLimit(.minutes(15)))
+  @Test("The commented example is accepted", .timeLimit(.minutes(15)))
   func example() async throws {
     let top = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let file = "\(top)/docs/chock.example.toml"
@@ -139,10 +139,6 @@ struct ConfigTests {
         "CHOCK_SERVER_SOCKET": coach.folder("chock.sock"),
       ], config: file)
     #expect(answer.code == 0, "\(answer)")
-    let text = TestCoach.text(file)
-    for key in ["environment", "auto_migrate", "keep_at_least", "allowed_hosts", "required_gates"] {
-      #expect(text.contains("\n\(key) = "), "\(key)")
-    }
   }
 
   @Test(

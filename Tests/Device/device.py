@@ -87,7 +87,7 @@ def image(chock, folder):
     root = folder / "root"
     run("cp", "-a", debian(), root)
     # As `make install` does it, with this binary.
-    run("make", "-C", TOP, "-o", "release", "install", f"CHOCK={chock}", f"DESTDIR={root}", "PREFIX=/usr")
+    run("make", "-C", TOP, "install", f"BINARY={chock}", f"DESTDIR={root}", "PREFIX=/usr")
     # A binary that is not static brings the libraries of Swift along.
     for library in re.findall(r"=> (/\S+)", run("ldd", chock)):
         if not library.startswith(("/lib/", "/usr/lib/")):

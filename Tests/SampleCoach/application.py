@@ -21,6 +21,7 @@ in FOLDER, named by what they make it do:
     health       what it answers instead: hang, garbage, text, redirect, or stream without an end
     hang         it does not obey a stop until the file is gone
     busy         a write waits so many seconds for the database (default: 30)
+    behind       as a unit it is started when the file is gone, like one that systemd orders behind another
     restless     whoever stops it finds it started again a moment later, that many times (default: always)
 
 FOLDER/log has a line for each start, end and stop; FOLDER/written what was acknowledged.
@@ -236,13 +237,24 @@ def systemctl(arguments):
         print(f"ActiveState={'active' if up else 'inactive'}")
         print(f"SubState={'running' if up else 'dead'}")
         print(f"NRestarts={read('restarts', '0') or 0}")
+        if there("job"):
+            print("Job=7")
         return 0
     if unit != "sample.service":
         print(f"Unit {unit} not found.", file=sys.stderr)
         return 5
     if verb == "start":
         write("restarts", "0")
-        start()
+        if not there("behind"):
+            start()
+            return 0
+        write("job", "")
+        # systemd keeps the job, whether systemctl waits for it or not.
+        subprocess.Popen(
+            [sys.executable, __file__, "job", FOLDER], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
+        while there("job"):
+            time.sleep(0.02)
     else:
         stop()
         # As systemctl does, it waits for the end.
@@ -262,6 +274,12 @@ def main():
         stop()
     elif verb == "is-running":
         return 0 if read("state") == "up" else 1
+    elif verb == "job":
+        while there("behind"):
+            time.sleep(0.02)
+        if os.path.isdir(FOLDER):
+            start()
+            os.remove(path("job"))
     elif verb == "systemctl":
         return systemctl(sys.argv[3:])
     return 0

@@ -19,6 +19,8 @@ struct ApplicationControl {
     var state: State
     /// How often systemd has restarted it by itself.
     var restarts: Int
+    /// It is to start, and systemd lets it wait for another unit.
+    var isWaiting: Bool
   }
 
   /// Whether an application may find the database as this run has left it: one whose files are set aside would be
@@ -55,7 +57,7 @@ struct ApplicationControl {
   static func unit(_ name: String) throws(Failure) -> Unit {
     let end = try Program(
       command: [
-        "systemctl", "show", "-p", "LoadState,ActiveState,SubState,NRestarts", "--", name,
+        "systemctl", "show", "-p", "LoadState,ActiveState,SubState,NRestarts,Job", "--", name,
       ], output: .kept
     ).run(within: .seconds(10))
     guard end.code == 0 else {
@@ -82,7 +84,8 @@ struct ApplicationControl {
       }
     return Unit(
       isActive: active == "active", state: state,
-      restarts: values["NRestarts"].flatMap { Int($0) } ?? 0)
+      restarts: values["NRestarts"].flatMap { Int($0) } ?? 0,
+      isWaiting: state == .down && (values["Job"].flatMap { Int($0) } ?? 0) > 0)
   }
 
   // MARK: Stopping
@@ -148,9 +151,15 @@ struct ApplicationControl {
     let isUnit = part != ApplicationSettings.byCommands
     let command =
       isUnit ? ["systemctl", "start", "--no-ask-password", "--", part] : try commands().start
-    let end = try Program(
-      command: command, output: isUnit ? .kept : .logged, environment: environment
-    ).run(within: max(.seconds(1), deadline - .now))
+    let program = Program(
+      command: command, output: isUnit ? .kept : .logged, environment: environment)
+    var end = try program.run(within: Self.time(until: deadline, atMost: isUnit ? 2 : nil))
+    while isUnit, end.code == nil, .now < deadline {
+      // A unit that is ordered behind chock waits until chock has started, or has ended: systemd starts it
+      // then. Nobody here must wait for that.
+      if try Self.unit(part).isWaiting { return }
+      end = try program.run(within: Self.time(until: deadline, atMost: 2))
+    }
     guard end.code == 0 else {
       throw Failure(
         .application, "The application was not started: \(words(command)) \(ending(end)).",
@@ -165,6 +174,14 @@ struct ApplicationControl {
       }
       Self.pause()
     }
+  }
+
+  /// At least a second.
+  private static func time(
+    until deadline: ContinuousClock.Instant, atMost seconds: Int?
+  ) -> Duration {
+    let left = max(.seconds(1), deadline - .now)
+    return seconds.map { min(left, .seconds($0)) } ?? left
   }
 
   // MARK: Words

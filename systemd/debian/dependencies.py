@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Writes what chock is made of: chock.spdx.json (SPDX 2.3) and dependencies.txt, with the notices that go with it.
+
+Of the packages that were resolved, those whose modules are linked into the binary.
+
+    dependencies.py CHOCK FOLDER
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKOUTS = ROOT / ".build/checkouts"
+OWN = {"chock": "chock"}
+
+
+def run(*words):
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def linked_modules(chock):
+    """From the list that the linker was given, which SwiftPM keeps beside the binary."""
+    objects = (chock.parent / "chock.product/Objects.LinkFileList").read_text()
+    return set(re.findall(r"/([^/\n]+)\.build/", objects))
+
+
+def packages(modules):
+    """The resolved packages of which a module is linked, and those modules."""
+    pins = json.loads((ROOT / "Package.resolved").read_text())["pins"]
+    unknown = modules - {folder.name for folder in (ROOT / "Sources").iterdir()}
+    found = []
+    for pin in pins:
+        checkout = next(f for f in CHECKOUTS.iterdir() if f.name.lower() == pin["identity"])
+        manifest = "".join(f.read_text() for f in checkout.glob("Package*.swift"))
+        here = {m for m in unknown
+                if (checkout / "Sources" / m).is_dir()
+                or re.search(rf'\.(target|executableTarget)\(\s*name:\s*"{re.escape(m)}"', manifest)
+                or re.search(rf'kind: \.[a-z]+,\s*name: "{re.escape(m)}"', manifest)}
+        unknown -= here
+        if here:
+            found.append((pin, checkout, sorted(here)))
+    if unknown:
+        sys.exit(f"Nobody knows where these modules come from: {', '.join(sorted(unknown))}")
+    return found
+
+
+def licence(text):
+    if "Apache License" in text:
+        return "Apache-2.0 WITH Swift-exception" if "Runtime Library Exception" in text else "Apache-2.0"
+    if "Permission is hereby granted, free of charge" in text:
+        return "MIT"
+    sys.exit(f"This licence is not one of those that chock's dependencies have had: {text[:200]}")
+
+
+def notices(checkout, modules):
+    """What has to go along: NOTICE, licences that are not Apache's, also of parts of a package."""
+    texts = [f.read_text() for f in sorted(checkout.glob("NOTICE*"))]
+    files = sorted(checkout.glob("LICENSE*")) + sorted(
+        f for m in modules for f in (checkout / "Sources" / m).rglob("LICENSE*"))
+    texts += [text for text in (f.read_text() for f in files) if "Apache License" not in text]
+    # toml++ has its licence at the head of its only file.
+    for header in checkout.glob("Sources/CTOML/**/toml.hpp"):
+        lines = header.read_text().split("\n//-----")[2:]
+        texts += [re.sub(r"^// ?", "", part, flags=re.M) for part in lines if "MIT License" in part][:1]
+    return [text.strip() for text in texts]
+
+
+def swift_version():
+    return re.search(r"Swift version (\S+)", run("swift", "--version")).group(1)
+
+
+def sqlite_package():
+    """The library of the system that is linked when chock starts."""
+    words = run("dpkg-query", "--show", "--showformat=${Package} ${Version}", "libsqlite3-0").split()
+    return words[0], words[1]
+
+
+def package(name, version, location, licence_, comment=None, purl=None):
+    entry = {
+        "SPDXID": "SPDXRef-" + re.sub(r"[^A-Za-z0-9.]", "-", name), "name": name, "versionInfo": version,
+        "downloadLocation": location, "filesAnalyzed": False, "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": licence_, "copyrightText": "NOASSERTION", "supplier": "NOASSERTION"}
+    if comment:
+        entry["comment"] = comment
+    if purl:
+        entry["externalRefs"] = [
+            {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}]
+    return entry
+
+
+def main():
+    chock, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    version = run(str(chock), "--version").strip()
+    built = packages(linked_modules(chock))
+    entries = [package("chock", version, "NOASSERTION", "Apache-2.0")]
+    relations = [("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-chock")]
+    text = [f"What is linked into chock {version}. All but the system's libsqlite3 is a part of the binary."]
+
+    for pin, checkout, modules in built:
+        state, location = pin["state"], pin["location"]
+        declared = licence(next(checkout.glob("LICENSE*")).read_text())
+        path = location.removeprefix("https://").removesuffix(".git")
+        entry = package(
+            pin["identity"], state["version"], f"git+{location}@{state['revision']}", declared,
+            f"Modules: {', '.join(modules)}", f"pkg:swift/{path}@{state['version']}")
+        entries.append(entry)
+        relations.append(("SPDXRef-chock", "STATIC_LINK", entry["SPDXID"]))
+        text += ["\n" + "=" * 78, f"{pin['identity']} {state['version']}: {declared}", location,
+                 *(f"\n{notice}" for notice in notices(checkout, modules))]
+
+    swift = package("swift-runtime", swift_version(), "https://github.com/swiftlang/swift",
+                    "Apache-2.0 WITH Swift-exception",
+                    "Standard library, Dispatch and Foundation of the toolchain, linked statically.")
+    name, number = sqlite_package()
+    sqlite = package(name, number, "https://www.sqlite.org/", "blessing", "Of the system; linked at the start.",
+                     f"pkg:deb/debian/{name}@{number}")
+    entries += [swift, sqlite]
+    relations += [("SPDXRef-chock", "STATIC_LINK", swift["SPDXID"]), ("SPDXRef-chock", "DYNAMIC_LINK", sqlite["SPDXID"])]
+    text += ["\n" + "=" * 78, f"swift-runtime {swift['versionInfo']}: {swift['licenseDeclared']}",
+             swift["downloadLocation"], swift["comment"],
+             "\n" + "=" * 78, f"{name} {number}: public domain", sqlite["downloadLocation"], sqlite["comment"]]
+
+    content = json.dumps([entries, relations], sort_keys=True).encode()
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"])))
+    document = {
+        "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": f"chock-{version}",
+        # As the specification wants it: unique to these contents.
+        "documentNamespace": f"urn:uuid:{uuid.UUID(bytes=hashlib.sha256(content).digest()[:16], version=5)}",
+        "creationInfo": {"created": created, "creators": ["Tool: chock-dependencies"]},
+        "packages": entries,
+        "relationships": [{"spdxElementId": a, "relationshipType": kind, "relatedSpdxElement": b}
+                          for a, kind, b in relations]}
+    (folder / "chock.spdx.json").write_text(json.dumps(document, indent=2) + "\n")
+    (folder / "dependencies.txt").write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()
