@@ -248,6 +248,8 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var rescued: [RescuedTable]?
   /// Of a `verify`: the snapshot was also restored into a file of its own, and is good.
   public var isTestRestored: Bool?
+  /// What a check has looked at.
+  public var check: CheckKind?
   /// What a check has found, a line for each; of more than a thousand the first ones.
   public var found: [String]?
   /// What could be read out of a damaged database.

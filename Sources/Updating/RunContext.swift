@@ -341,6 +341,8 @@ final class RunContext {
 
   func setTestRestored() { document.isTestRestored = true }
 
+  func set(_ check: CheckKind) { document.check = check }
+
   func set(found: [String]) { document.found = found.isEmpty ? nil : found }
 
   /// Continues the document of an interrupted run.

@@ -217,7 +217,7 @@ enum Scenario: String, CaseIterable, Sendable {
       _ = try await coach.run("snapshots", "pin", taken.snapshotId ?? "")
       _ = try await coach.run("restore", updated.snapshotId ?? "", "--offline", "--yes")
       _ = try await coach.run("restore", taken.snapshotId ?? "", "--offline", "--yes")
-      for name in ["exports/rescued/item.jsonl", "notices.json", "state.db.damaged"] {
+      for name in ["exports/rescued/item.jsonl", "rescue/run/damaged.sqlite"] {
         try coach.folder.write(Self.secret, to: "state/\(name)")
       }
       try SampleUnits.add(to: coach, isWell: true)

@@ -64,6 +64,9 @@ struct FactoryStateTests {
     #expect(try await coach.run("snapshots", "copy", "--offline").code == 0)
     let copies = try coach.names(in: "usb/chock-snapshots")
     chmod(coach.database, 0o664)
+    for name in ["state.db.damaged", "notices.json", "access.json.damaged", "locks.json.partial"] {
+      try coach.folder.write(Self.secret, to: "state/\(name)")
+    }
     // What is not chock's stays, also behind a link.
     try coach.folder.write(Self.secret, to: "state/own.txt")
     try coach.folder.write(Self.secret, to: "outside/kept.txt")

@@ -145,7 +145,7 @@ export default {
 	},
 	kinds: {
 		update: "Update", rollback: "Rücknahme", rehearse: "Probe", snapshot: "Sicherungskopie", restore: "Rückkehr",
-		recover: "Wiederherstellung", verify: "Prüfung", import: "Import", rescue: "Zeilen zurück", salvage: "Bergung",
+		recover: "Wiederherstellung", verify: "Prüfung einer Kopie", import: "Import", rescue: "Zeilen zurück", salvage: "Bergung",
 		check: "Prüfung", copy: "Kopien anderswo", fetch: "Kopie geholt", factory: "Werkszustand",
 	},
 	outcomes: {
@@ -183,7 +183,7 @@ export default {
 		title: "Auf dem neuesten Stand", lead: "Ihre Datenbank ist auf Version {}. Es gibt nichts zu tun.",
 		snapshot: "Neueste Kopie", none: "Noch keine", check: "Volle Prüfung",
 	},
-	watch: { title: "Fehler seit dem Update", more: "deutlich mehr", rate: "{} je Stunde, vorher {}; noch {} beobachtet" },
+	watch: { title: "Fehler seit dem Update", more: "deutlich mehr", rate: "vorher: {} je Stunde; noch {} beobachtet" },
 	problem: {
 		leave: "Notbetrieb beenden", leaveText: "Von da an arbeitet chock wieder von selbst. Nur, wenn alles gut ist.",
 		title: "Kein Update möglich", lead: "Die Datenbank wurde nicht angerührt.",
@@ -229,7 +229,7 @@ export default {
 	tools: {
 		title: "Prüfen und retten", lead: "Nichts davon ändert die Datenbank.",
 		checks: { quick: "Prüfen: schnell", full: "Prüfen: alles", foreign_keys: "Prüfen: Verweise" },
-		verify: "Alle Kopien erproben", salvage: "Bergen", tested: "{} von {}", found: "{} Zeilen",
+		verify: "Alle Kopien erproben", salvage: "Bergen", found: "{} Zeilen",
 		salvaged: (rows, id) => `${count(rows, "Zeile", "Zeilen")}: Kopie ${id}`, table: "{}: {} gelesen, {} verloren, {} Stellen unlesbar",
 	},
 	pair: {

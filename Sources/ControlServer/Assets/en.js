@@ -117,7 +117,7 @@ export default {
 	},
 	kinds: {
 		update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
-		recover: "Recovery", verify: "Check", import: "Import", rescue: "Rows put in again", salvage: "Salvage",
+		recover: "Recovery", verify: "Snapshot check", import: "Import", rescue: "Rows put in again", salvage: "Salvage",
 		check: "Check", copy: "Copies elsewhere", fetch: "Copy brought back", factory: "Factory state",
 	},
 	outcomes: {
@@ -155,7 +155,7 @@ export default {
 		title: "Up to date", lead: "Your database is at version {}. There is nothing to do.",
 		snapshot: "Newest snapshot", none: "None yet", check: "Full check",
 	},
-	watch: { title: "Errors since the update", more: "clearly more", rate: "{} an hour, before {}; watched for {} more" },
+	watch: { title: "Errors since the update", more: "clearly more", rate: "before: {} an hour; watched for {} more" },
 	problem: {
 		leave: "Leave recovery mode", leaveText: "From then on chock works by itself again. Only when all is well.",
 		title: "No update can be offered", lead: "The database was not touched.",
@@ -201,7 +201,7 @@ export default {
 	tools: {
 		title: "Check and mend", lead: "Nothing here changes the database.",
 		checks: { quick: "Check: quick", full: "Check: everything", foreign_keys: "Check: references" },
-		verify: "Test all snapshots", salvage: "Salvage", tested: "{} of {}", found: "{} lines",
+		verify: "Test all snapshots", salvage: "Salvage", found: "{} lines",
 		salvaged: (rows, id) => `${count(rows, "row", "rows")}: snapshot ${id}`, table: "{}: {} read, {} lost, {} places unreadable",
 	},
 	pair: {

@@ -292,7 +292,7 @@ export function errorWatch() {
 	const sum = (name) => number(known.reduce((all, counter) => all + (counter[name] ?? 0), 0));
 	const words = t.watch;
 	return known.length > 0 && [words.title, sum("errors") + (known.some(({ warning }) => warning) ? `, ${words.more}` : ""),
-		words.rate(sum("per_hour"), sum("per_hour_before"), duration(left))];
+		words.rate(sum("per_hour_before"), most(left))];
 }
 
 const leave = () => act(() => ask({

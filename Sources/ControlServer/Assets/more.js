@@ -15,7 +15,7 @@ let pairing = null;
 // How far a technician wants to go back: the plan.
 let rollback = null;
 let asksFirstPin = false;
-// The snapshots that are being tested, one after the other: `{id, done, all}`.
+// Which snapshot is being tested, of how many.
 let testing = null;
 
 const list = (name, role) => can(role) && get(name).then((found) => found[name], () => null);
@@ -141,42 +141,37 @@ function technician() {
 		h("div.buttons", button(words.newToken, makeToken)));
 }
 
-const kindsOfTools = ["check", "verify", "salvage"];
-
 function toolsPart() {
 	const words = t.tools;
 	const { run } = state.status;
-	const isBusy = isActive(run) || Boolean(testing);
-	const tool = (label, work) => button(label, () => act(work, ["status", "lists"]), "quiet", { disabled: isBusy });
+	const isTool = ({ kind }) => ["check", "verify", "salvage"].includes(kind);
+	const isBusy = isActive(run) || testing;
+	const tool = (label, work) => button(label, () => act(work, ["status", "lists"]), "quiet", { disabled: Boolean(isBusy) });
 	const begin = (name, body) => async () => takeRun(await post(`database/${name}`, body));
-	const shown = state.runs?.filter(({ kind, outcome }) => outcome && kindsOfTools.includes(kind)).slice(0, 5) ?? [];
 	return [
 		h("div.buttons", Object.entries(words.checks).map(([kind, label]) => tool(label, begin("check", { kind }))),
 			state.snapshots?.length > 0 && tool(words.verify, testAll), tool(words.salvage, begin("salvage"))),
-		isActive(run) && kindsOfTools.includes(run.kind) && toolMeter(run),
-		h("ol.rows", shown.map((own) => runRow(own, answerOf(own)))),
+		isActive(run) && isTool(run) && toolMeter(run),
+		h("ol.rows", state.runs?.filter((own) => own.outcome && isTool(own)).slice(0, 5).map((own) => runRow(own, answerOf(own)))),
 	];
 }
 
 function toolMeter(run) {
-	const { message, text, number: part } = doing(run);
-	const name = [t.kinds[run.kind], testing && t.tools.tested(testing.done + 1, testing.all)].filter(Boolean).join(" ");
-	return h("div.card", { key: "tool" },
-		h("div.meter",
-			h("progress", { id: "tool", max: 100, value: run.fraction == null ? undefined : Math.floor(run.fraction * 100), "aria-valuetext": `${name}, ${text}` }),
-			h("label", { for: "tool" }, name, ": ", message), h("output", part)),
-		run.cancellable && h("div.buttons", button(t.cancel, () => cancel(run))));
+	const { message, text } = doing(run);
+	const name = `${t.kinds[run.kind]}${testing ?? ""}`;
+	return h("div.card.meter", { key: "tool" },
+		h("progress", { id: "tool", max: 100, value: run.fraction == null ? undefined : Math.floor(run.fraction * 100), "aria-valuetext": `${name}, ${text}` }),
+		h("label", { for: "tool" }, name, ": ", message), run.cancellable && button(t.cancel, () => cancel(run)));
 }
 
 // One after the other; a stop of one ends them.
 async function testAll() {
 	const all = state.snapshots.map(({ id }) => id);
 	try {
-		for (const [done, id] of all.entries()) {
-			testing = { done, all: all.length };
+		for (const id of all) {
+			testing = ` ${all.indexOf(id) + 1} / ${all.length}`;
 			let run = await post(`database/backups/${id}/verify`, { restore: true });
 			takeRun(run);
-			changed();
 			while (isActive(run)) {
 				await new Promise((resolve) => setTimeout(resolve, 500));
 				run = await get(`database/update/${run.id}/progress`);
@@ -191,12 +186,13 @@ async function testAll() {
 function answerOf({ found, salvage, snapshot_id: id, kind }) {
 	const words = t.tools;
 	const lines = found ?? salvage?.problems ?? [];
-	const list = lines.length > 0 && h("ul", lines.slice(0, 100).map((line) => h("li", said(line))));
-	const damaged = salvage?.tables.filter((own) => own.unreadable_places || own.refused || own.problem) ?? [];
+	const list = h("ul", lines.slice(0, 100).map((line) => h("li", said(line))));
 	return [
 		kind === "verify" && h("code.sub", id),
-		salvage && h("p", words.salvaged(salvage.tables.reduce((all, { read }) => all + read, 0), id)),
-		h("ul", damaged.map((own) => h("li", words.table(plain(own.table), number(own.read), own.lost ?? "?", own.unreadable_places)))),
+		salvage && [
+			h("p", words.salvaged(salvage.tables.reduce((all, { read }) => all + read, 0), id)),
+			h("ul", salvage.tables.filter((own) => own.unreadable_places || own.refused || own.problem)
+				.map((own) => h("li", words.table(plain(own.table), number(own.read), own.lost ?? "?", own.unreadable_places))))],
 		lines.length > 5 ? h("details", h("summary", words.found(lines.length)), list) : list,
 	];
 }

@@ -173,7 +173,7 @@ export function runRow(run, ...more) {
 	const isStopped = run.error?.code === "CHK-STOPPED";
 	const isBad = run.outcome === "refused" && (run.found || (run.kind === "verify" && run.snapshot_id));
 	const [from, to] = [run.from_version, run.to_version];
-	return row(run.id, tone, picture, t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
+	return row(run.id, tone, picture, t.tools.checks[run.check] ?? t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
 		t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : isBad ? "notGood" : run.outcome] ?? run.outcome,
 		[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
 		run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)), more);
