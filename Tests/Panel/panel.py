@@ -1244,12 +1244,15 @@ def tools():
         person.consent()
         person.answer("Go on", pin=TECHNICIANS_PIN)
         person.heading("Updated to version 19")
+        counted = lambda: (coach.get("database/status").get("error_watch") or {}).get("counters", [{}])[0].get("errors")
+        until("it is counted since the update", lambda: counted() == 0)
         errors[0] += 40
+        until("they are counted", lambda: counted() == 40)
         person.press("Done")
         person.heading("Up to date")
         person.sees("Errors since the update")
         person.sees(re.compile("before: .* an hour; watched for 72 h", re.S))
-        until("they are counted", lambda: "40" in page.inner_text("dl.facts"))
+        until("they are shown", lambda: "40" in page.inner_text("dl.facts"))
         person.judge("errors since an update")
         person.shot("errors-phone")
     with Coach("werkzeug", local="none") as coach, Person(coach.url, locale="de-DE") as person:
