@@ -253,6 +253,13 @@ public enum FileSystem {
     guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
   }
 
+  /// Gives a file that root has made the owner of the folder that it lies in, whose program has to use it.
+  public static func takeOwner(ofFolderOf path: String) {
+    var folder = stat()
+    guard geteuid() == 0, stat(parent(path), &folder) == 0 else { return }
+    _ = lchown(path, folder.st_uid, folder.st_gid)
+  }
+
   /// Removes a file, or a folder with everything in it; links are removed, not followed. Nothing happens when it is
   /// not there. Of a folder that something is mounted at, what lies in it goes, and the folder stays.
   public static func removeAll(_ path: String) throws(Failure) {

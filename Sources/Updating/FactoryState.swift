@@ -66,6 +66,9 @@ public struct FactoryState: Sendable {
     }
   }
 
+  /// What one that has not begun has left.
+  func removeLeftovers() throws(Failure) { try FileSystem.remove(path + ".partial") }
+
   /// Goes on where one was interrupted; before anything else looks at the state folder.
   ///
   /// - Throws: `.runActive` while another process is about it, and what ``goOn()`` throws.
@@ -192,13 +195,17 @@ public struct FactoryState: Sendable {
       AuditEntry(
         .factoryState, of: settings.databasePath, accepted: journal.run.toVersion ?? "0",
         reason: "asked for twice", actor: journal.run.requestedBy ?? "unknown"))
+    // Whoever does this is mostly root, and the daemon is not.
+    FileSystem.takeOwner(ofFolderOf: "\(settings.stateDirectory)/state.db")
     var journal = journal
     journal.phase = .resume
     journal.run.phase = .resume
     journal.application = ApplicationJournal(
       stopped: journal.application?.stopped ?? [],
       ending: Ending(outcome: .finished, failure: nil))
-    try JournalFile(stateDirectory: settings.stateDirectory).write(journal)
+    let file = JournalFile(stateDirectory: settings.stateDirectory)
+    try file.write(journal)
+    FileSystem.takeOwner(ofFolderOf: file.path)
   }
 
   private static func pause() {

@@ -272,6 +272,7 @@ struct RecoveryRun {
     }
     try removeRestoreFiles()
     try FileSystem.remove(journalFile.path + ".partial")
+    try FactoryState(settings: context.settings).removeLeftovers()
     // SQLite takes the name of a temporary file away as soon as it is open; a power cut can bring it back. To
     // take it from a program that is just opening one does no harm.
     let temporary = context.settings.temporaryFolder

@@ -64,6 +64,12 @@ struct FactoryStateTests {
     #expect(try await coach.run("snapshots", "copy", "--offline").code == 0)
     let copies = try coach.names(in: "usb/chock-snapshots")
     chmod(coach.database, 0o664)
+    // The daemon's user, where somebody else does this as root.
+    let isRoot = geteuid() == 0
+    if isRoot {
+      chown(coach.state, 4711, 4712)
+      chown(coach.database, 4713, 4714)
+    }
     for name in ["state.db.damaged", "notices.json", "access.json.damaged", "locks.json.partial"] {
       try coach.folder.write(Self.secret, to: "state/\(name)")
     }
@@ -88,6 +94,9 @@ struct FactoryStateTests {
     #expect(try SampleDatabase.value(coach.database, "PRAGMA journal_mode") == "wal")
     var info = stat()
     #expect(stat(coach.database, &info) == 0 && info.st_mode & 0o777 == 0o664)
+    #expect(!isRoot || info.st_uid == 4713 && info.st_gid == 4714)
+    #expect(stat("\(coach.state)/state.db", &info) == 0)
+    #expect(!isRoot || info.st_uid == 4711 && info.st_gid == 4712)
 
     let left = try holdsSecret(coach)
     #expect(
