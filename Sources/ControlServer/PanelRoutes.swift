@@ -43,17 +43,20 @@ struct PanelRoutes {
     for file in Self.files {
       add(
         "/v/\(build)/\(file.name)", file.type,
-        file.type == Self.script ? Self.served(file.bytes) : file.bytes, build,
+        file.name.hasSuffix(".svg") ? file.bytes : Self.served(file.bytes), build,
         cache: "public, max-age=31536000, immutable", to: &routes)
     }
   }
 
-  /// A script without the lines that are comments: those are for who reads the source, not for each tablet.
-  private static func served(_ script: [UInt8]) -> [UInt8] {
-    let lines = script.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    return Array(
-      lines.filter { !$0.drop { $0 == UInt8(ascii: "\t") }.starts(with: "//".utf8) }
-        .joined(separator: [UInt8(ascii: "\n")]))
+  /// A script or a style sheet without the lines that are empty or comments: those are for who reads the source,
+  /// not for each tablet.
+  private static func served(_ source: [UInt8]) -> [UInt8] {
+    let lines = source.split(separator: UInt8(ascii: "\n")).filter { line in
+      let words = line.drop { $0 == UInt8(ascii: "\t") }
+      return !words.isEmpty && !words.starts(with: "//".utf8)
+        && !(words.starts(with: "/*".utf8) && words.suffix(2).elementsEqual("*/".utf8))
+    }
+    return Array(lines.joined(separator: [UInt8(ascii: "\n")]))
   }
 
   private func add(

@@ -42,6 +42,8 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case deleteSnapshot = "delete_snapshot"
     /// A technician said that all is well again after recovery mode.
     case leaveRecovery = "leave_recovery"
+    /// The database and everything of the owner's was erased: the first entry of a new audit.
+    case factoryState = "factory_state"
     /// Somebody asked for what is not theirs, or with a wrong PIN or code.
     case refuse
   }

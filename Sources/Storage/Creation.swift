@@ -52,25 +52,48 @@ public enum Creation {
         howToClear: "Move it away first, or choose another database.path.")
     }
     let partial = path + ".chock-init"
-    Snapshot.removeDatabase(partial)
     defer { Snapshot.removeDatabase(partial) }
-    do {
-      let connection = try Database.catching(partial) { () throws(SQLiteError) in
-        try Connection(path: partial, mode: .create)
-      }
-      connection.setDefensive()
-      // It is worth nothing until it is complete, and synced below.
-      try Database.catching(partial) { () throws(SQLiteError) in
-        try connection.execute("PRAGMA journal_mode = MEMORY")
-      }
-      try Transaction.carryOut(plan, order, on: connection, .asRun)
-      try Database.catching(partial) { () throws(SQLiteError) in
-        try connection.execute("PRAGMA journal_mode = WAL")
-      }
-    }
-    try FileSystem.sync(partial)
+    try make(partial, plan, order)
     // A link fails where a file has appeared meanwhile; a rename would replace it.
     try FileSystem.link(partial, as: path)
     return plan.to
+  }
+
+  /// Makes a new database that nobody uses yet, whole, checked and synced; what lies at `path` is replaced.
+  ///
+  /// - Throws: what a migration's failure is, `.databaseCorrupt`, `.noSpace`; what was made so far is the caller's
+  ///   to remove.
+  public static func make(_ path: String, _ plan: Plan, _ order: ApplyOrder) throws(Failure) {
+    Snapshot.removeDatabase(path)
+    do {
+      let connection = try Database.catching(path) { () throws(SQLiteError) in
+        try Connection(path: path, mode: .create)
+      }
+      connection.setDefensive()
+      // It is worth nothing until it is complete, and synced below.
+      try Database.catching(path) { () throws(SQLiteError) in
+        try connection.execute("PRAGMA journal_mode = MEMORY")
+      }
+      try Transaction.carryOut(plan, order, on: connection, .asRun)
+      try Database.catching(path) { () throws(SQLiteError) in
+        try connection.execute("PRAGMA journal_mode = WAL")
+      }
+      try Database.check(connection, .full, file: path, failingAs: .databaseCorrupt)
+    }
+    try FileSystem.sync(path)
+  }
+
+  /// The tables of a database that a new one has not, sorted: somebody else has made them.
+  ///
+  /// - Throws: what is wrong with one of the two.
+  public static func tables(of path: String, missingIn new: String) throws(Failure) -> [String] {
+    func tables(_ path: String) throws(Failure) -> [String] {
+      let connection = try Database.open(path)
+      return try Database.catching(path) { () throws(SQLiteError) in
+        try Database.tables(connection) + Database.tables(connection, type: "virtual")
+      }
+    }
+    let known = Set(try tables(new).map(TableKey.init))
+    return try tables(path).filter { !known.contains(TableKey($0)) }.sorted()
   }
 }

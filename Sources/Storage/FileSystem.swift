@@ -253,6 +253,24 @@ public enum FileSystem {
     guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
   }
 
+  /// Gives a file that root has made the owner of the folder that it lies in, whose program has to use it.
+  public static func takeOwner(ofFolderOf path: String) {
+    var folder = stat()
+    guard geteuid() == 0, stat(parent(path), &folder) == 0 else { return }
+    _ = lchown(path, folder.st_uid, folder.st_gid)
+  }
+
+  /// Removes a file, or a folder with everything in it; links are removed, not followed. Nothing happens when it is
+  /// not there. Of a folder that something is mounted at, what lies in it goes, and the folder stays.
+  public static func removeAll(_ path: String) throws(Failure) {
+    guard facts(path)?.isDirectory == true else { return try remove(path) }
+    for name in try names(in: path) { try removeAll("\(path)/\(name)") }
+    try sync(path)
+    guard rmdir(path) == 0 || errno == ENOENT || errno == EBUSY else {
+      throw failure("remove", path)
+    }
+  }
+
   /// Makes a file's content, or a folder's entries, durable.
   public static func sync(_ path: String) throws(Failure) {
     let file = open(path, O_RDONLY | O_CLOEXEC)
@@ -401,6 +419,31 @@ public final class RunLock: Sendable {
     let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard file >= 0 else { throw FileSystem.failure("open", path) }
     guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+      close(file)
+      return nil
+    }
+    self.file = file
+  }
+
+  deinit {
+    close(file)
+  }
+}
+
+/// Says that this process counts on what a state folder holds: an flock on the folder itself, which the kernel
+/// releases when the holder dies.
+public final class FolderHold: Sendable {
+  private let file: Int32
+
+  /// Nil when another process holds it in a way that rules this one out.
+  ///
+  /// - Parameter isShared: with others that share it; false: alone.
+  /// - Throws: `.inputOutput` when the folder cannot be opened.
+  public init?(folder: String, isShared: Bool) throws(Failure) {
+    try FileSystem.makeFolder(folder)
+    let file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard file >= 0 else { throw FileSystem.failure("open", folder) }
+    guard flock(file, (isShared ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0 else {
       close(file)
       return nil
     }

@@ -317,29 +317,45 @@ public struct Restorer {
 
   // MARK: In place of the file
 
-  private static let sidecars = ["-wal", "-shm", "-journal"]
+  public static let sidecars = ["-wal", "-shm", "-journal"]
 
-  private func checkCanBeReplaced() throws(Failure) {
-    guard !FileSystem.isMountPoint(databasePath) else {
+  private func checkCanBeReplaced() throws(Failure) { try Self.checkCanBeReplaced(databasePath) }
+
+  private func checkNobodyHasItOpen() throws(Failure) { try Self.checkNobodyHasOpen(databasePath) }
+
+  /// Whether another file can take a database's place.
+  ///
+  /// - Throws: `.notAllowed` for a mount of its own, `.databaseLocked` while a program has it open.
+  public static func checkCanBeReplaced(_ path: String) throws(Failure) {
+    guard !FileSystem.isMountPoint(path) else {
       throw Failure(
         .notAllowed,
         "The database file has to be replaced, and it is a mount of its own, which nothing can take the place of.",
-        file: databasePath,
+        file: path,
         howToClear: "Mount the folder that holds the database, not the file alone, and try again.")
     }
-    try checkNobodyHasItOpen()
+    try checkNobodyHasOpen(path)
   }
 
   /// Replacing the file under a program that has it open would leave that program writing to a file
   /// that no longer exists.
-  private func checkNobodyHasItOpen() throws(Failure) {
-    let others = Openers.of(databasePath)
+  private static func checkNobodyHasOpen(_ path: String) throws(Failure) {
+    let others = Openers.of(path)
     guard others.isEmpty else {
       throw Failure(
         .databaseLocked,
         "The database file has to be replaced, and \(others.map(\.description).joined(separator: ", ")) has it open.",
-        file: databasePath, howToClear: "Stop that program, and try again.")
+        file: path, howToClear: "Stop that program, and try again.")
     }
+  }
+
+  /// Gives a file the owner and the rights of the database whose place it takes, or of the folder.
+  public static func takeRights(of path: String, for temporary: String) {
+    var owner = stat()
+    guard stat(path, &owner) == 0 || stat(FileSystem.parent(path), &owner) == 0 else { return }
+    let isFile = owner.st_mode & S_IFMT == S_IFREG
+    _ = chown(temporary, owner.st_uid, owner.st_gid)
+    _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
   }
 
   /// Keeps the files of a database that cannot be read. The main file stays until it is replaced.
@@ -394,12 +410,7 @@ public struct Restorer {
     try FileSystem.copy(path, to: temporary, stop: stop)
     do throws(Failure) {
       // The application keeps its rights on the file.
-      var owner = stat()
-      if stat(databasePath, &owner) == 0 || stat(FileSystem.parent(databasePath), &owner) == 0 {
-        let isFile = owner.st_mode & S_IFMT == S_IFREG
-        _ = chown(temporary, owner.st_uid, owner.st_gid)
-        _ = chmod(temporary, isFile ? owner.st_mode & 0o7777 : 0o640)
-      }
+      Self.takeRights(of: databasePath, for: temporary)
       try FileSystem.sync(temporary)
       try check(isStill: before)
       try commit(FileSystem.facts(temporary)?.inode)

@@ -46,6 +46,9 @@ struct CopiesState: Codable, Sendable {
     set { places = places.filter { $0.name != name } + [newValue] }
   }
 
+  /// Where copies may be.
+  var names: [String] { places.map(\.name) }
+
   private static func path(_ stateDirectory: String) -> String { stateDirectory + "/copies.json" }
 
   static func read(_ stateDirectory: String) -> CopiesState {

@@ -19,11 +19,13 @@ public enum RunKind: String, Codable, Sendable {
   case copy
   /// Fetches a snapshot from another place.
   case fetch
+  /// Erases everything of the owner's, and begins with a new database.
+  case factory
 
-  /// Runs that change the database: the coach is watched while they are active.
-  var isWatched: Bool { Self.changing.contains(self) }
+  /// The coach is watched while they are active.
+  var isWatched: Bool { self == .factory || Self.changing.contains(self) }
 
-  /// Those that change the database.
+  /// Those that change what the database holds.
   public static let changing: [RunKind] = [.update, .rollback, .import, .rescue, .restore]
 
   /// Whether a gate that closes makes the run wait, because it has changed nothing yet.
@@ -246,10 +248,14 @@ public struct RunDocument: Codable, Sendable, Equatable {
   public var rescued: [RescuedTable]?
   /// Of a `verify`: the snapshot was also restored into a file of its own, and is good.
   public var isTestRestored: Bool?
+  /// What a check has looked at.
+  public var check: CheckKind?
   /// What a check has found, a line for each; of more than a thousand the first ones.
   public var found: [String]?
   /// What could be read out of a damaged database.
   public var salvage: Salvage?
+  /// What a return to the factory state has erased.
+  public var erased: ErasedDocument?
   public var error: Failure?
   /// What was found and did not stop the run.
   public var warnings: [Failure]?
@@ -284,6 +290,16 @@ public struct RunDocument: Codable, Sendable, Equatable {
     self.cancellable = true
     self.acknowledged = false
   }
+}
+
+/// What a return to the factory state erases, and what it cannot reach.
+public struct ErasedDocument: Codable, Sendable, Equatable {
+  /// Rescue copies are snapshots, too.
+  public var snapshots: Int
+  /// Of the database, the snapshots and chock's own files.
+  public var bytes: Int64
+  /// Places at which copies of snapshots may still be.
+  public var copiesElsewhere: [String]
 }
 
 /// `GET /api/database/status`, `chock status --json`.

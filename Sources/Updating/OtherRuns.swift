@@ -71,6 +71,7 @@ struct AskedCheckRun {
   let kind: CheckKind
 
   func callAsFunction() -> RunDocument {
+    context.set(kind)
     do throws(Failure) {
       try context.show(.verify)
       let started = ContinuousClock.now

@@ -16,6 +16,12 @@ struct RecoveryRun {
   /// Nil when there was nothing to recover.
   func callAsFunction() -> RunDocument? {
     do throws(Failure) {
+      // Its journal says how that run ends.
+      try FactoryState(settings: context.settings).goOn()
+    } catch {
+      return context.answer(.needsRecovery, error)
+    }
+    do throws(Failure) {
       try removeLeftovers()
       guard var journal = try journalFile.read() else { return nil }
       guard journal.databasePath == context.settings.databasePath else {
@@ -245,7 +251,11 @@ struct RecoveryRun {
     let folder = FileSystem.parent(database)
     for name in (try? FileSystem.names(in: folder)) ?? [] where "\(folder)/\(name)".hasPrefix(start)
     {
-      let run = String("\(folder)/\(name)".dropFirst(start.count))
+      var run = String("\(folder)/\(name)".dropFirst(start.count))
+      // Of a database that was just being made.
+      for suffix in Restorer.sidecars where run.hasSuffix(suffix) {
+        run.removeLast(suffix.utf8.count)
+      }
       let isInterrupted = ((try? journalFile.read()) ?? nil)?.run.id == run
       guard isInterrupted || ((try? context.history.run(run)) ?? nil) != nil else { continue }
       try FileSystem.remove("\(folder)/\(name)")
@@ -262,6 +272,7 @@ struct RecoveryRun {
     }
     try removeRestoreFiles()
     try FileSystem.remove(journalFile.path + ".partial")
+    try FactoryState(settings: context.settings).removeLeftovers()
     // SQLite takes the name of a temporary file away as soon as it is open; a power cut can bring it back. To
     // take it from a program that is just opening one does no harm.
     let temporary = context.settings.temporaryFolder

@@ -66,14 +66,18 @@ final class RunContext {
   /// Without a look at a stop: for the way out.
   func journal(_ phase: Phase) throws(Failure) {
     note(phase)
-    try journalFile.write(
-      Journal(
-        run: document, phase: phase, databasePath: settings.databasePath,
-        partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
-        setAsideFiles: setAsideFiles, replacement: replacement, application: application,
-        recoveries: recoveries))
+    try journalFile.write(journaled(phase, replacement: replacement))
     if published != phase { link.send(.phase(phase)) }
     published = phase
+  }
+
+  /// What the journal says in this phase.
+  func journaled(_ phase: Phase, replacement: UInt64?) -> Journal {
+    Journal(
+      run: document, phase: phase, databasePath: settings.databasePath,
+      partialCommit: partialCommit, restoreMark: restoreMark, journalMode: journalMode,
+      setAsideFiles: setAsideFiles, replacement: replacement, application: application,
+      recoveries: recoveries)
   }
 
   private func note(_ phase: Phase?) {
@@ -161,6 +165,12 @@ final class RunContext {
       temporaryBytes: rehearsal.temporaryBytes,
       touchedTables: rehearsal.touchedTables, losses: rehearsal.losses)
     document.exportFolder = rehearsal.exportFolder
+  }
+
+  func set(_ erased: ErasedDocument, from version: SchemaVersion?, to target: SchemaVersion) {
+    document.erased = erased
+    document.fromVersion = version?.description
+    document.toVersion = target.description
   }
 
   func set(import folder: String, at version: SchemaVersion) {
@@ -330,6 +340,8 @@ final class RunContext {
   }
 
   func setTestRestored() { document.isTestRestored = true }
+
+  func set(_ check: CheckKind) { document.check = check }
 
   func set(found: [String]) { document.found = found.isEmpty ? nil : found }
 

@@ -21,7 +21,7 @@ extension Updater {
   }
 
   private func hold() async {
-    let notice = RecoveryNotice(stateDirectory: settings.stateDirectory)
+    let notice = ApplicationNotice.recoveryMode(settings.stateDirectory)
     var started: [String]?
     var sightings = 0
     var isTold = false
@@ -41,7 +41,10 @@ extension Updater {
           try await readOnlyHold.take(settings.databasePath)
           // A run may have begun meanwhile.
           if needsLock { await readOnlyHold.release() }
-          if !isTold { try notice.begin(reason) }
+          if !isTold {
+            try notice.begin(
+              ApplicationNotice.RecoveryMode(reason: reason.message, code: reason.code.rawValue))
+          }
           isTold = true
         } catch {
           if !isSaid {

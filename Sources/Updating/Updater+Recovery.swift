@@ -54,8 +54,8 @@ extension Updater {
           return []
         }
         let folder = settings.stateDirectory
-        let environment = SafeMode(stateDirectory: folder).environment
-          .merging(RecoveryNotice(stateDirectory: folder).environment) { $1 }
+        let environment = ApplicationNotice.safeMode(folder).environment
+          .merging(ApplicationNotice.recoveryMode(folder).environment) { $1 }
         try ApplicationControl(settings: settings.application).start(
           stopped, environment: environment)
         return stopped

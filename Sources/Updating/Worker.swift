@@ -58,6 +58,7 @@ public enum Worker {
           ?? CheckRun(context: context)()
       case .copy: CopyRun(context: context)()
       case .fetch: FetchRun(context: context)()
+      case .factory: FactoryRun(context: context)()
       case .recover: RecoveryRun(context)() ?? context.answer(.nothingToDo)
       }
     }

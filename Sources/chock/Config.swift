@@ -155,13 +155,8 @@ struct Config {
   private static func checkApart(_ settings: UpdateSettings) throws(Failure) {
     let state = FileSystem.canonical(settings.stateDirectory) + "/"
     guard settings.databasePath.hasPrefix(state) else { return }
-    let name = settings.databasePath.dropFirst(state.count)
-    let own = [
-      "snapshots/", "work/", "rescue/", "exports/", "state.db", "run.json", "lock",
-      "last-words.json", "access.json", "schedule.json", "notices.json", "event-numbers", "starts",
-      "safe-mode.json", "error-watch.json", "recovery-mode.json", "copies.json", "stick/",
-    ]
-    guard own.contains(where: name.hasPrefix) else { return }
+    let name = String(settings.databasePath.dropFirst(state.count))
+    guard StateFiles.mayBeOwn(name) else { return }
     throw Failure(
       .badConfig,
       "The database cannot be \(settings.databasePath): chock keeps its own files there.",

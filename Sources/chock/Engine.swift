@@ -53,6 +53,7 @@ enum RunRequest: Sendable {
   /// One snapshot, or what is missing.
   case copy(String?)
   case fetch(String, from: String)
+  case factory(inputs: [String: InputValue])
 
   /// Beside the runs: its progress comes with no events.
   var isErrand: Bool {
@@ -174,6 +175,8 @@ struct LocalEngine: Engine {
     case .fetch(let id, let place):
       return try await updater.startFetch(
         of: id, from: place, isAnyPlace: true, requestedBy: user)
+    case .factory(let inputs):
+      return try await updater.startFactoryState(inputs: inputs, requestedBy: user)
     }
   }
 
@@ -412,6 +415,7 @@ struct DaemonEngine: Engine {
     case .fetch(let id, let place):
       return try await ask(
         "POST", "/api/database/copies/\(Self.escaped(id))/fetch", body: ["place": .text(place)])
+    case .factory: throw Failure.daemonRuns
     }
   }
 

@@ -33,7 +33,7 @@ struct GuidedRecovery {
     case retry, discard
     case check(CheckKind)
     case verify, restore, salvage, accept, adopt, rollBack, breakLock, attest, diagnose, export
-    case leave, quit
+    case leave, factory, quit
 
     var title: String {
       switch self {
@@ -53,6 +53,7 @@ struct GuidedRecovery {
       case .diagnose: "Write a file for support"
       case .export: "Write the rows of a rescue copy as files"
       case .leave: "Leave recovery mode: all is well"
+      case .factory: "Factory state: erase everything of the owner's, snapshots too"
       case .quit: "Quit"
       }
     }
@@ -172,7 +173,7 @@ struct GuidedRecovery {
     steps += [.attest, .diagnose]
     if !state.copies.isEmpty { steps.append(.export) }
     if state.hasDaemon, state.status?.mode == .recovery { steps.append(.leave) }
-    return steps + [.quit]
+    return steps + [.factory, .quit]
   }
 
   // MARK: One step
@@ -229,6 +230,13 @@ struct GuidedRecovery {
       else { return nil }
       return ["rescue", "export", copy.copy.id, "--to", folder]
     case .leave: return ["recover", "--leave"]
+    case .factory:
+      guard !state.hasDaemon else {
+        let failure = Failure.daemonRuns
+        print("\(failure.message) \(failure.howToClear ?? "")")
+        return nil
+      }
+      return ["recover", "--factory"] + attestations.flatMap { ["--attest", $0] }
     case .quit: return nil
     }
   }

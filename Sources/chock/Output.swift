@@ -295,6 +295,9 @@ struct Output: Sendable {
         case .check: "The database is sound; these rows do not keep what their tables say:"
         case .copy: "Copied, and read back."
         case .fetch: "Fetched snapshot \(run.snapshotId ?? "?"): it is what was copied, and sound."
+        case .factory:
+          bold(
+            "Factory state: a new database of version \(run.toVersion ?? "?"), and nothing else.")
         case .verify where run.isTestRestored == true:
           "Snapshot \(run.snapshotId ?? "?") restores to what was kept."
         case .verify: "Snapshot \(run.snapshotId ?? "?") is what was written, and sound."
@@ -302,6 +305,12 @@ struct Output: Sendable {
         }
       lines.append(words)
       if run.kind == .check { lines += run.found ?? [] }
+      if let erased = run.erased {
+        lines.append(
+          "Erased: the database, \(erased.snapshots) snapshots and everything beside them, \(ByteCount.text(erased.bytes))."
+        )
+        lines += erased.copiesElsewhere.map { "Not erased: copies of snapshots at \($0)" }
+      }
       if let salvage = run.salvage { lines += self.lines(salvage, run.snapshotId ?? "ID") }
     case nil where run.phase == .prove:
       lines.append("The application is on probation; chock goes on with it at its next start.")

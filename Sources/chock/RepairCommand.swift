@@ -146,6 +146,7 @@ struct AuditCommand: AsyncParsableCommand {
       case .acknowledge: "took note of the run \(entry.accepted)"
       case .deleteSnapshot: "deleted the snapshot \(entry.accepted)"
       case .leaveRecovery: "ended recovery mode (\(entry.accepted))"
+      case .factoryState: "went back to the factory state of version \(entry.accepted)"
       case .refuse: "was refused \(entry.accepted)"
       }
     return "\(entry.at)  \(entry.actor)  \(what): \(entry.reason)"

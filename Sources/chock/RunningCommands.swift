@@ -176,11 +176,7 @@ struct OfflineOptions: ParsableArguments {
   func engine(_ session: Session) async throws(Failure) -> any Engine {
     let engine = try await session.runningEngine(offline: offline)
     if let local = engine as? LocalEngine {
-      for attestation in attestations {
-        let (signal, value) = Attestation.parse(attestation)
-        try await local.updater.attest(signal: signal, value: value, person: Session.user)
-      }
-      await session.waitForCoach(local.updater)
+      try await session.judge(local, attesting: attestations)
     }
     return engine
   }
@@ -424,16 +420,45 @@ struct RecoverCommand: AsyncParsableCommand {
       valueName: "kind"))
   var check: CheckKind?
   @Flag(help: "With --check: without a daemon.") var offline = false
+  @Flag(
+    help:
+      "Erase the database, all snapshots and everything else of the owner's, and begin anew. Asked twice; the daemon has to be stopped."
+  )
+  var factory = false
+  @Flag(name: .shortAndLong, help: "With --factory and --really-erase: do not ask.") var yes = false
+  @Option(
+    help: ArgumentHelp(
+      "With --factory --yes: the name of the database's file, such as coachiq.db.",
+      valueName: "name"))
+  var reallyErase: String?
+  @Option(
+    name: .customLong("attest"),
+    help: ArgumentHelp(
+      "With --factory: your word for a reading. May be repeated.", valueName: "signal=value"))
+  var attestations: [String] = []
+  @OptionGroup var inputs: InputOptions
 
   func validate() throws {
-    guard [retry, discard, leave, check != nil].count(where: { $0 }) < 2 else {
-      throw ValidationError("Give one of --retry, --discard, --leave and --check.")
+    guard [retry, discard, leave, factory, check != nil].count(where: { $0 }) < 2 else {
+      throw ValidationError("Give one of --retry, --discard, --leave, --check and --factory.")
     }
-    guard !offline || check != nil else { throw ValidationError("--offline goes with --check.") }
+    guard !offline || check != nil || factory else {
+      throw ValidationError("--offline goes with --check.")
+    }
+    guard factory || !yes && reallyErase == nil && attestations.isEmpty && inputs.inputs.isEmpty
+    else {
+      throw ValidationError("--yes, --really-erase, --attest and --input go with --factory.")
+    }
+    try Attestation.check(attestations)
   }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
+      if factory {
+        return try await FactoryReset(
+          session: session, isAgreed: yes, name: reallyErase, attestations: attestations,
+          inputs: inputs)()
+      }
       if leave {
         let status = try await session.daemonEngine().leaveRecoveryMode()
         try session.output.result(status, ["The daemon is not in recovery mode."])

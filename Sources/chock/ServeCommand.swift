@@ -34,6 +34,8 @@ struct ServeCommand: AsyncParsableCommand {
     // The libraries' own words on their listeners name temporary files.
     serverLogger.logLevel = .warning
     let manager = ServiceManager()
+    let hold = try await Self.hold(session.config.settings)
+    defer { withExtendedLifetime(hold) {} }
     let updater = Updater(
       settings: session.config.settings, executable: Session.executable, logger: logger)
     // What the start itself has to tell comes before anybody listens.
@@ -92,6 +94,31 @@ struct ServeCommand: AsyncParsableCommand {
       throw failure
     } catch {
       throw Failure(.inputOutput, "The server has ended: \(error)")
+    }
+  }
+}
+
+extension ServeCommand {
+  /// Waits for a return to the factory state: from here on this process counts on the state folder.
+  ///
+  /// - Throws: `.runActive` when it goes on for longer than half a minute, and what keeps one from being finished.
+  private nonisolated static func hold(
+    _ settings: UpdateSettings
+  ) async throws(Failure) -> FolderHold {
+    let deadline = ContinuousClock.now + .seconds(30)
+    while true {
+      if let hold = try FolderHold(folder: settings.stateDirectory, isShared: true) {
+        // One may have been interrupted meanwhile.
+        try FactoryState(settings: settings).finish()
+        return hold
+      }
+      guard .now < deadline else {
+        throw Failure(
+          .runActive, "The coach goes back to its factory state.",
+          howToClear: "Start chock again when that is done.")
+      }
+      // The kernel tells nobody when it releases an flock of another process.
+      try? await Task.sleep(for: .milliseconds(50))
     }
   }
 }

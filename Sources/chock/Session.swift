@@ -27,6 +27,8 @@ struct Globals: ParsableArguments {
   func session(_ body: (Session) async throws(Failure) -> Int32) async throws {
     try await withoutConfig { output throws(Failure) in
       let config = try Config.load(config, environment: ProcessInfo.processInfo.environment)
+      // Before anybody looks at what it has not erased yet.
+      try FactoryState(settings: config.settings).finish()
       return try await body(Session(config: config, output: output))
     }
   }
@@ -102,6 +104,11 @@ struct Session: Sendable {
         .runActive, "A daemon is running; it watches the coach better than --offline can.",
         howToClear: "Leave --offline out, or stop the daemon first.")
     }
+    return try await offlineEngine()
+  }
+
+  /// A worker of our own.
+  func offlineEngine() async throws(Failure) -> LocalEngine {
     let updater = localUpdater()
     // As at the daemon's start: recovery comes before anything else.
     if await updater.hasInterruptedRun() {
@@ -109,6 +116,15 @@ struct Session: Sendable {
     }
     try await listen(for: updater)
     return LocalEngine(updater: updater, approvals: config.server.access.approvals)
+  }
+
+  /// What the gates need of it: a person's word for readings, and what its sources say.
+  func judge(_ engine: LocalEngine, attesting attestations: [String]) async throws(Failure) {
+    for attestation in attestations {
+      let (signal, value) = Attestation.parse(attestation)
+      try await engine.updater.attest(signal: signal, value: value, person: Self.user)
+    }
+    await waitForCoach(engine.updater)
   }
 
   /// For what only reads: also where an interrupted run waits for a person, which stays so.

@@ -40,19 +40,26 @@ enum Scenario: String, CaseIterable, Sendable {
   /// What a restore took out is put in again, with the application down; and is written as files.
   case rescueApply = "rescue-apply"
   case rescueExport = "rescue-export"
+  /// A leaf is damaged, and what can still be read becomes a snapshot.
+  case salvage
+  /// Everything of the owner's is erased, with the application down.
+  case factory
 
   var journalMode: String {
     [.updateDelete, .restoreDelete, .recoverDelete].contains(self) ? "DELETE" : "WAL"
   }
 
   /// What runs and what does not; the units are those of ``SampleUnits``.
-  var hasUnits: Bool { [.application, .unhealthy, .rescueApply].contains(self) }
+  var hasUnits: Bool { [.application, .unhealthy, .rescueApply, .factory].contains(self) }
 
   /// An application is connected all the time.
   var isInUse: Bool { [.updateInUse, .restoreInUse].contains(self) }
 
   /// In the coach's folder.
   static let export = "state/exports/rescued"
+
+  /// What the owner has recorded.
+  static let secret = "Lake Tahoe, site 12"
 
   /// What each call of the verb gets.
   func environment(of coach: TestCoach, _ shim: Shim?) -> [String: String] {
@@ -196,6 +203,30 @@ enum Scenario: String, CaseIterable, Sendable {
       let image = try coach.image()
       withExtendedLifetime(application) {}
       return (image, ["restore", updated.snapshotId ?? "", "--offline", "--yes"])
+    case .salvage:
+      _ = try await coach.run("snapshots", "take", "--offline")
+      try FileSystem.overwrite(coach.database, at: 4 * 4096, with: 0xff, count: 100)
+      arguments = ["rescue", "salvage", "--offline"]
+    case .factory:
+      // It is in snapshots, one of them pinned, in a rescue copy, in an export, and in the log.
+      let updated: RunDocument = try await coach.run("update", "--offline", "--json").document()
+      try SampleDatabase.change(
+        coach.database, "INSERT INTO item (body) VALUES ('\(Self.secret)')")
+      let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+        .document()
+      _ = try await coach.run("snapshots", "pin", taken.snapshotId ?? "")
+      _ = try await coach.run("restore", updated.snapshotId ?? "", "--offline", "--yes")
+      _ = try await coach.run("restore", taken.snapshotId ?? "", "--offline", "--yes")
+      for name in ["exports/rescued/item.jsonl", "rescue/run/damaged.sqlite"] {
+        try coach.folder.write(Self.secret, to: "state/\(name)")
+      }
+      try SampleUnits.add(to: coach, isWell: true)
+      let application = try ConnectedApplication(coach)
+      try application.connection.execute(
+        "INSERT INTO item (body) VALUES ('\(Self.secret), again')")
+      let image = try coach.image()
+      withExtendedLifetime(application) {}
+      return (image, ["recover", "--factory", "--yes", "--really-erase", "coach.db"])
     case .recover, .recoverDelete, .recoverDone: return (try await interrupted(coach), ["recover"])
     }
     return (try coach.image(), arguments)
@@ -389,7 +420,8 @@ struct Prepared: Sendable {
   /// What the database must hold when a run says that it ended so; nil when it must not say so.
   func state(saidBy outcome: Outcome) -> State? {
     switch (outcome, scenario) {
-    case (.finished, .take), (.refused, _), (.rolledBack, _): before
+    case (.finished, .take), (.finished, .salvage), (.refused, _), (.rolledBack, _): before
+    case (.finished, .factory): after
     case (.committed, .update), (.committed, .updateDelete), (.committed, .updateInUse),
       (.committed, .recoverDone), (.committed, .segments), (.committed, .rollback),
       (.committed, .import), (.committed, .application), (.committed, .rescueApply):
@@ -415,6 +447,8 @@ struct Shim: Sendable {
   /// Nothing but files of this name (or with a * at its end, of this beginning), and processes of this role.
   var file: String?
   var role: String?
+  /// Bytes of the database that the storage cannot read.
+  var unreadable: (offset: Int, count: Int)?
 
   init(_ deed: Deed? = nil, at points: [Int] = [], isSticky: Bool = false, phase: Phase? = nil) {
     self.deed = deed
@@ -434,6 +468,9 @@ struct Shim: Sendable {
     variables["IO_SHIM_PHASE"] = phase?.rawValue
     variables["IO_SHIM_ONLY"] = file
     variables["IO_SHIM_ROLE"] = role
+    variables["IO_SHIM_UNREADABLE"] = unreadable.map {
+      "\(coach.database):\($0.offset):\($0.count)"
+    }
     return variables
   }
 

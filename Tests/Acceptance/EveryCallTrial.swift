@@ -150,6 +150,7 @@ struct Trial {
       }
     }
     if prepared.scenario == .rescueExport { problems += try rescueExportProblems(answer) }
+    if prepared.scenario == .factory { problems += try factoryProblems(state) }
     if prepared.scenario == .rollback { problems += try exportProblems(state) }
     return try problems + tidiness()
   }
@@ -185,6 +186,22 @@ struct Trial {
       lines[0].split(separator: "\n").count == 21, lines[0].contains("recorded since")
     else { return ["the export does not hold what went: \(names)"] }
     return []
+  }
+
+  /// Everything of the owner's is there, or nothing.
+  private func factoryProblems(_ state: State) throws -> [String] {
+    let audit = try StateStore(stateFolder: coach.state, chockVersion: "test").audit()
+    let entries = audit.entries.map(\.action)
+    guard state.print == prepared.after.print else {
+      let isWhole = state.snapshots == prepared.before.snapshots && !entries.contains(.factoryState)
+      return isWhole ? [] : ["\(state.snapshots) snapshots are left, the audit says \(entries)"]
+    }
+    let kept = try coach.files().filter { name, facts in
+      let bytes = facts.isRegular ? try FileSystem.read(coach.folder(name)) ?? [] : []
+      return String(decoding: bytes, as: UTF8.self).contains(Scenario.secret)
+    }.map(\.0)
+    return (kept.isEmpty ? [] : ["\(kept) still hold what was the owner's"])
+      + (entries == [.factoryState] && audit.isWhole ? [] : ["the audit says \(entries)"])
   }
 
   /// Its document comes last: where that is, everything is.

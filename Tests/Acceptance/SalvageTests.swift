@@ -158,6 +158,110 @@ struct SalvageTests {
     return run.id
   }
 
+  @Test("What the storage cannot read is counted, and everything else is read")
+  func badBlocks() async throws {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("update", "--offline", "--yes").code == 0)
+    #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
+    try SampleDatabase.change(coach.database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    let leaves = try #require(
+      try SampleDatabase.value(
+        coach.database,
+        "SELECT group_concat(pageno) FROM dbstat WHERE name = 'item' AND pagetype = 'leaf'"
+      )?.split(separator: ",").compactMap { Int($0) })
+    let before = try FileSystem.read(coach.database)
+    var shim = Shim()
+    // A block at a place where none begins for who reads in large pieces.
+    shim.unreadable = ((leaves[leaves.count / 2] - 1) * 4096, 4096)
+    let run: RunDocument = try await coach.run(
+      "rescue", "salvage", "--offline", "--json", environment: shim.environment(of: coach)
+    ).document()
+    #expect(run.outcome == .finished, "\(run)")
+    let salvage = try #require(run.salvage)
+    #expect(
+      salvage.problems.first == "The storage could not read \(ByteCount.text(4096)) of its file.",
+      "\(salvage.problems)")
+    let item = try #require(salvage.tables.first { $0.table == "item" })
+    #expect(item.unreadablePlaces == 1 && item.read >= 996 && item.read < 1000, "\(item)")
+    #expect(item.lost == 1000 - item.read, "\(item)")
+    #expect(salvage.tables.first { $0.table == "note" }?.isWhole == true)
+    #expect(try FileSystem.read(coach.database) == before)
+    // A first page that cannot be read is the snapshot's.
+    shim.unreadable = (0, 4096)
+    let first: RunDocument = try await coach.run(
+      "rescue", "salvage", "--offline", "--json", environment: shim.environment(of: coach)
+    ).document()
+    #expect(first.outcome == .finished, "\(first)")
+    #expect(first.salvage?.schemaFrom != nil, "\(first)")
+    #expect(first.salvage?.tables.first { $0.table == "item" }?.read == 1000)
+    #expect(try noLeftovers(coach))
+  }
+
+  /// A healthy coach in WAL mode whose application has it open, with two tables of as many rows.
+  private func paired() async throws -> (TestCoach, Connection) {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("update", "--offline", "--yes").code == 0)
+    let application = try Connection(path: coach.database, mode: .readWrite)
+    try application.execute(
+      "CREATE TABLE a (x); CREATE TABLE b (x); PRAGMA wal_autocheckpoint = 3")
+    return (coach, application)
+  }
+
+  private static let both = "BEGIN; INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); COMMIT"
+
+  @Test("A program that writes while it is copied: the result is the database at one moment")
+  func writer() async throws {
+    let (coach, application) = try await paired()
+    try application.execute(Self.both)
+    var shim = Shim(.hold, at: [2])
+    shim.file = "salvage.partial"
+    shim.role = "worker"
+    let call = try coach.start(
+      ["rescue", "salvage", "--offline", "--json"], environment: shim.environment(of: coach))
+    try await waitUntil("the copy has begun") { shim.faults(of: coach) == 1 }
+    // Some of it goes into the file, and some into the log.
+    for _ in 1...20 { try application.execute(Self.both) }
+    shim.release(coach)
+    let run: RunDocument = try await call.answer().document()
+    #expect(run.outcome == .finished, "\(run)")
+    let snapshot = "\(coach.state)/snapshots/\(try #require(run.snapshotId)).sqlite"
+    for table in ["a", "b"] {
+      #expect(try SampleDatabase.value(snapshot, "SELECT count(*) FROM \(table)") == "21")
+      #expect(try application.integer("SELECT count(*) FROM \(table)") == 21)
+    }
+    #expect(run.salvage?.tables.allSatisfy { $0.isWhole } == true, "\(run)")
+    #expect(try noLeftovers(coach))
+  }
+
+  @Test("A program that never stops writing is named, and nothing is made")
+  func restlessWriter() async throws {
+    let (coach, application) = try await paired()
+    let before = try await snapshots(coach)
+    var shim = Shim(.stop, at: [1], isSticky: true)
+    shim.file = "salvage.partial"
+    shim.role = "worker"
+    let call = try coach.start(
+      ["rescue", "salvage", "--offline", "--json"], environment: shim.environment(of: coach))
+    var rows: Int64 = 0
+    while call.process.end == nil {
+      for worker in Processes.children(of: call.process.pid)
+      where Processes.state(of: worker) == "T" {
+        try application.execute(Self.both)
+        rows += 1
+        _ = kill(worker, SIGCONT)
+      }
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    let answer = await call.answer()
+    #expect(answer.code == 75, "\(answer)")
+    let run: RunDocument = try answer.document()
+    #expect(run.error?.code == .databaseLocked, "\(run)")
+    #expect(run.error?.howToClear?.contains("Stop it: ") == true, "\(run)")
+    #expect(try application.integer("SELECT count(*) FROM a") == rows && rows > 3)
+    #expect(try await snapshots(coach) == before)
+    #expect(try noLeftovers(coach))
+  }
+
   @Test("Killed in the middle it leaves the damaged files and no snapshot")
   func killed() async throws {
     let (coach, _) = try await damaged()

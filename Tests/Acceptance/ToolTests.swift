@@ -35,7 +35,9 @@ struct ToolTests {
     #expect(offline.code == 0 && offline.output.contains("sound"), "\(offline)")
     let daemon = try await coach.serve()
     let run: RunDocument = try await coach.run("recover", "--check", kind, "--json").document()
-    #expect(run.outcome == .finished && run.found == nil && run.kind == .check, "\(run)")
+    #expect(
+      run.outcome == .finished && run.found == nil
+        && run.check?.rawValue == kind.replacing("-", with: "_"), "\(run)")
     #expect(try coach.fingerprint() == before)
     let name = kind.replacing("-", with: "_")
     let refused = try daemon.askOverTCP(
@@ -70,6 +72,51 @@ struct ToolTests {
     }
     let history = try await coach.run("history")
     #expect(history.output.contains("check"), "\(history)")
+  }
+
+  @Test(
+    "A check that is cancelled in the middle says so, and leaves nothing",
+    arguments: ["quick", "full", "foreign_keys"])
+  func cancelled(_ kind: String) async throws {
+    let coach = try await updated()
+    // Long enough to be stopped in it.
+    try SampleDatabase.change(
+      coach.database,
+      """
+      CREATE TABLE parent (id INTEGER PRIMARY KEY);
+      CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id), body);
+      INSERT INTO parent VALUES (1);
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+      INSERT INTO child (parent, body) SELECT 1, hex(zeroblob(50)) || i FROM n;
+      CREATE INDEX child_body ON child (body);
+      """)
+    let before = try coach.fingerprint()
+    let daemon = try await coach.serve()
+    let begun = try daemon.ask("POST", "/api/database/check", "{\"kind\": \"\(kind)\"}")
+    let run = try JSON.decode(RunDocument.self, from: begun.body)
+    var found: pid_t?
+    try await waitUntil("its worker is there, and held") {
+      found = Processes.children(of: daemon.process.pid).first { kill($0, SIGSTOP) == 0 }
+      return found != nil
+    }
+    let worker = try #require(found)
+    // Step by step, to where it checks.
+    while try daemon.run(run.id).phase != .verify {
+      try #require(kill(worker, SIGCONT) == 0)
+      usleep(500)
+      try #require(kill(worker, SIGSTOP) == 0)
+    }
+    #expect(try daemon.run(run.id).outcome == nil)
+    let cancel = try daemon.ask("POST", "/api/database/update/\(run.id)/cancel", "{}")
+    #expect(cancel.status < 300, "\(cancel.text)")
+    #expect(kill(worker, SIGCONT) == 0)
+    let ended = try await daemon.ended(run.id)
+    #expect(ended.outcome == .refused && ended.error?.code == .stopped, "\(ended)")
+    #expect(ended.found == nil)
+    #expect(try daemon.status().integrityCheck == nil)
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try coach.fingerprint() == before)
   }
 
   @Test("A check works while an interrupted run waits for a person, and leaves it as it is")

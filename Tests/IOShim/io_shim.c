@@ -13,6 +13,7 @@
 //   IO_SHIM_PHASE=apply     count only after run.json came to be in this phase
 //   IO_SHIM_ONLY=run.json   count only what is done to files of this name; with a * at its end, whose
 //                           name begins so
+//   IO_SHIM_UNREADABLE=FILE:OFFSET:BYTES  storage that fails: pread(2) of any of these bytes gives EIO
 //   IO_SHIM_LINKS=1         a test keeps other names of the files, which the process does not see
 //   IO_SHIM_LOG=/file       one record a call that succeeded, in the order in which they took effect
 //
@@ -48,6 +49,8 @@ struct counter {
 
 static bool active, sticky;
 static const char *under, *phase, *only;
+static char unreadable[PATH_MAX];
+static off64_t unreadable_offset, unreadable_bytes;
 static struct counter own, *counter = &own;
 static uint64_t at[16];
 static int at_count, log_file = -1;
@@ -80,6 +83,16 @@ __attribute__((constructor)) static void start(int argc, char **argv) {
   if ((text = getenv("IO_SHIM_LOG"))) {
     log_file = syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_file < 0) abort();
+  }
+  char *place = NULL;
+  if ((text = getenv("IO_SHIM_UNREADABLE"))) {
+    snprintf(unreadable, sizeof unreadable, "%s", text);
+    place = strchr(unreadable, ':');
+  }
+  if (place) {
+    *place = 0;
+    unreadable_offset = strtoll(place + 1, &place, 10);
+    unreadable_bytes = strtoll(place + 1, NULL, 10);
   }
   if (!phase) counter->armed = 1;
   active = true;
@@ -349,6 +362,23 @@ static int do_sync(int file, long number) {
 
 int fsync(int file) { return do_sync(file, SYS_fsync); }
 int fdatasync(int file) { return do_sync(file, SYS_fdatasync); }
+
+// MARK: Reading
+
+ssize_t pread64(int file, void *bytes, size_t count, off64_t offset) {
+  char path[PATH_MAX];
+  struct stat info;
+  if (unreadable_bytes > 0 && counts(file, path, &info) && !strcmp(path, unreadable)
+      && offset < unreadable_offset + unreadable_bytes && unreadable_offset < offset + (off64_t)count) {
+    errno = EIO;
+    return -1;
+  }
+  return syscall(SYS_pread64, file, bytes, count, offset);
+}
+
+ssize_t pread(int file, void *bytes, size_t count, off_t offset) {
+  return pread64(file, bytes, count, offset);
+}
 
 // MARK: Names
 

@@ -1144,6 +1144,144 @@ def recovery():
         check("no tool is offered", not owner.page.get_by_role("button", name="Take a snapshot").count())
 
 
+def leaving():
+    """A technician ends recovery mode, once, and not while something still asks for it."""
+    trigger = ROOT / "leaving" / "CHOCK_RECOVERY"
+    coach = Coach("leaving", local="none", config=f'[recovery]\ntriggers = ["{trigger}"]\n')
+    trigger.touch()
+    with coach, Person(coach.url) as person:
+        person.pair(coach, "technician", TECHNICIANS_PIN)
+        person.go("update")
+        person.heading("Recovery mode")
+        person.judge("recovery mode for a technician")
+        person.shot("recovery-technician-phone")
+        person.press("Leave recovery mode")
+        person.sees("Only when all is well.")
+        person.answer("Leave recovery mode")
+        person.sees("still asks for recovery mode")
+        trigger.unlink()
+        person.answer("Leave recovery mode")
+        person.heading("Update available")
+        check("it is left", coach.get("database/status")["mode"] == "normal")
+        check("once is enough", not person.page.get_by_role("button", name="Leave recovery mode").count())
+
+
+def tools():
+    """A technician checks, tests all snapshots and salvages; an owner reads the errors since an update."""
+    errors = [7]
+
+    class Figures(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"app_errors_total {errors[0]}\n".encode())
+
+        def log_message(self, *_):
+            pass
+
+    figures = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Figures)
+    threading.Thread(target=figures.serve_forever, daemon=True).start()
+    config = ("[application]\nmode = \"read_only\"\nwatch_interval_seconds = 1\n[[application.watch_metrics]]\n"
+              f"url = \"http://127.0.0.1:{figures.server_port}/\"\nnames = [\"app_errors_total\"]\n")
+    with Coach("tools", local="none", config=config) as coach, Person(coach.url) as person:
+        page = person.page
+
+        def ended(kind, count):
+            return [run for run in coach.get("database/history") if run["kind"] == kind and run.get("outcome")][count - 1:]
+
+        person.pair(coach, "technician", TECHNICIANS_PIN)
+        for _ in range(2):
+            coach.chock("snapshots", "take")
+        page.reload()
+        person.sees("Check and mend")
+        for count, label in enumerate(("Check: quick", "Check: everything", "Check: references"), 1):
+            person.press(label)
+            until(f"“{label}” is done", lambda: ended("check", count))
+            person.page.get_by_role("button", name=label).and_(page.locator(":enabled")).wait_for()
+        tools = page.locator("section.part", has_text="Check and mend")
+        until("their answers are shown", lambda: tools.locator("li.row", has_text="Went well").count() == 3)
+        check("each says what was looked at", [tools.locator("li.row b").nth(place).inner_text() for place in range(3)]
+              == ["Check: references", "Check: everything", "Check: quick"])
+        person.press("Test all snapshots")
+        until("all are tested", lambda: len([run for run in ended("verify", 1) if run.get("is_test_restored")]) == 2)
+        until("both answers are shown", lambda: tools.locator("li.row code.sub").count() == 2)
+
+        coach.run(["sqlite3", coach.database, "PRAGMA foreign_keys = OFF; CREATE TABLE parent (id INTEGER PRIMARY KEY);"
+                   "CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id));"
+                   "INSERT INTO child VALUES (1, 7), (2, 7), (3, 7), (4, 7), (5, 7), (6, 7), (7, 7);"])
+        person.press("Check: references")
+        person.sees("7 rows point to nothing.")
+        person.sees("Not good")
+        tools.locator("summary", has_text="7 lines").click()
+        person.sees("child: rowid 7 points to nothing in parent")
+
+        # Held in the middle, so that it can be looked at.
+        person.press("Salvage")
+        worker = until("its worker is there", lambda: held(coach.daemon.pid))
+        page.wait_for_selector("#tool")
+        check("the buttons wait", tools.get_by_role("button", name="Check: quick").is_disabled())
+        person.judge("a tool that runs")
+        person.shot("tool-phone")
+        os.kill(worker, signal.SIGCONT)
+        until("it is salvaged", lambda: ended("salvage", 1))
+        person.sees(re.compile(r"rows: snapshot \d{8}T"))
+        person.judge("the tools")
+        person.shot("tools-phone")
+        page.set_viewport_size({"width": CAB[0], "height": CAB[1]})
+        person.shot("tools-cab")
+        person.fits("the tools in the cab")
+
+        # One that is cancelled.
+        person.press("Check: everything")
+        worker = until("its worker is there", lambda: held(coach.daemon.pid))
+        tools.get_by_role("button", name="Cancel").click()
+        os.kill(worker, signal.SIGCONT)
+        until("it is cancelled", lambda: ended("check", 1)[0].get("error", {}).get("code") == "CHK-STOPPED")
+        until("that is shown", lambda: tools.locator("li.row", has_text="Cancelled").count() == 1)
+
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        person.go("update")
+        person.consent()
+        person.answer("Go on", pin=TECHNICIANS_PIN)
+        person.heading("Updated to version 19")
+        counted = lambda: (coach.get("database/status").get("error_watch") or {}).get("counters", [{}])[0].get("errors")
+        until("it is counted since the update", lambda: counted() == 0)
+        errors[0] += 40
+        until("they are counted", lambda: counted() == 40)
+        person.press("Done")
+        person.heading("Up to date")
+        person.sees("Errors since the update")
+        person.sees(re.compile("before: .* an hour; watched for 72 h", re.S))
+        until("they are shown", lambda: "40" in page.inner_text("dl.facts"))
+        person.judge("errors since an update")
+        person.shot("errors-phone")
+    with Coach("werkzeug", local="none") as coach, Person(coach.url, locale="de-DE") as person:
+        person.go("more")
+        person.page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--role", "technician", "--json"))["code"])
+        person.press("Anmelden")
+        person.page.get_by_label("PIN wählen").fill(TECHNICIANS_PIN)
+        person.press("Anmelden")
+        person.sees("Prüfen und retten")
+        person.press("Prüfen: alles")
+        until("it is checked", lambda: [run["kind"] for run in coach.get("database/history") if run.get("outcome")] == ["check"])
+        person.sees("Gelungen")
+        person.judge("the tools in German")
+        person.shot("tools-german-phone")
+    figures.shutdown()
+
+
+def held(daemon):
+    """The worker of a daemon, stopped; None while there is none."""
+    for children in Path(f"/proc/{daemon}/task").glob("*/children"):
+        for child in children.read_text().split():
+            try:
+                os.kill(int(child), signal.SIGSTOP)
+                return int(child)
+            except ProcessLookupError:
+                pass
+    return None
+
+
 def notes():
     """Many release notes fold, and open with the keyboard."""
     with Coach("notes") as coach:
@@ -1188,7 +1326,7 @@ def senses():
 # The longest first.
 SCENES = {scene.__name__: scene for scene in
           (views, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection,
-           snapshots, approvals, questions, notes, recovery, senses, embedding, asleep, doomed, broken, german,
+           snapshots, approvals, questions, notes, recovery, leaving, tools, senses, embedding, asleep, doomed, broken, german,
            strangers)}
 
 

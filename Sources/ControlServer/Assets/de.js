@@ -145,10 +145,11 @@ export default {
 	},
 	kinds: {
 		update: "Update", rollback: "Rücknahme", rehearse: "Probe", snapshot: "Sicherungskopie", restore: "Rückkehr",
-		recover: "Wiederherstellung", verify: "Prüfung", import: "Import", rescue: "Zeilen zurück", salvage: "Bergung",
-		check: "Prüfung",
+		recover: "Wiederherstellung", verify: "Prüfung einer Kopie", import: "Import", rescue: "Zeilen zurück", salvage: "Bergung",
+		check: "Prüfung", copy: "Kopien anderswo", fetch: "Kopie geholt", factory: "Werkszustand",
 	},
 	outcomes: {
+		notGood: "Nicht in Ordnung",
 		committed: "Gelungen", refused: "Nicht begonnen", rolled_back: "Wie zuvor", restored: "Gelungen", cancelled: "Abgebrochen", interrupted: "Unterbrochen",
 		needs_recovery: "Braucht einen Menschen", nothing_to_do: "Nichts zu tun", finished: "Gelungen", running: "Läuft",
 	},
@@ -182,7 +183,9 @@ export default {
 		title: "Auf dem neuesten Stand", lead: "Ihre Datenbank ist auf Version {}. Es gibt nichts zu tun.",
 		snapshot: "Neueste Kopie", none: "Noch keine", check: "Volle Prüfung",
 	},
+	watch: { title: "Fehler seit dem Update", more: "deutlich mehr", rate: "vorher: {} je Stunde; noch {} beobachtet" },
 	problem: {
+		leave: "Notbetrieb beenden", leaveText: "Von da an arbeitet chock wieder von selbst. Nur, wenn alles gut ist.",
 		title: "Kein Update möglich", lead: "Die Datenbank wurde nicht angerührt.",
 		broken: ["Die Datenbank fehlt", "Die Datenbank ist leer", "Die Datenbank ist beschädigt"],
 		brokenLead: "chock ändert nichts daran. Ein Techniker kann zu einer Kopie zurückgehen.",
@@ -222,6 +225,12 @@ export default {
 		pins: "PINs", setPin: { owner: "Neue PIN für Besitzer", technician: "Neue PIN für Techniker" }, pinText: "Sie gilt sofort und beendet eine Aussperrung.",
 		tokens: "Token für Programme", newToken: "Neues Token", program: "Name des Programms", once: "Jetzt aufheben: Es wird nicht noch einmal gezeigt.", revoke: "Sperren",
 		diagnostics: "Eine Datei für den Support, ohne die Daten Ihrer App.",
+	},
+	tools: {
+		title: "Prüfen und retten", lead: "Nichts davon ändert die Datenbank.",
+		checks: { quick: "Prüfen: schnell", full: "Prüfen: alles", foreign_keys: "Prüfen: Verweise" },
+		verify: "Alle Kopien erproben", salvage: "Bergen", found: "{} Zeilen",
+		salvaged: (rows, id) => `${count(rows, "Zeile", "Zeilen")}: Kopie ${id}`, table: "{}: {} gelesen, {} verloren, {} Stellen unlesbar",
 	},
 	pair: {
 		lead: "`chock pair` auf dem Gerät zeigt einen Code, das Telefon eines Besitzers unter Mehr auch.",

@@ -117,10 +117,11 @@ export default {
 	},
 	kinds: {
 		update: "Update", rollback: "Rollback", rehearse: "Rehearsal", snapshot: "Snapshot", restore: "Restore",
-		recover: "Recovery", verify: "Check", import: "Import", rescue: "Rows put in again", salvage: "Salvage",
-		check: "Check",
+		recover: "Recovery", verify: "Snapshot check", import: "Import", rescue: "Rows put in again", salvage: "Salvage",
+		check: "Check", copy: "Copies elsewhere", fetch: "Copy brought back", factory: "Factory state",
 	},
 	outcomes: {
+		notGood: "Not good",
 		committed: "Went well", refused: "Not started", rolled_back: "Put back", restored: "Restored", cancelled: "Cancelled", interrupted: "Interrupted",
 		needs_recovery: "Needs a person", nothing_to_do: "Nothing to do", finished: "Went well", running: "Running",
 	},
@@ -154,7 +155,9 @@ export default {
 		title: "Up to date", lead: "Your database is at version {}. There is nothing to do.",
 		snapshot: "Newest snapshot", none: "None yet", check: "Full check",
 	},
+	watch: { title: "Errors since the update", more: "clearly more", rate: "before: {} an hour; watched for {} more" },
 	problem: {
+		leave: "Leave recovery mode", leaveText: "From then on chock works by itself again. Only when all is well.",
 		title: "No update can be offered", lead: "The database was not touched.",
 		broken: ["The database is missing", "The database is empty", "The database is damaged"],
 		brokenLead: "chock changes nothing in it. A technician can go back to a snapshot.",
@@ -194,6 +197,12 @@ export default {
 		pins: "PINs", setPin: { owner: "New PIN for owners", technician: "New PIN for technicians" }, pinText: "It counts at once, and ends a lock-out.",
 		tokens: "Tokens for programs", newToken: "New token", program: "Name of the program", once: "Keep it now: it is not shown again.", revoke: "Revoke",
 		diagnostics: "One file for support, without your app's data.",
+	},
+	tools: {
+		title: "Check and mend", lead: "Nothing here changes the database.",
+		checks: { quick: "Check: quick", full: "Check: everything", foreign_keys: "Check: references" },
+		verify: "Test all snapshots", salvage: "Salvage", found: "{} lines",
+		salvaged: (rows, id) => `${count(rows, "row", "rows")}: snapshot ${id}`, table: "{}: {} read, {} lost, {} places unreadable",
 	},
 	pair: {
 		lead: "`chock pair` on the device shows a code, and so does an owner's phone under More.",

@@ -5,7 +5,7 @@ import { act, ask, consentFields, field, pinField } from "./dialog.js";
 import { button, byId, h, heading, icon, prose } from "./dom.js";
 import { approvalOf, blockers, can, changed, isActive, serverNow, stage, state, takeRun } from "./model.js";
 import { failureCard, undoPart } from "./run.js";
-import { bytes, capital, duration, moment, most, needed, range, said, t, volts } from "./texts.js";
+import { bytes, capital, duration, moment, most, needed, number, range, said, t, volts } from "./texts.js";
 
 const countdownSeconds = 10;
 
@@ -278,11 +278,26 @@ function current() {
 		facts([
 			newest ? [words.snapshot, capital(moment(newest.created_at)), bytes(newest.size_bytes)] : [words.snapshot, words.none],
 			[words.check, check ? capital(moment(check.finished_at)) : words.none],
+			errorWatch(),
 		]),
 		undoPart(),
 		summary(),
 	];
 }
+
+// For 72 hours after an update: one line for its owner.
+export function errorWatch() {
+	const { run, seconds_left: left, counters } = state.status.error_watch ?? {};
+	const known = run ? counters.filter(({ errors }) => errors != null) : [];
+	const sum = (name) => number(known.reduce((all, counter) => all + (counter[name] ?? 0), 0));
+	const words = t.watch;
+	return known.length > 0 && [words.title, sum("errors") + (known.some(({ warning }) => warning) ? `, ${words.more}` : ""),
+		words.rate(sum("per_hour_before"), most(left))];
+}
+
+const leave = () => act(() => ask({
+	title: `${t.problem.leave}?`, text: [t.problem.leaveText], ok: t.problem.leave, submit: () => post("recovery/leave"),
+}), ["status", "plan", "lists"]);
 
 function problem() {
 	const { current_version: version } = state.status;
@@ -299,6 +314,7 @@ export function problemPart() {
 	return [
 		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),
 		own && failureCard(own),
+		mode === "recovery" && can("technician") && h("div.buttons", button(words.leave, leave)),
 		isNew && tone === "calm" && h("p", prose(words.adopt)),
 		broken && h("div.buttons", h("a.button.quiet", { href: "#snapshots" }, t.views.snapshots)),
 	];

@@ -155,7 +155,7 @@ export function blockers() {
 
 const told = {
 	update: ["snapshot", "rehearse", "apply", "verify", "commit"], rehearse: ["snapshot", "rehearse"], restore: ["restore", "commit"],
-	recover: ["restore", "commit"], snapshot: ["snapshot"], verify: ["verify"], import: ["snapshot", "apply", "commit"],
+	recover: ["restore", "commit"], snapshot: ["snapshot"], verify: ["verify"], check: ["verify"], salvage: ["snapshot"], import: ["snapshot", "apply", "commit"],
 };
 
 export function steps(run) {

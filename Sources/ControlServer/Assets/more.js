@@ -4,8 +4,8 @@ import { act, ask, consentFields, field, pinField, told } from "./dialog.js";
 import { alarm, button, byId, h, heading, prose } from "./dom.js";
 import { approveButton, part } from "./home.js";
 import { approvalOf, can, changed, isActive, serverNow, state, takeRun } from "./model.js";
-import { restoreBlocked, row, startRun } from "./run.js";
-import { moment, plain, said, stopwatch, t } from "./texts.js";
+import { cancel, doing, restoreBlocked, row, runRow, startRun } from "./run.js";
+import { moment, number, plain, said, stopwatch, t } from "./texts.js";
 
 let failure = null;
 let devices = null;
@@ -15,6 +15,8 @@ let pairing = null;
 // How far a technician wants to go back: the plan.
 let rollback = null;
 let asksFirstPin = false;
+// Which snapshot is being tested, of how many.
+let testing = null;
 
 const list = (name, role) => can(role) && get(name).then((found) => found[name], () => null);
 
@@ -118,6 +120,7 @@ function technician() {
 	const why = restoreBlocked();
 	const locks = state.safety?.locks ?? [];
 	return part(words.technician,
+		h("h3", t.tools.title), h("p.sub", t.tools.lead), toolsPart(),
 		h("h3", words.locks),
 		locks.length > 0 ? h("ol.rows", locks.map((lock) => row(lock.id, "warn", "advice", said(lock.owner), "",
 			said(lock.reason), [t.gates.until(moment(lock.expires_at))], button(words.break, () => act(() => remove(`safety/locks/${lock.id}`), ["safety"])))))
@@ -136,6 +139,62 @@ function technician() {
 		tokens?.length > 0 && h("ol.rows", tokens.map(({ id, name, role, last_seen: used }) => row(id, "calm", "satisfied", name, words.roles[role], "",
 			[used && words.seen(moment(used))], removal(`tokens/${id}`, name, words.revoke)))),
 		h("div.buttons", button(words.newToken, makeToken)));
+}
+
+function toolsPart() {
+	const words = t.tools;
+	const { run } = state.status;
+	const isTool = ({ kind }) => ["check", "verify", "salvage"].includes(kind);
+	const isBusy = isActive(run) || testing;
+	const tool = (label, work) => button(label, () => act(work, ["status", "lists"]), "quiet", { disabled: Boolean(isBusy) });
+	const begin = (name, body) => async () => takeRun(await post(`database/${name}`, body));
+	return [
+		h("div.buttons", Object.entries(words.checks).map(([kind, label]) => tool(label, begin("check", { kind }))),
+			state.snapshots?.length > 0 && tool(words.verify, testAll), tool(words.salvage, begin("salvage"))),
+		isActive(run) && isTool(run) && toolMeter(run),
+		h("ol.rows", state.runs?.filter((own) => own.outcome && isTool(own)).slice(0, 5).map((own) => runRow(own, answerOf(own)))),
+	];
+}
+
+function toolMeter(run) {
+	const { message, text } = doing(run);
+	const name = `${t.kinds[run.kind]}${testing ?? ""}`;
+	return h("div.card.meter", { key: "tool" },
+		h("progress", { id: "tool", max: 100, value: run.fraction == null ? undefined : Math.floor(run.fraction * 100), "aria-valuetext": `${name}, ${text}` }),
+		h("label", { for: "tool" }, name, ": ", message), run.cancellable && button(t.cancel, () => cancel(run)));
+}
+
+// One after the other; a stop of one ends them.
+async function testAll() {
+	const all = state.snapshots.map(({ id }) => id);
+	try {
+		for (const id of all) {
+			testing = ` ${all.indexOf(id) + 1} / ${all.length}`;
+			let run = await post(`database/backups/${id}/verify`, { restore: true });
+			takeRun(run);
+			while (isActive(run)) {
+				await new Promise((resolve) => setTimeout(resolve, 500));
+				run = await get(`database/update/${run.id}/progress`);
+			}
+			if (run.error?.code === "CHK-STOPPED") break;
+		}
+	} finally {
+		testing = null;
+	}
+}
+
+function answerOf({ found, salvage, snapshot_id: id, kind }) {
+	const words = t.tools;
+	const lines = found ?? salvage?.problems ?? [];
+	const list = h("ul", lines.slice(0, 100).map((line) => h("li", said(line))));
+	return [
+		kind === "verify" && h("code.sub", id),
+		salvage && [
+			h("p", words.salvaged(salvage.tables.reduce((all, { read }) => all + read, 0), id)),
+			h("ul", salvage.tables.filter((own) => own.unreadable_places || own.refused || own.problem)
+				.map((own) => h("li", words.table(plain(own.table), number(own.read), own.lost ?? "?", own.unreadable_places))))],
+		lines.length > 5 ? h("details", h("summary", words.found(lines.length)), list) : list,
+	];
 }
 
 const nameField = (name, label) => ({ name, label, required: true, maxlength: 40, autocomplete: "off" });

@@ -3,19 +3,19 @@ import { get, post, put, remove } from "./api.js";
 import { signalName, signalValue, summary } from "./coach.js";
 import { act, ask, consentFields, retell } from "./dialog.js";
 import { button, h, heading, icon, prose } from "./dom.js";
-import { facts, notice, part, problemPart, stops } from "./home.js";
+import { errorWatch, facts, notice, part, problemPart, stops } from "./home.js";
 import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
 import { bytes, capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
 
-async function cancel(run) {
+export async function cancel(run) {
 	state.stopping.add(run.id);
 	if (!await act(() => tell(run, "cancel"), ["status"])) state.stopping.delete(run.id);
 }
 
 const tell = async (run, verb) => takeRun(await post(`database/update/${run.id}/${verb}`));
 
-function doing(run) {
+export function doing(run) {
 	const [, words, number, all] = /^(.*) \((\d+) of (\d+)\)$/.exec(run.message ?? "") ?? [];
 	if (words) return { message: said(words), text: words, number: `${number} / ${all}` };
 	const text = (language === "en" ? run.message : t.running.messages[run.message]) || t.phases[run.phase ?? "plan"];
@@ -95,6 +95,7 @@ export function resultView() {
 			run.attestations?.length > 0 && [words.word,
 				run.attestations.map(({ signal, value }) => `${signalName(signal)}: ${signalValue(signal, value)}`).join(", "),
 				[...new Set(run.attestations.map(({ source }) => source.replace(/^attestation by /, "")))].join(", ")],
+			isUpdated && errorWatch(),
 			[words.run, run.id, run.requested_by && words.by(run.requested_by)],
 		]),
 		run.migrations && part(t.available.what, stops(run.migrations)),
@@ -167,17 +168,20 @@ function showOlder() {
 	changed(["lists"]);
 }
 
+export function runRow(run, ...more) {
+	const { tone, icon: picture } = isActive(run) ? { tone: "calm", icon: "wait" } : verdict(run);
+	const isStopped = run.error?.code === "CHK-STOPPED";
+	const isBad = run.outcome === "refused" && (run.found || (run.kind === "verify" && run.snapshot_id));
+	const [from, to] = [run.from_version, run.to_version];
+	return row(run.id, tone, picture, t.tools.checks[run.check] ?? t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
+		t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : isBad ? "notGood" : run.outcome] ?? run.outcome,
+		[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
+		run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)), more);
+}
+
 export function historyView() {
 	const words = t.history;
-	return list(t.views.history, words, state.runs?.map((run) => {
-		const { tone, icon: picture } = isActive(run) ? { tone: "calm", icon: "wait" } : verdict(run);
-		const isStopped = run.error?.code === "CHK-STOPPED";
-		const [from, to] = [run.from_version, run.to_version];
-		return row(run.id, tone, picture, t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
-			t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : run.outcome] ?? run.outcome,
-			[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
-			run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)));
-	})).concat(state.runs?.length === 30 && h("div.buttons", button(words.older, showOlder)));
+	return list(t.views.history, words, state.runs?.map((run) => runRow(run))).concat(state.runs?.length === 30 && h("div.buttons", button(words.older, showOlder)));
 }
 
 const start = (work) => act(async () => {

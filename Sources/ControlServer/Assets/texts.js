@@ -6,7 +6,7 @@ export const languages = { en: "English", de: "Deutsch" };
 
 export let t = null;
 export let language = "en";
-let number, clock, day;
+let digits, clock, day;
 
 const preferred = () =>
 	[window.theme.keep("language"), ...navigator.languages.map((tag) => tag.slice(0, 2)), "en"].find((tag) => languages[tag]);
@@ -20,7 +20,7 @@ export async function speak(chosen) {
 	t = filled((await import(`./${next}.js`)).default);
 	language = next;
 	const locale = navigator.languages.find((tag) => tag.startsWith(next)) ?? next;
-	number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+	digits = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 	clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
 	day = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 	document.documentElement.lang = next;
@@ -31,12 +31,13 @@ export const said = (text) => (language === "en" || !text ? text : h("span", { l
 
 export const volts = (value) => `${Number(value).toLocaleString(language, { maximumFractionDigits: 2 })} V`;
 export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
-export const count = (many, one, more) => `${number.format(many)} ${many === 1 ? one : more}`;
+export const number = (value) => digits.format(value);
+export const count = (many, one, more) => `${digits.format(many)} ${many === 1 ? one : more}`;
 export const plain = (name) => name.replace(/[._-]/g, " ");
 
 // Measured seconds: `0.4 s`, `41 s`, `3 min 5 s`.
 export function duration(seconds) {
-	if (seconds < 9.95) return `${number.format(Math.round(seconds * 10) / 10)} s`;
+	if (seconds < 9.95) return `${digits.format(Math.round(seconds * 10) / 10)} s`;
 	const whole = Math.round(seconds);
 	const minutes = Math.floor(whole / 60);
 	if (!minutes) return `${whole} s`;
@@ -48,7 +49,7 @@ export function most(seconds) {
 	if (seconds <= 10) return `${Math.max(1, Math.ceil(seconds))} s`;
 	if (seconds <= 60) return `${Math.ceil(seconds / 5) * 5} s`;
 	if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`;
-	return `${number.format(Math.ceil(seconds / 360) / 10)} h`;
+	return `${digits.format(Math.ceil(seconds / 360) / 10)} h`;
 }
 
 // Half as much again for a busy device: `4 s to 6 s`.
@@ -73,7 +74,7 @@ export function bytes(size) {
 	const units = ["B", "kB", "MB", "GB", "TB"];
 	const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, size)) / 3));
 	const value = size / 1000 ** unit;
-	return `${number.format(value < 10 ? value : Math.round(value))} ${units[unit]}`;
+	return `${digits.format(value < 10 ? value : Math.round(value))} ${units[unit]}`;
 }
 
 export const needed = (size) => bytes(size < 1e6 ? size : Math.ceil(size / 1e6) * 1e6);

@@ -24,7 +24,7 @@ struct ApplicationJournal: Codable, Sendable, Equatable {
 extension RunContext {
   private var settingsOfApplication: ApplicationSettings { settings.application }
   private var control: ApplicationControl { ApplicationControl(settings: settings.application) }
-  private var safeMode: SafeMode { SafeMode(stateDirectory: settings.stateDirectory) }
+  private var safeMode: ApplicationNotice { .safeMode(settings.stateDirectory) }
 
   /// Stops what the config names and runs. What that is, is in the journal before it is stopped.
   ///
@@ -199,7 +199,12 @@ extension RunContext {
       return Ending(outcome: .needsRecovery, failure: error)
     }
     forgetIntegrityCheck()
-    logging { () throws(Failure) in try safeMode.begin(document, failure) }
+    logging { () throws(Failure) in
+      try safeMode.begin(
+        ApplicationNotice.SafeMode(
+          run: document.id, version: document.fromVersion, failedVersion: document.toVersion,
+          reason: failure.message))
+    }
     let ending = Ending(outcome: .restored, failure: failure)
     application?.ending = ending
     // What cannot be written down must not keep it down.

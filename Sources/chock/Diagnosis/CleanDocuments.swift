@@ -129,7 +129,8 @@ struct CleanAuditEntry: Encodable {
     switch entry.action {
     // Signals with their values, checksums, ids, versions, roles.
     case .attest, .endAttestation, .acceptChecksum, .acceptDrift, .approve, .schedule, .unschedule,
-      .postpone, .cancel, .confirm, .acknowledge, .deleteSnapshot, .signIn, .signOut, .setPin:
+      .postpone, .cancel, .confirm, .acknowledge, .deleteSnapshot, .signIn, .signOut, .setPin,
+      .factoryState:
       Cleaner.isPlain(entry.accepted, besides: "._-=") ? entry.accepted : nil
     case .refuse: entry.accepted.contains(" /api/") ? entry.accepted : nil
     // Names that people give, and what devices have said.

@@ -360,14 +360,6 @@ extension Diagnosis {
     var others: Int
   }
 
-  private static let ownFiles = [
-    "state.db", "state.db-journal", "run.json", "lock", "last-words.json", "access.json",
-    "schedule.json", "notices.json", "event-numbers", "starts", "safe-mode.json",
-    "error-watch.json",
-    "recovery-mode.json", "snapshots",
-    "work", "rescue", "exports", "locks.json",
-  ]
-
   private func snapshots(_ findings: Findings) throws(Missing) -> [UInt8] {
     try missing { () throws(Failure) in
       let all = try SnapshotStore(
@@ -387,11 +379,11 @@ extension Diagnosis {
               pinned: snapshot.pinned, verifiedAt: snapshot.verifiedAt,
               isOfThisDatabase: own.contains(snapshot))
           },
-          files: names.filter(Self.ownFiles.contains).map { name in
+          files: names.filter(StateFiles.all.contains).map { name in
             .init(
               name: name,
               bytes: FileSystem.facts("\(settings.stateDirectory)/\(name)")?.size ?? 0)
-          }, others: names.count { !Self.ownFiles.contains($0) }), pretty: true)
+          }, others: names.count { !StateFiles.all.contains($0) }), pretty: true)
     }
   }
 
