@@ -27,7 +27,7 @@ PACKAGES = {
     "zsh": "zsh", "debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
 SUITE = "bookworm"
 # What a coach's Debian has before chock.
-INSIDE = ["systemd", "systemd-sysv", "dbus", "polkitd", "libsqlite3-0", "libstdc++6", "sqlite3", "curl"]
+INSIDE = ["systemd", "systemd-sysv", "dbus", "polkitd", "libpam-systemd", "libsqlite3-0", "libstdc++6", "sqlite3", "curl"]
 STATE = "/var/lib/chock"
 # A statement that takes until it is stopped.
 SLOW = """-- Description: Take long
@@ -211,10 +211,10 @@ def debian():
                 or list((folder / "var/lib/dpkg/info").glob(f"{name}:*.list")) for name in INSIDE):
             return folder
     folder = TOP / ".build/package/debian"
-    shutil.rmtree(folder, ignore_errors=True)
     print(f"Unpacking a Debian into {folder}, once; that takes some minutes ...", flush=True)
-    run("debootstrap", "--variant=minbase", f"--include={','.join(INSIDE)}", SUITE, folder.with_suffix(".new"),
-        timeout=900)
+    shutil.rmtree(folder.with_suffix(".new"), ignore_errors=True)
+    words = ["debootstrap", "--variant=minbase", f"--include={','.join(INSIDE)}", SUITE, folder.with_suffix(".new")]
+    subprocess.run(words, check=True, timeout=900, stdout=subprocess.DEVNULL)
     folder.with_suffix(".new").rename(folder)
     return folder
 
