@@ -392,7 +392,7 @@ struct State: Sendable, Equatable {
       // What the database itself says stays as it is.
       try application.connection.execute("PRAGMA user_version = 0")
       pages = try Database.bytes(application.connection)
-    } catch let error as Failure where error.code == .databaseCorrupt {
+    } catch  where Self.isDamage(error) {
       // But for the header, which counts commits.
       print = "damaged, \((try FileSystem.read(coach.database) ?? []).dropFirst(100).hashValue)"
     }
@@ -400,6 +400,10 @@ struct State: Sendable, Equatable {
     snapshots = files.count { $0.0.hasPrefix("state/snapshots/") && $0.0.hasSuffix(".sqlite") }
     bytes = files.filter { !$0.0.hasPrefix("state/state.db") && !$0.0.contains("/snapshots/") }
       .reduce(0) { $0 + ($1.0 == "coach.db" ? pages ?? $1.1.size : $1.1.size) }
+  }
+
+  private static func isDamage(_ error: any Error) -> Bool {
+    (error as? Failure)?.code == .databaseCorrupt || (error as? SQLiteError)?.kind == .corrupt
   }
 }
 
