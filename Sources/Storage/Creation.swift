@@ -66,9 +66,7 @@ public enum Creation {
   public static func make(_ path: String, _ plan: Plan, _ order: ApplyOrder) throws(Failure) {
     Snapshot.removeDatabase(path)
     do {
-      let connection = try Database.catching(path) { () throws(SQLiteError) in
-        try Connection(path: path, mode: .create)
-      }
+      let connection = try Database.create(path)
       connection.setDefensive()
       // It is worth nothing until it is complete, and synced below.
       try Database.catching(path) { () throws(SQLiteError) in

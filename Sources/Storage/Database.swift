@@ -91,6 +91,15 @@ public enum Database {
     return connection
   }
 
+  /// Opens a file that may be new; SQLite gives its journal or log the same owner.
+  static func create(_ path: String) throws(Failure) -> Connection {
+    let connection = try catching(path) { () throws(SQLiteError) in
+      try Connection(path: path, mode: .create)
+    }
+    FileSystem.takeOwner(ofFolderOf: path)
+    return connection
+  }
+
   /// Runs `body`; what SQLite throws becomes a failure that names the file.
   public static func catching<R>(
     _ path: String, _ body: () throws(SQLiteError) -> R

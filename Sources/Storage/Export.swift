@@ -52,8 +52,7 @@ public final class Export {
         Export.quote(Array(name.utf8), into: &bytes)
         return bytes + [UInt8(ascii: ":")]
       }
-      descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-      guard descriptor >= 0 else { throw FileSystem.failure("create", path) }
+      descriptor = try FileSystem.create(path, O_WRONLY | O_TRUNC)
     }
 
     deinit { Glibc.close(descriptor) }

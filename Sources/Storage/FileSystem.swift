@@ -119,6 +119,7 @@ public enum FileSystem {
     let above = parent(path)
     if above != path { try makeFolder(above) }
     guard mkdir(path, 0o750) == 0 || errno == EEXIST else { throw failure("create", path) }
+    takeOwner(ofFolderOf: path)
     // What is kept in it is only as durable as its own name. A folder that we may not read (/run) is
     // not for keeping things.
     if access(above, R_OK) == 0 { try sync(above) }
@@ -176,8 +177,7 @@ public enum FileSystem {
   /// the new ones: temporary file, fsync, rename, fsync of the folder.
   public static func replace(_ path: String, with content: [UInt8]) throws(Failure) {
     let temporary = path + ".partial"
-    let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard file >= 0 else { throw failure("create", temporary) }
+    let file = try create(temporary, O_WRONLY | O_TRUNC)
     do throws(Failure) {
       try writeAll(content, to: file, named: temporary)
       guard fsync(file) == 0 else { throw failure("sync", temporary) }
@@ -253,10 +253,18 @@ public enum FileSystem {
     guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
   }
 
-  /// Gives a file that root has made the owner of the folder that it lies in, whose program has to use it.
-  public static func takeOwner(ofFolderOf path: String) {
+  /// Opens a file that may be new, for its owner alone.
+  static func create(_ path: String, _ how: Int32) throws(Failure) -> Int32 {
+    let file = open(path, how | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard file >= 0 else { throw failure("create", path) }
+    takeOwner(ofFolderOf: path)
+    return file
+  }
+
+  /// Gives what root makes the owner of the folder that it lies in: the daemon, which is not root, has to use it.
+  static func takeOwner(ofFolderOf path: String) {
     var folder = stat()
-    guard geteuid() == 0, stat(parent(path), &folder) == 0 else { return }
+    guard geteuid() == 0, stat(parent(path), &folder) == 0, folder.st_uid != 0 else { return }
     _ = lchown(path, folder.st_uid, folder.st_gid)
   }
 
@@ -320,8 +328,7 @@ public enum FileSystem {
 
   /// Copies a file that nobody has open. The new one is not synced.
   static func copy(_ from: String, to path: String, stop: StopSignal) throws(Failure) {
-    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard file >= 0 else { throw failure("create", path) }
+    let file = try create(path, O_WRONLY | O_TRUNC)
     do throws(Failure) {
       try forEachChunk(of: from) { (chunk: UnsafeRawBufferPointer) throws(Failure) in
         try stop.check()
@@ -352,8 +359,7 @@ public enum FileSystem {
     let source = open(from, O_RDONLY | O_CLOEXEC)
     guard source >= 0 else { throw failure("open", from) }
     defer { close(source) }
-    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard file >= 0 else { throw failure("create", path) }
+    let file = try create(path, O_WRONLY | O_TRUNC)
     defer { close(file) }
     var facts = stat()
     guard fstat(source, &facts) == 0 else { throw failure("look at", from) }
@@ -416,8 +422,7 @@ public final class RunLock: Sendable {
   public init?(folder: String) throws(Failure) {
     try FileSystem.makeFolder(folder)
     let path = folder + "/lock"
-    let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard file >= 0 else { throw FileSystem.failure("open", path) }
+    let file = try FileSystem.create(path, O_RDWR)
     guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
       close(file)
       return nil

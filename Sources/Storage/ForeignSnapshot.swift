@@ -158,8 +158,7 @@ extension SnapshotStore {
     guard available >= told.sizeBytes + 16 << 20 else {
       throw FileSystem.noSpace(folder, "\(ByteCount.text(told.sizeBytes)) are to be fetched")
     }
-    let file = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard file >= 0 else { throw FileSystem.failure("create", partial) }
+    let file = try FileSystem.create(partial, O_WRONLY | O_EXCL)
     defer { close(file) }
     var hash = SHA256()
     var done: Int64 = 0

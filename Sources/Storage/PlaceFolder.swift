@@ -42,7 +42,10 @@ public final class PlaceFolder {
       }
       throw Self.failure("open", path)
     }
-    if isMade { try Self.syncFolder(above, root) }
+    if isMade {
+      Self.give(folder, theOwnerOf: above)
+      try Self.syncFolder(above, root)
+    }
   }
 
   deinit { close(folder) }
@@ -197,12 +200,20 @@ public final class PlaceFolder {
     deinit { close(file) }
   }
 
+  /// As `FileSystem.takeOwner`, by what is open: the path may lead elsewhere by now.
+  private static func give(_ file: Int32, theOwnerOf folder: Int32) {
+    var facts = stat()
+    guard geteuid() == 0, fstat(folder, &facts) == 0, facts.st_uid != 0 else { return }
+    _ = fchown(file, facts.st_uid, facts.st_gid)
+  }
+
   /// A new file; what had this name before is removed.
   func create(_ name: String) throws(Failure) -> Writing {
     try remove(name)
     let file = openat(
       folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard file >= 0 else { throw Self.failure("create", "\(path)/\(name)") }
+    Self.give(file, theOwnerOf: folder)
     return Writing(file, "\(path)/\(name)")
   }
 

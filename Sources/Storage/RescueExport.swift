@@ -92,8 +92,7 @@ private final class TextFile {
 
   init(_ path: String) throws(Failure) {
     self.path = path
-    descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    guard descriptor >= 0 else { throw FileSystem.failure("create", path) }
+    descriptor = try FileSystem.create(path, O_WRONLY | O_EXCL)
   }
 
   deinit { _ = Glibc.close(descriptor) }

@@ -323,9 +323,7 @@ public struct Salvager {
   }
 
   private func made(like source: Connection) throws(Failure) -> Connection {
-    let target = try Database.catching(result) { () throws(SQLiteError) in
-      try Connection(path: result, mode: .create)
-    }
+    let target = try Database.create(result)
     func number(_ name: String) -> Int64 { (try? source.integer("PRAGMA main.\(name)")) ?? 0 }
     let encoding = (try? source.text("PRAGMA encoding")) ?? "UTF-8"
     // What an older application wrote against a CHECK is no damage; nor is what points to a row that is lost.

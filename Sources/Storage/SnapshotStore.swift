@@ -65,9 +65,7 @@ public struct SnapshotStore: Sendable {
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> (dataVersion: Int64, journalMode: String?) {
     let source = live.fileName
-    let copy = try Database.catching(partial) { () throws(SQLiteError) in
-      try Connection(path: partial, mode: .create)
-    }
+    let copy = try Database.create(partial)
     // Durability comes from the fsync before the rename; until then the file is worth nothing.
     try Database.catching(partial) { () throws(SQLiteError) in
       try copy.execute("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF")

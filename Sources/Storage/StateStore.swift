@@ -416,11 +416,10 @@ public struct StateStore: Sendable {
 
   private func opened() throws(Failure) -> Connection {
     try FileSystem.makeFolder(FileSystem.parent(path))
-    let connection = try Database.catching(path) { () throws(SQLiteError) in
-      let connection = try Connection(path: path, mode: .create)
+    let connection = try Database.create(path)
+    try Database.catching(path) { () throws(SQLiteError) in
       // As a run does: see Transaction.begin.
       try connection.execute("PRAGMA synchronous = EXTRA")
-      return connection
     }
     var migrations: [Migration] = []
     for (name, text) in Self.schema {

@@ -195,17 +195,13 @@ public struct FactoryState: Sendable {
       AuditEntry(
         .factoryState, of: settings.databasePath, accepted: journal.run.toVersion ?? "0",
         reason: "asked for twice", actor: journal.run.requestedBy ?? "unknown"))
-    // Whoever does this is mostly root, and the daemon is not.
-    FileSystem.takeOwner(ofFolderOf: "\(settings.stateDirectory)/state.db")
     var journal = journal
     journal.phase = .resume
     journal.run.phase = .resume
     journal.application = ApplicationJournal(
       stopped: journal.application?.stopped ?? [],
       ending: Ending(outcome: .finished, failure: nil))
-    let file = JournalFile(stateDirectory: settings.stateDirectory)
-    try file.write(journal)
-    FileSystem.takeOwner(ofFolderOf: file.path)
+    try JournalFile(stateDirectory: settings.stateDirectory).write(journal)
   }
 
   private static func pause() {

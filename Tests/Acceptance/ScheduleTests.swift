@@ -465,6 +465,17 @@ struct ScheduleTests {
     }
   }
 
+  /// How many letters have not arrived, as far as is noted.
+  private func waiting(_ coach: TestCoach) throws -> Int? {
+    struct Notices: Decodable {
+      struct Letter: Decodable {}
+      var waiting: [Letter]
+    }
+    return try FileSystem.read("\(coach.state)/notices.json").map {
+      try JSON.decode(Notices.self, from: $0).waiting.count
+    }
+  }
+
   private func told(_ server: FakeServer, config: String = "", update: String = Sample.update)
     throws -> TestCoach
   {
@@ -486,7 +497,10 @@ struct ScheduleTests {
     var daemon = try await coach.serve()
     let id = try daemon.startUpdate()
     try await waitUntil("it is on its way") { try daemon.run(id).phase == .apply }
-    try await waitUntil("the update is told of") { server.requests.count == 1 }
+    // A letter that was answered, and not noted yet, would be sent again.
+    try await waitUntil("the update is told of, and that is noted") {
+      try server.requests.count == 1 && waiting(coach) == 0
+    }
     daemon.process.signal(SIGKILL)
     _ = await daemon.process.ended()
     daemon = try await coach.serve()
