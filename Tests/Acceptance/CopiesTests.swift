@@ -174,28 +174,34 @@ struct CopiesTests {
     return coach
   }
 
-  /// Stops the worker that copies in the middle of it.
-  private func freezeCopying(_ daemon: Daemon, to place: String) async throws -> pid_t {
-    var frozen: pid_t?
+  /// A daemon whose first worker that copies stops itself in the middle of it.
+  private func serveStopping(_ coach: TestCoach, copyingTo place: String) async throws -> Daemon {
+    var shim = Shim(.stop, at: [2])
+    shim.file = "20*"
+    shim.role = "worker"
+    var environment = shim.environment(of: coach)
+    environment["IO_SHIM_UNDER"] = place
+    return try await coach.serve(environment: environment)
+  }
+
+  /// The worker that has stopped itself.
+  private func stopped(_ daemon: Daemon, copyingTo place: String) async throws -> pid_t {
+    var found: pid_t?
     try await waitUntil("it is being copied") {
-      let isThere = try names(place).contains { $0.contains(".sqlite.") }
-      guard isThere, let worker = Processes.children(of: daemon.process.pid).first else {
-        return false
-      }
-      kill(worker, SIGSTOP)
-      frozen = worker
-      return true
+      found = Processes.children(of: daemon.process.pid).first { Processes.state(of: $0) == "T" }
+      return found != nil
     }
-    return try #require(frozen)
+    #expect(try names(place).contains { $0.contains(".sqlite.") })
+    return try #require(found)
   }
 
   @Test("Killed in the middle, no wrong file has a final name, and the next start cleans up")
   func killed() async throws {
     let outer = try TemporaryFolder()
     let coach = try large(outer.path)
-    var daemon = try await coach.serve()
+    var daemon = try await serveStopping(coach, copyingTo: outer.path)
     _ = try daemon.ask("POST", "/api/database/backups")
-    let worker = try await freezeCopying(daemon, to: outer.path)
+    let worker = try await stopped(daemon, copyingTo: outer.path)
     daemon.process.signal(SIGKILL)
     kill(worker, SIGKILL)
     _ = await daemon.process.ended()
@@ -212,9 +218,9 @@ struct CopiesTests {
   func hanging() async throws {
     let outer = try TemporaryFolder()
     let coach = try large(outer.path, more: "timeout_seconds = 60")
-    let daemon = try await coach.serve()
+    let daemon = try await serveStopping(coach, copyingTo: outer.path)
     _ = try daemon.ask("POST", "/api/database/backups")
-    _ = try await freezeCopying(daemon, to: outer.path)
+    _ = try await stopped(daemon, copyingTo: outer.path)
     let run = try await daemon.ended(try daemon.startUpdate())
     #expect(run.outcome == .committed, "\(run)")
     // The newest comes first, so the last one that was copied is the older.
@@ -227,9 +233,9 @@ struct CopiesTests {
   func tooSlow() async throws {
     let outer = try TemporaryFolder()
     let coach = try large(outer.path, more: "timeout_seconds = 20")
-    let daemon = try await coach.serve()
+    let daemon = try await serveStopping(coach, copyingTo: outer.path)
     _ = try daemon.ask("POST", "/api/database/backups")
-    let worker = try await freezeCopying(daemon, to: outer.path)
+    let worker = try await stopped(daemon, copyingTo: outer.path)
     let known = try await place(of: daemon, "it is told") { $0.problem != nil }
     #expect(known.problem?.message.contains("too slow") == true, "\(known)")
     #expect(!Processes.isRunning(worker))

@@ -133,8 +133,11 @@ struct SalvageTests {
   func workerDies() async throws {
     let (coach, _) = try await damaged()
     try FileSystem.replace(coach.state + "/run.json", with: Array("{".utf8))
-    let daemon = try await coach.serve(["--recovery"])
-    let child = try #require(try await killedWorker(of: daemon))
+    var shim = Shim(.stop, at: [1])
+    shim.file = "salvage.partial"
+    shim.role = "worker"
+    let daemon = try await coach.serve(["--recovery"], environment: shim.environment(of: coach))
+    let child = try await killedWorker(of: daemon)
     let ended = try await daemon.ended(child)
     #expect(ended.outcome == .refused && ended.error?.code == .interrupted, "\(ended)")
     #expect(try FileSystem.read(coach.state + "/run.json") == Array("{".utf8))
@@ -142,17 +145,13 @@ struct SalvageTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
-  /// The id of a run that is killed as soon as it has begun to write.
-  private func killedWorker(of daemon: Daemon) async throws -> String? {
+  /// The id of a run whose worker is killed where it has stopped itself.
+  private func killedWorker(of daemon: Daemon) async throws -> String {
     let began = try daemon.ask("POST", "/api/database/salvage", "{}")
     let run = try JSON.decode(RunDocument.self, from: began.body)
-    try await waitUntil("the worker is there and killed") {
-      try FileSystem.names(in: "/proc").contains { name in
-        guard let pid = Int32(name), let bytes = try? FileSystem.read("/proc/\(name)/stat"),
-          let fields = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?
-            .split(separator: " "), fields.count > 1, Int32(fields[1]) == daemon.process.pid
-        else { return false }
-        return kill(pid, SIGKILL) == 0
+    try await waitUntil("the worker stands still and is killed") {
+      Processes.children(of: daemon.process.pid).contains {
+        Processes.state(of: $0) == "T" && kill($0, SIGKILL) == 0
       }
     }
     return run.id
