@@ -41,14 +41,14 @@ run: deps
 # every thread on files, their deadlines pass.
 test: deps
 	$(SWIFT) build --build-tests
-	$(call tested,25m,--skip 'ControlServerTests|CoachSourcesTests|UpdatingTests')
-	$(call tested,10m,--filter 'ControlServerTests|CoachSourcesTests|UpdatingTests')
+	$(call tested,25m,$(FEW) --skip 'ControlServerTests|CoachSourcesTests|UpdatingTests')
+	$(call tested,10m,--filter 'UpdatingTests')
+	$(call tested,10m,--filter 'ControlServerTests|CoachSourcesTests')
 
 # Each test starts programs of its own: more than a few at once, and none of them comes to its turn in time.
+FEW = --experimental-maximum-parallelization-width 6
 # What failed stands at the end once more, where somebody looks first.
-WIDTH ?= 6
-tested = @set -o pipefail; $(LIMITED) $(1) $(SWIFT) test --skip-build \
-  --experimental-maximum-parallelization-width $(WIDTH) $(2) 2>&1 | tee .build/tests.log \
+tested = @set -o pipefail; $(LIMITED) $(1) $(SWIFT) test --skip-build $(2) 2>&1 | tee .build/tests.log \
   || { echo "Failed:"; grep -a -A 3 'recorded an issue' .build/tests.log; exit 1; }
 
 # For the night: a kill and a fault at every single call, hundreds of power cuts, thousands of
