@@ -100,6 +100,7 @@ install: $(if $(BINARY),,release)
 	"$(CHOCK)" --generate-completion-script fish > $(ROOT)/share/fish/vendor_completions.d/chock.fish
 	install -D -m 0644 systemd/chock.service $(ROOT)/lib/systemd/system/chock.service
 	sed -i 's|/usr/bin/chock|$(PREFIX)/bin/chock|' $(ROOT)/lib/systemd/system/chock.service
+	install -m 0644 -t $(ROOT)/lib/systemd/system systemd/chock.socket
 	install -D -m 0644 systemd/coachiq.service.d/chock.conf $(ROOT)/lib/systemd/system/coachiq.service.d/chock.conf
 	install -D -m 0644 systemd/chock.sysusers $(ROOT)/lib/sysusers.d/chock.conf
 	install -D -m 0644 systemd/chock.tmpfiles $(ROOT)/lib/tmpfiles.d/chock.conf

@@ -1,11 +1,9 @@
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
-import HummingbirdCore
 public import Logging
 import Migrations
 import NIOCore
-import NIOPosix
 public import ServiceLifecycle
 import Synchronization
 public import Updating
@@ -16,6 +14,8 @@ public struct ServerConfiguration: Sendable {
   public var listenHost: String
   /// 0 lets the system choose.
   public var listenPort: Int
+  /// Instead of `listenHost` and `listenPort`: what the service manager listens on already.
+  public private(set) var inherited: InheritedSocket?
   /// Nil: no unix socket.
   public var socketPath: String?
   /// Host names beside the loopback ones under which browsers may address the server.
@@ -60,6 +60,13 @@ public struct ServerConfiguration: Sendable {
     self.listenPort = listenPort
     self.socketPath = socketPath
     self.allowedHosts = allowedHosts
+  }
+
+  /// Listens on a socket of the service manager's, and nowhere else.
+  public mutating func take(_ socket: InheritedSocket) {
+    inherited = socket
+    listenHost = socket.host
+    listenPort = socket.port
   }
 
   /// Whether a text is an address of IPv4 or IPv6.
@@ -139,7 +146,9 @@ public struct ControlServer: Service {
     try await withThrowingTaskGroup(of: Ended.self) { group in
       group.addTask {
         try await serve(
-          channels[0], at: .hostname(configuration.listenHost, port: configuration.listenPort),
+          channels[0],
+          at: configuration.inherited.map { .inherited($0) }
+            ?? .tcp(host: configuration.listenHost, port: configuration.listenPort),
           name: "\(configuration.listenHost):\(configuration.listenPort)"
         ) { bound in
           if let port = bound.localAddress?.port { addresses.isListening(port: port) }
@@ -150,7 +159,7 @@ public struct ControlServer: Service {
       if let socket {
         group.addTask {
           try await serve(
-            channels[1], at: .unixDomainSocket(path: socket.temporaryPath), name: socket.path
+            channels[1], at: .unix(path: socket.temporaryPath), name: socket.path
           ) { bound in
             do throws(Failure) {
               try socket.publish()
@@ -189,20 +198,15 @@ public struct ControlServer: Service {
   private enum Ended { case listener, stopTime }
 
   private func serve(
-    _ channel: ControlChannel, at address: BindAddress, name: String,
+    _ channel: ControlChannel, at place: Listener.Place, name: String,
     onListening: @escaping @Sendable (any Channel) async -> Void
   ) async throws {
-    // In case spare connections are not closed as fast as others come.
-    let limit = MaximumAvailableConnections(
-      configuration.limits.maxConnections + 2 * ConnectionPlaces.spareLimit)
-    let server = Server(
-      childChannelSetup: channel,
-      configuration: HummingbirdCore.ServerConfiguration(
-        address: address, availableConnectionsDelegate: limit),
-      onServerRunning: onListening, eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
-      logger: logger)
+    let listener = Listener(
+      place: place, connections: channel,
+      // In case spare connections are not closed as fast as others come.
+      limit: configuration.limits.maxConnections + 2 * ConnectionPlaces.spareLimit, logger: logger)
     do {
-      try await server.run()
+      try await listener.run(onListening: onListening)
     } catch let error as IOError {
       throw Failure(
         .badConfig, "Cannot listen on \(name): \(error.localizedDescription)",

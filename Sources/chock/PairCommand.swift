@@ -30,10 +30,10 @@ struct PairCommand: AsyncParsableCommand {
         session.output.bold("Code: \(code)"), "For two minutes, and one device (\(role.rawValue)).",
       ]
       lines += document.addresses.map { "Open \($0)" }
-      if !session.config.server.isOpen {
-        lines.append(
-          "Only this machine reaches that: server.listen is \(session.config.server.listenHost).")
+      let isOpen = document.addresses.contains { address in
+        !["http://127.", "http://[::1]"].contains { address.hasPrefix($0) }
       }
+      if !isOpen { lines.append("Only this machine reaches that: see server.listen.") }
       try session.output.result(document, lines)
       return 0
     }

@@ -34,6 +34,8 @@ struct ServeCommand: AsyncParsableCommand {
     // The libraries' own words on their listeners name temporary files.
     serverLogger.logLevel = .warning
     let manager = ServiceManager()
+    // Before any other program is started, which would inherit it.
+    let inherited = try InheritedSocket()
     let hold = try await Self.hold(session.config.settings)
     defer { withExtendedLifetime(hold) {} }
     let updater = Updater(
@@ -55,15 +57,17 @@ struct ServeCommand: AsyncParsableCommand {
     let sources = try session.sources()
     await updater.expect(sources)
     let coach = CoachSources(sources)
+    var configuration = session.config.server
+    if let inherited { configuration.take(inherited) }
     let server = ControlServer(
-      updater: updater, configuration: session.config.server, logger: serverLogger,
+      updater: updater, configuration: configuration, logger: serverLogger,
       diagnostics: session.diagnostics(of: updater, coach)
-    ) { port in
-      let host = session.config.server.listenHost
+    ) { [configuration] port in
+      let host = configuration.listenHost
       let address = ["0.0.0.0", "::"].contains(host) ? "127.0.0.1" : host
       let isV6 = address.contains(":")
       logger.info("The panel is at http://\(isV6 ? "[\(address)]" : address):\(port)/")
-      if session.config.server.isOpen {
+      if configuration.isOpen {
         logger.notice("The coach's network can reach it; devices are paired with `chock pair`.")
       }
       manager.tell("READY=1")

@@ -64,6 +64,7 @@ struct ServiceTests {
     let folder = try TemporaryFolder()
     let source = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
     let unit = TestCoach.text("\(source)/systemd/chock.service")
+    try folder.write(TestCoach.text("\(source)/systemd/chock.socket"), to: "chock.socket")
     let start = "ExecStart=/usr/bin/chock "
     #expect(unit.contains(start))
     // systemd looks whether there is such a program.
@@ -73,7 +74,8 @@ struct ServiceTests {
           ? "ExecStart=\(TestCoach.binary) \(line.dropFirst(start.count))" : line
       }.joined(separator: "\n"), to: "chock.service")
     let check = try ChildProcess(
-      try #require(Self.analyzer), ["verify", "--man=no", folder("chock.service")],
+      try #require(Self.analyzer),
+      ["verify", "--man=no", folder("chock.service"), folder("chock.socket")],
       output: folder("out"), error: folder("out"))
     #expect(await check.ended() == .exited(0), "\(TestCoach.text(folder("out")))")
     // A key that it does not know is only a warning. These two are of systemd 254.
@@ -196,6 +198,58 @@ struct ServiceTests {
     #expect(end.code == 78, "\(end)")
     #expect(end.error.contains("127.0.0.1:\(port)"), "\(end)")
     #expect(await daemon.stop() == .exited(0))
+  }
+
+  /// What systemd does for chock.socket: "tcp", "two" of them, or "unix".
+  private static let manager = """
+    import os, socket, sys
+    places = {"tcp": 1, "two": 2, "unix": 1}
+    listening = []
+    for number in range(places[sys.argv[1]]):
+        one = socket.socket(socket.AF_UNIX if sys.argv[1] == "unix" else socket.AF_INET)
+        one.bind(sys.argv[3] if sys.argv[1] == "unix" else ("127.0.0.1", 0))
+        one.listen()
+        listening.append(one)
+    if sys.argv[1] == "tcp":
+        print(one.getsockname()[1], file=open(sys.argv[3], "w"))
+    for number, one in enumerate(listening):
+        os.dup2(one.fileno(), 3 + number)
+        os.set_inheritable(3 + number, True)
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(listening)))
+    os.execv(sys.argv[2], [sys.argv[2], "serve"])
+    """
+
+  @Test("A port that the service manager has opened is served instead of server.listen")
+  func inherited() async throws {
+    let coach = try Sample.coach()
+    let call = try coach.start(
+      ["-c", Self.manager, "tcp", TestCoach.binary, coach.folder("port")],
+      environment: ["CHOCK_SERVER_LISTEN": "127.0.0.1:1"], binary: "/usr/bin/python3")
+    try await waitUntil("it is told where the panel is") {
+      call.error.contains("The panel is at") || call.process.end != nil
+    }
+    let port = try #require(
+      UInt16(TestCoach.text(coach.folder("port")).filter(\.isNumber)), "\(call.error)")
+    #expect(call.error.contains("http://127.0.0.1:\(port)/"), "\(call.error)")
+    let answer = try SocketClient.request("GET", "/readyz", port: port)
+    #expect(answer.status == 200, "\(answer.text)")
+    // The commands find it where they always do, and say where the panel is.
+    let code = try await coach.run("pair")
+    #expect(code.output.contains("http://127.0.0.1:\(port)/"), "\(code)")
+    #expect(code.output.contains("Only this machine"), "\(code)")
+    call.process.signal(SIGTERM)
+    #expect(await call.process.ended() == .exited(0))
+  }
+
+  @Test("A socket of another kind, or two, are refused", arguments: ["two", "unix"])
+  func inheritedElse(kind: String) async throws {
+    let coach = try Sample.coach()
+    let end = await
+      (try coach.start(
+        ["-c", Self.manager, kind, TestCoach.binary, coach.folder("listening")],
+        binary: "/usr/bin/python3")).answer()
+    #expect(end.code == 78, "\(end)")
+    #expect(end.error.contains("chock.socket"), "\(end)")
   }
 
   @Test("It says what a run does, and that it stops", .timeLimit(.minutes(15)))

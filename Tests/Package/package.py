@@ -112,7 +112,7 @@ def looked_at(package, tree):
     check("all of it belongs to root", all(" root/root " in line for line in listed.splitlines()), listed)
     check("others than the owner write nowhere", not re.search("^[d-].{4}w|^[d-].{7}w", listed, re.M), listed)
     units = "usr/lib/systemd/system"
-    for name in ("usr/bin/chock", f"{units}/chock.service", f"{units}/coachiq.service.d/chock.conf",
+    for name in ("usr/bin/chock", f"{units}/chock.service", f"{units}/chock.socket", f"{units}/coachiq.service.d/chock.conf",
                  "usr/lib/sysusers.d/chock.conf", "usr/lib/tmpfiles.d/chock.conf",
                  "usr/lib/systemd/catalog/chock.catalog", "usr/share/polkit-1/rules.d/50-chock.rules",
                  "usr/share/man/man1/chock.1.gz", "usr/share/man/man5/chock.toml.5.gz",
@@ -381,12 +381,32 @@ def upgraded(coach, package):
     coach.run("systemctl", "start", "chock")
 
 
+def ask(coach, path):
+    return run("nsenter", "--target", coach.init(), "--net", "curl", "-sS", "--max-time", "60",
+               f"http://127.0.0.1{path}", code=None)
+
+
+def listened(coach):
+    """systemd opens the panel's port, one that chock may not open."""
+    coach.write("/etc/systemd/system/chock.socket.d/port.conf", "[Socket]\nListenStream=\nListenStream=127.0.0.1:80\n")
+    coach.run("systemctl", "daemon-reload")
+    coach.run("systemctl", "stop", "chock")
+    coach.run("systemctl", "enable", "--now", "--quiet", "chock.socket")
+    # Whoever connects starts it, and waits for it.
+    check("the panel is there without a number", json.loads(ask(coach, "/livez")) == {"alive": True}, coach.journal())
+    check("it says so", coach.json("pair").get("addresses") == ["http://127.0.0.1:80/"], coach.journal())
+    coach.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "chock")
+    check("while it starts again nobody is refused", json.loads(ask(coach, "/livez")) == {"alive": True}, coach.journal())
+    check("the socket of its commands is its own", coach.json("status").get("adopted") is True)
+
+
 def removed(coach, package):
     kept = snapshots(coach)
     check("there are snapshots", len(kept) >= 2, kept)
     coach.run("dpkg", "--remove", "chock")
     running = coach.run("sh", "-c", "cat /proc/[0-9]*/comm").split()
     check("a removal stops the daemon", "chock" not in running and "systemd" in running, running)
+    check("and the port", coach.shows("chock.socket", "ActiveState") == "inactive")
     check("a removal takes the program", not coach.has("/usr/bin/chock"))
     check("a removal leaves the config", coach.has("/etc/chock/chock.toml"))
     check("a removal leaves the snapshots", snapshots(coach) == kept)
@@ -438,7 +458,8 @@ def live(package, folder):
             print((folder / "boot.log").read_text()[-3000:])
             return
         for name, part in (("installed", lambda: installed(coach, package)), ("used", lambda: used(coach)),
-                           ("upgraded", lambda: upgraded(coach, second)), ("removed", lambda: removed(coach, package))):
+                           ("upgraded", lambda: upgraded(coach, second)),
+                           ("listened", lambda: listened(coach)), ("removed", lambda: removed(coach, package))):
             part_of(name)
             part()
     finally:
