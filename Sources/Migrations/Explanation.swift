@@ -158,14 +158,16 @@ extension Failure.Code {
     case .drift:
       Explanation(
         "A file that was applied has changed since, or the database's schema is not what its files make.",
-        done: "No update is offered; the coach goes on with the schema that it has.",
+        done:
+          "No update is offered; the coach goes on with the schema that it has. A production daemon that starts so is in recovery mode.",
         next:
           "Bring back the released file. `chock diff` shows the schema; `chock repair --reason WORDS` accepts it."
       )
     case .databaseNewer:
       Explanation(
         "The database is at a version that no file here leads to: older software on newer data.",
-        done: "Nothing is offered, and nothing was changed.",
+        done:
+          "Nothing is offered, and nothing was changed. A production daemon that starts so is in recovery mode.",
         next: "Install the newer software again, or restore a snapshot of the older version.")
     default:
       Explanation(
@@ -352,7 +354,7 @@ extension Failure.Code {
         "SQLite's own check of the result, or of the database before it, found an error.",
         done: Self.putBack,
         next:
-          "`chock doctor --full`. When the database was damaged before: restore the newest good snapshot."
+          "`chock doctor --integrity`. When the database was damaged before: restore the newest good snapshot."
       )
     case .snapshotDamaged:
       Explanation(

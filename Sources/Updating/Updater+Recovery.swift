@@ -22,13 +22,21 @@ extension Updater {
     }
   }
 
-  /// Forgets an interrupted run; the database is left as it is.
-  public func discardInterruptedRun() throws(Failure) {
+  /// Forgets an interrupted run; the database is left as it is. What the run had stopped is started again.
+  ///
+  /// - Returns: parts of the application that do not run, where nobody can read what the run had stopped.
+  public func discardInterruptedRun() throws(Failure) -> [String] {
     try betweenRuns { () throws(Failure) in
-      guard journalFile.exists else { return }
-      let stopped = ((try? journalFile.read()) ?? nil)?.application?.stopped ?? []
+      guard journalFile.exists else { return [] }
+      let journal = try? journalFile.read()
       try journalFile.remove()
-      try ApplicationControl(settings: settings.application).start(stopped, environment: [:])
+      let control = ApplicationControl(settings: settings.application)
+      guard let journal else {
+        let running = try control.running()
+        return settings.application.parts.filter { !running.contains($0) }
+      }
+      try control.start(journal.application?.stopped ?? [], environment: [:])
+      return []
     }
   }
 

@@ -39,6 +39,7 @@ struct StatusCommand: AsyncParsableCommand {
     if let run = status.run {
       lines.append("Run        \(run.id): \(output.lines(run).first ?? "")")
       lines += (run.error.map(Output.words) ?? []).map { "           \($0)" }
+      lines += (run.warnings ?? []).map { "           Warning: \($0.message)" }
     }
     lines += status.gates.map(output.line)
     if let snapshot = status.latestBackup {

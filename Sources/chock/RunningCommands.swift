@@ -475,13 +475,23 @@ struct RecoverCommand: AsyncParsableCommand {
       }
       let updater = session.localUpdater()
       if discard {
-        try await updater.discardInterruptedRun()
+        let down = try await updater.discardInterruptedRun()
         try session.output.result(
-          ["schema": "chock.DISCARDED/1"], ["The interrupted run is forgotten."])
+          Discarded(notRunning: down),
+          ["The interrupted run is forgotten."]
+            + down.map {
+              "Nobody can read what it had stopped, and this does not run: \($0). Start it by hand."
+            })
         return 0
       }
       if retry { try await updater.allowRecovery() }
       return try session.show(await updater.recover())
     }
   }
+}
+
+private struct Discarded: Encodable {
+  var schema = "chock.DISCARDED/1"
+  /// Where the journal could not be read, parts of the application that may have to be started.
+  var notRunning: [String]
 }

@@ -56,6 +56,39 @@ struct ApplicationTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
+  @Test("One that does not start is tried again; one that never does is told")
+  func reluctant() async throws {
+    let application = try await CoachApplication(behaviours: ["reluctant": "2"])
+    let daemon = try await application.serve()
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed && run.warnings == nil, "\(run)")
+    #expect(application.starts == 3, "\(application.log)")
+    #expect(await daemon.stop() == .exited(0))
+    try await isBack(application, "2")
+
+    let other = try await CoachApplication(behaviours: ["reluctant": "9"])
+    let second = try await other.serve()
+    let told = try await second.ended(try second.startUpdate())
+    #expect(told.outcome == .committed, "\(told)")
+    #expect(told.warnings?.map(\.code) == [.application], "\(told)")
+    let status = try await other.coach.run("status")
+    #expect(status.output.contains("The application was not started"), "\(status)")
+    #expect(await second.stop() == .exited(0))
+    try await other.quit()
+  }
+
+  @Test("With a journal that nobody can read, what does not run is named when the run is forgotten")
+  func forgotten() async throws {
+    let application = try await CoachApplication(isRunning: false)
+    let coach = application.coach
+    try coach.folder.write("{", to: "state/run.json")
+    let answer = try await coach.run("recover", "--discard", environment: application.environment)
+    #expect(answer.code == 0, "\(answer)")
+    #expect(answer.output.contains("does not run: application"), "\(answer)")
+    #expect(application.starts == 0, "\(application.log)")
+    try await application.quit()
+  }
+
   @Test("An update that fails in the rehearsal, and one that fails in the database")
   func failing() async throws {
     for top in ["", "[update]\nrehearse = false\n"] {

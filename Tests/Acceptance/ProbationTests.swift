@@ -132,15 +132,18 @@ struct ProbationTests {
     #expect(await daemon.stop() == .exited(0))
   }
 
-  @Test("One that crashes again and again goes back")
-  func crashing() async throws {
+  @Test(
+    "One that crashes again and again goes back, also where no check asks for its unit",
+    arguments: [true, false])
+  func crashing(isNamed: Bool) async throws {
     let application = try await application(
       .units, seconds: 60,
-      checks: """
+      checks: isNamed
+        ? """
         [[application.health]]
         kind = "unit"
         unit = "sample.service"
-        """)
+        """ : "")
     try application.make("crash-later")
     let daemon = try await application.serve()
     let id = try daemon.startUpdate()

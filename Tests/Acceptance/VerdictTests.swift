@@ -6,11 +6,11 @@ import Updating
 
 @Suite("What the checks find rolls back or warns, as the config says")
 struct VerdictTests {
-  private func run(_ sql: String, _ config: String, orphans: Bool = false) async throws
-    -> RunDocument
-  {
+  private func run(
+    _ sql: String, _ config: String, orphans: Bool = false, rehearse: Bool = true
+  ) async throws -> RunDocument {
     let coach = try Sample.coach(
-      config: "\(TestCoach.development)\n[verify]\n\(config)",
+      config: "\(TestCoach.development)\n[verify]\n\(config)\n[update]\nrehearse = \(rehearse)",
       update: """
         -- Expect: child rows >= 0
         \(sql)
@@ -46,9 +46,12 @@ struct VerdictTests {
       ("constraints", "UPDATE child SET n = 2 WHERE item_id = 1;", .integrity, true),
     ])
   func both(key: String, sql: String, code: Failure.Code, orphans: Bool) async throws {
-    let strict = try await run(sql, "\(key) = \"rollback\"", orphans: orphans)
-    #expect(strict.outcome == .refused, "\(strict)")
-    #expect(strict.error?.code == code)
+    for (rehearse, outcome) in [(true, Outcome.refused), (false, .rolledBack)] {
+      let strict = try await run(
+        sql, "\(key) = \"rollback\"", orphans: orphans, rehearse: rehearse)
+      #expect(strict.outcome == outcome, "\(strict)")
+      #expect(strict.error?.code == code)
+    }
     let mild = try await run(sql, "\(key) = \"warn\"", orphans: orphans)
     #expect(mild.outcome == .committed, "\(mild)")
     #expect(mild.warnings?.contains { $0.code == code } == true, "\(mild)")

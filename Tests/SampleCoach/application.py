@@ -22,6 +22,7 @@ in FOLDER, named by what they make it do:
     hang         it does not obey a stop until the file is gone
     busy         a write waits so many seconds for the database (default: 30)
     behind       as a unit it is started when the file is gone, like one that systemd orders behind another
+    reluctant    a start fails, that many times
     restless     whoever stops it finds it started again a moment later, that many times (default: always)
 
 FOLDER/log has a line for each start, end and stop; FOLDER/written what was acknowledged.
@@ -216,6 +217,10 @@ def settle(wanted, patience=None):
 
 def start():
     note("start")
+    left = int(read("reluctant", "0") or 0)
+    if left:
+        write("reluctant", str(left - 1))
+        sys.exit(1)
     write("environment", os.environ.get("CHOCK_SAFE_MODE", ""))
     write("recovery", os.environ.get("CHOCK_RECOVERY_MODE", ""))
     write("wanted", "")

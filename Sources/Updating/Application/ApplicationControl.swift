@@ -34,9 +34,11 @@ struct ApplicationControl {
   /// - Throws: `.application` when that cannot be found out.
   func running() throws(Failure) -> [String] {
     var running: [String] = []
-    for part in settings.parts where try state(of: part) == .up { running.append(part) }
+    for part in settings.parts where try runs(part) { running.append(part) }
     return running
   }
+
+  func runs(_ part: String) throws(Failure) -> Bool { try state(of: part) == .up }
 
   private func state(of part: String) throws(Failure) -> State {
     guard part == ApplicationSettings.byCommands else { return try Self.unit(part).state }

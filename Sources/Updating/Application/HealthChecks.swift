@@ -12,6 +12,9 @@ import Storage
 /// Asks the application how it is. Made before it is started, so that what it does first is noticed.
 final class HealthChecks {
   private let checks: [HealthCheck]
+  /// What the run has started again, and no check names.
+  private let others: [String]
+  private let control: ApplicationControl
   private let databasePath: String
   /// Sees what others commit.
   private var connection: Connection?
@@ -23,8 +26,12 @@ final class HealthChecks {
   /// For one answer.
   private static let patience = 5
 
-  init(_ settings: ApplicationSettings, databasePath: String) {
+  /// - Parameter started: parts of the application that the run starts again. They must not end, whatever the
+  ///   config's checks ask: one that crashes and is started again may answer at every look.
+  init(_ settings: ApplicationSettings, started: [String], databasePath: String) {
     checks = settings.health
+    others = started.filter { !settings.health.contains(.unit($0)) }
+    control = ApplicationControl(settings: settings)
     self.databasePath = databasePath
     guard checks.contains(.written) else { return }
     connection = try? Database.open(databasePath)
@@ -36,7 +43,22 @@ final class HealthChecks {
     for check in checks {
       if let problem = problem(with: check) { return problem }
     }
+    do throws(Failure) {
+      for part in others {
+        if let problem = try end(of: part) { return problem }
+      }
+    } catch {
+      return error.message
+    }
     return nil
+  }
+
+  /// A unit that does its work and ends is well; so only restarts count.
+  private func end(of part: String) throws(Failure) -> String? {
+    guard part == ApplicationSettings.byCommands else {
+      return restart(of: part, try ApplicationControl.unit(part))
+    }
+    return try control.runs(part) ? nil : "The application does not run."
   }
 
   private func problem(with check: HealthCheck) -> String? {
@@ -63,8 +85,12 @@ final class HealthChecks {
 
   private func unit(_ name: String) throws(Failure) -> String? {
     let unit = try ApplicationControl.unit(name)
+    let restart = restart(of: name, unit)
+    return unit.isActive ? restart : "\(name) is not active."
+  }
+
+  private func restart(of name: String, _ unit: ApplicationControl.Unit) -> String? {
     let before = restarts.updateValue(unit.restarts, forKey: name)
-    guard unit.isActive else { return "\(name) is not active." }
     // Starting it by hand sets the number back.
     guard let before, unit.restarts > before else { return nil }
     return "\(name) was restarted by systemd."

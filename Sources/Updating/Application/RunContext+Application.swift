@@ -95,7 +95,9 @@ extension RunContext {
       logging { () throws(Failure) in try safeMode.end() }
     }
     let checks =
-      isProven ? HealthChecks(settingsOfApplication, databasePath: settings.databasePath) : nil
+      isProven
+      ? HealthChecks(
+        settingsOfApplication, started: held.stopped, databasePath: settings.databasePath) : nil
     var notStarted: Failure?
     do throws(Failure) {
       try start()
@@ -110,7 +112,20 @@ extension RunContext {
     return prove(ending, checks)
   }
 
+  /// Tries it three times: nobody else starts what chock has stopped.
   private func start() throws(Failure) {
+    for _ in 0..<2 {
+      do throws(Failure) {
+        return try startOnce()
+      } catch {
+        link.send(.log("\(error.message) chock tries again."))
+        link.pause(for: .seconds(2))
+      }
+    }
+    try startOnce()
+  }
+
+  private func startOnce() throws(Failure) {
     try control.start(application?.stopped ?? [], environment: safeMode.environment)
   }
 
