@@ -352,7 +352,7 @@ extension Failure.Code {
         "SQLite's own check of the result, or of the database before it, found an error.",
         done: Self.putBack,
         next:
-          "`chock doctor --full`. When the database was damaged before: restore the newest good snapshot."
+          "`chock doctor --integrity`. When the database was damaged before: restore the newest good snapshot."
       )
     case .snapshotDamaged:
       Explanation(
