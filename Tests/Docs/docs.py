@@ -326,9 +326,12 @@ def commands(page):
             yield "http", number, text, None
 
 
+# Progress: a phase that is over at once is not told.
+PHASES = {"plan", "safety", "quiesce", "snapshot", "rehearse", "apply", "verify", "commit", "restore", "resume", "prove", "done"}
+
 # What differs from one time to the next: ids of snapshots and runs, digests, numbers, and units of sizes and times.
 CHANGING = re.compile(
-    r"(?P<id>\d{8}T\d{6}Z-[\w-]+)|(?P<hex>\b[0-9a-f]{16,}\b)|(?P<number>\d[\d.,:]*(?:(?<=\d)(?: [kMG]?B| s| min| ms)\b)?)")
+    r"(?P<id>\d{8}T\d{6}Z-[\w-]+)|(?P<hex>\b[0-9a-f]{16,}\b)|(?P<number>(?<![a-z])\d[\d.,:]*(?:(?<=\d)(?: [kMG]?B| s| min| ms)\b)?)")
 
 
 def expected(line, ids):
@@ -351,9 +354,10 @@ def compare(shown, printed, ids):
 
     printed: standard output and standard error. In a terminal they come as they are written, in a pipe they do not.
     """
-    streams = [[line.rstrip() for line in text.splitlines() if line.strip()] for text in printed]
+    streams = [[line.rstrip() for line in text.splitlines() if line.strip() and line.strip() not in PHASES]
+               for text in printed]
     places, anywhere = [0, 0], False
-    for line in (line for line in shown if line.strip()):
+    for line in (line for line in shown if line.strip() and line.strip() not in PHASES):
         if line.strip() in ("...", "…"):
             anywhere = True
             continue
@@ -530,6 +534,10 @@ def brake_in_the_middle(coach):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def parked_for_a_while(coach):
+    coach.wait(coach.is_safe)
+
+
 def made_by_dbmate(coach, extra=""):
     """A database of two versions of three, as dbmate leaves it."""
     folder = coach.folder / "own"
@@ -584,6 +592,7 @@ def new_version(coach):
 BEFORE = [
     ("docs/guide.md", r"chock history$", 0, owner_updates),
     ("docs/guide.md", r"chock update --yes", 0, brake_in_the_middle),
+    ("docs/guide.md", r"chock update --yes", 2, parked_for_a_while),
     ("docs/adoption.md", r"chock adopt$", 0, made_by_dbmate),
     ("docs/adoption.md", r"chock adopt --at VERSION$", 0, made_by_dbmate),
     ("docs/adoption.md", r"chock adopt --yes$", 0, changed_by_hand),
@@ -609,9 +618,9 @@ def play(coach, page, ids):
                 continue
             for name, pattern, at, prepare in BEFORE:
                 if name == page.name and re.match(pattern, first):
-                    if times.get(pattern, 0) == at:
+                    if times.get((pattern, at), 0) == at:
                         variables.update(prepare(coach) or {})
-                    times[pattern] = times.get(pattern, 0) + 1
+                    times[pattern, at] = times.get((pattern, at), 0) + 1
             for there, here in places.items():
                 command = command.replace(there, here)
                 shown = shown and [line.replace(there, here) for line in shown]
