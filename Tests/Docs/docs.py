@@ -436,6 +436,9 @@ class Coach:
         (tools / "sudo").write_text('#!/bin/sh\nwhile [ "$1" = -u ]; do shift 2; done\nexec "$@"\n')
         (tools / "sudo").chmod(0o755)
         (tools / "chock").symlink_to(chock)
+        # What `make run` would build is built: it starts the binary that this is about.
+        (tools / "swift").write_text(f'#!/bin/sh\ncase "$*" in *--show-bin-path*) echo {tools};; esac\n')
+        (tools / "swift").chmod(0o755)
         self.environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SAMPLE_PORT": str(self.port),
                             "SAMPLE_MEGABYTES": "3", "SAMPLE_HOST": "127.0.0.1", "NO_COLOR": "1", "HOME": str(self.folder)}
 
