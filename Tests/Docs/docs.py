@@ -125,7 +125,7 @@ def links(top, all_pages):
             yield page.name, len(page.lines), "a block is not closed"
         folder = (top / page.name).parent
         for number, line in page.prose:
-            for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", line)):
+            for target in re.findall(r"(?:\]\(|<img src=\")([^)\s\"]+)", re.sub(r"`[^`]*`", "", line)):
                 if re.match(r"[a-z]+:", target):
                     continue
                 path, _, anchor = target.partition("#")
@@ -696,6 +696,7 @@ BROKEN = """# Broken
 
 See [nothing](nothing.md), [a heading](#broken) and [none](#none), `Sources/Nothing.swift`, `make nothing`,
 `chock doctor --integrity` and `chock doctor --full`, `chock snapshots keep ID`, `chock restore A B`.
+<img src="nothing.png" alt="Nothing">
 
 ```
 chock status
@@ -748,7 +749,7 @@ def can_fail(verbs):
             links(top, all_pages), words(top, all_pages, verbs), complete(all_pages, verbs), examples(top, all_pages),
             screens(top, all_pages), play(coach, all_pages[0], ids))
             for _, _, why in check]
-    wanted = ["nothing.md leads to nothing", "#none names a heading", "no Sources/Nothing.swift", "Makefile has no nothing",
+    wanted = ["nothing.md leads to nothing", "nothing.png leads to nothing", "#none names a heading", "no Sources/Nothing.swift", "Makefile has no nothing",
               "has to say what it is", "in a block that nobody runs", "no option --full", "does not take keep",
               "does not take B", "`chock doctor` has --integrity, which is missing", "`chock update` is missing",
               "does not fit the sources", "does not say “Go away”", "false ended with 1", "is shown, and “1 of", "“gone” is shown", "“two” came, and is not shown"]
