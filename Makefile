@@ -4,7 +4,7 @@ SWIFT ?= swift
 SAMPLE := sample
 # Whatever hangs fails, and is named.
 LIMITED := timeout --verbose --kill-after=30s
-.PHONY: run test torture fuzz acceptance device lint format build release bench install deb package clean deps venv
+.PHONY: run test torture fuzz acceptance device pictures lint format build release bench install deb package clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -63,7 +63,8 @@ fuzz: deps
 	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
-# CAN bus of a second kernel. The panel in a browser. The interface against its descriptions, and RFC 6455.
+# CAN bus of a second kernel. The panel in a browser. The interface against its descriptions, and RFC 6455. The
+# commands, links and words of the documentation.
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	$(SWIFT) build --product WebSocketEcho
@@ -72,6 +73,12 @@ acceptance: deps venv
 	$(LIMITED) 30m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho
+	$(LIMITED) 10m Tests/Docs/docs.py $$($(SWIFT) build --show-bin-path)/chock
+
+# What docs/owners.md and the README show, by the panel itself on a sample coach. Look at them before you commit.
+pictures: deps venv
+	$(SWIFT) build --product chock
+	Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock --shots docs/pictures pictures
 
 # A booted device in a second kernel: systemd, a controller, a CAN bus, power cuts. SCENES="stop clock": only these.
 device: deps
@@ -89,8 +96,10 @@ ZSH ?= share/zsh/site-functions
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 install: $(if $(BINARY),,release)
 	install -D "$(CHOCK)" $(ROOT)/bin/chock
-	install -d $(ROOT)/share/doc/chock/decisions $(ROOT)/share/doc/chock/examples
-	install -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/*.png docs/alerts.yml
+	install -d $(addprefix $(ROOT)/share/doc/chock/,decisions examples pictures)
+	install -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/alerts.yml
+	sed -i 's|(docs/|(|g' $(ROOT)/share/doc/chock/README.md
+	install -m 0644 -t $(ROOT)/share/doc/chock/pictures docs/pictures/*.png
 	install -m 0644 -t $(ROOT)/share/doc/chock/decisions docs/decisions/*.md
 	install -m 0644 -t $(ROOT)/share/doc/chock/examples docs/chock.example.toml docs/chock-update.html docs/examples/*
 	docs/man.py "$(CHOCK)" $(ROOT)/share/man

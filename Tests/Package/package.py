@@ -118,7 +118,8 @@ def looked_at(package, tree):
                  "usr/share/man/man1/chock.1.gz", "usr/share/man/man5/chock.toml.5.gz",
                  "usr/share/bash-completion/completions/chock", "usr/share/zsh/vendor-completions/_chock",
                  "usr/share/fish/vendor_completions.d/chock.fish", "usr/share/doc/chock/copyright",
-                 "usr/share/doc/chock/changelog.gz", "usr/share/doc/chock/operations.md"):
+                 "usr/share/doc/chock/changelog.gz", "usr/share/doc/chock/operations.md",
+                 "usr/share/doc/chock/pictures/available.png"):
         check(f"{name} is in it", (tree / name).is_file())
     settings = [line for line in (tree / "etc/chock/chock.toml").read_text().splitlines()
                 if line and not line.startswith(("#", "["))]

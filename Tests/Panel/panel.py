@@ -1270,6 +1270,81 @@ def tools():
     figures.shutdown()
 
 
+def pictures():
+    """What docs/ shows to owners, without anybody's hand: `make pictures`. A phone, and a screen on a table."""
+    summing = SLOW.replace("Count for a while", "Add up each year of travel, so that the overview opens at once")
+    summing = summing.replace("20000000", "5000000")
+    coach = Coach("pictures", local="none")
+    (coach.migrations / "0020_yearly_travel.sql").write_text(summing)
+
+    def shot(person, name, height=None):
+        """From the top, as high as what it is about; without what the pointer is on."""
+        person.page.mouse.move(0, 0)
+        person.page.evaluate("scrollTo(0, 0)")
+        size = person.page.viewport_size
+        person.page.screenshot(path=str(SHOTS / f"{name}.png"), full_page=True, animations="disabled",
+                               clip={"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]})
+
+    with coach, Person(coach.url, (390, 780)) as owner:
+        page = owner.page
+        owner.go("more")
+        page.get_by_label("Code").fill(json.loads(coach.chock("pair", "--json"))["code"])
+        owner.press("Pair")
+        page.get_by_label("Choose a PIN").fill(PIN)
+        page.get_by_label("Name of this device").fill("Anna's phone")
+        shot(owner, "pairing")
+        owner.press("Pair")
+        owner.sees("Paired devices")
+        owner.go("update")
+        owner.press("Check how long it takes")
+        owner.sees("at worst")
+        page.wait_for_selector("#consent")
+        shot(owner, "available", 1040)
+        coach.switch("brake", "off")
+        owner.sees("The parking brake is released.")
+        owner.go("coach")
+        owner.sees("1 of 12 in the way")
+        shot(owner, "conditions")
+        owner.go("update")
+        coach.switch("brake", "on")
+        owner.press("Tonight 02:00")
+        owner.answer("Tonight 02:00", pin=PIN)
+        owner.sees("Planned for")
+        shot(owner, "tonight", 560)
+        owner.press("Take this back")
+        owner.consent()
+        page.get_by_label("PIN").fill(PIN)
+        owner.press("Go on")
+        owner.sees("Starting in")
+        until("it is applied", lambda: coach.phase() == "apply", 60)
+        page.wait_for_selector("#bar[value]")
+        shot(owner, "running")
+        coach.switch("brake", "off")
+        owner.heading("Restored to version 3. Nothing was lost.")
+        shot(owner, "put-back")
+        coach.switch("brake", "on")
+        owner.press("Understood")
+        # A consent counts once: the plan that is offered from here on has another number.
+        page.reload()
+        owner.sees("All clear: 12 conditions")
+        owner.consent()
+        page.get_by_label("PIN").fill(PIN)
+        owner.press("Go on")
+        owner.sees("Starting in")
+        owner.heading("Updated to version 20")
+        owner.sees("You can undo it at least until")
+        shot(owner, "updated")
+    with Coach("picture", local="owner") as coach, Person(coach.url, (1024, 553), device_scale_factor=0.85) as owner:
+        owner.press("Check how long it takes")
+        owner.sees("at worst")
+        page = owner.page
+        page.wait_for_selector("#consent")
+        shot(owner, "panel")
+    for name in ("pairing", "available", "conditions", "tonight", "running", "put-back", "updated", "panel"):
+        check(f"{name}.png is there, and small", 5_000 < (SHOTS / f"{name}.png").stat().st_size < 100_000,
+              (SHOTS / f"{name}.png").stat().st_size)
+
+
 def held(daemon):
     """The worker of a daemon, stopped; None while there is none."""
     for children in Path(f"/proc/{daemon}/task").glob("*/children"):
@@ -1327,7 +1402,7 @@ def senses():
 SCENES = {scene.__name__: scene for scene in
           (views, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection,
            snapshots, approvals, questions, notes, recovery, leaving, tools, senses, embedding, asleep, doomed, broken, german,
-           strangers)}
+           strangers, pictures)}
 
 
 # What it takes.
