@@ -2,7 +2,7 @@
 # build.sh CHOCK FOLDER: makes the Debian package of this binary in FOLDER, and says where it is.
 #
 # Its version is what the binary says, with $REVISION (1) behind it. The same binary, sources, $REVISION and
-# $SOURCE_DATE_EPOCH give the same bytes.
+# $SOURCE_DATE_EPOCH give the same bytes. $COMPRESSION (xz) is how it is packed.
 set -euo pipefail
 chock=$(realpath "$1")
 mkdir -p "$2"
