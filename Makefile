@@ -4,7 +4,7 @@ SWIFT ?= swift
 SAMPLE := sample
 # Whatever hangs fails, and is named.
 LIMITED := timeout --verbose --kill-after=30s
-.PHONY: run test torture fuzz acceptance device pictures lint format build release bench install deb package clean deps venv
+.PHONY: run test torture fuzz acceptance device pictures lint format build release bench bench-device install deb package clean deps venv
 
 # Packages of Debian that the build and the sample need.
 deps:
@@ -141,6 +141,11 @@ format:
 
 bench: release venv
 	Tests/Benchmarks/bench.py $$($(SWIFT) build -c release --show-bin-path)/chock
+
+# On a device of a Pi's size in a second kernel: an update, and what is written to the card while nothing
+# happens. PARTS="idle --minutes 30": only that, and for longer.
+bench-device: release
+	Tests/Device/small.py $$($(SWIFT) build -c release --show-bin-path)/chock $(PARTS)
 
 clean:
 	rm -rf .build Tests/Benchmarks/GRDBMigrator/.build $(SAMPLE)

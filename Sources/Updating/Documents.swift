@@ -101,7 +101,9 @@ public struct PlanDocument: Codable, Sendable, Equatable {
   public var skipped: [PlannedMigration]
   /// What the plan asks a person.
   public var inputs: [MigrationInput]
-  /// Seconds, from the newest rehearsal of this very plan on this device; nil before one.
+  /// Seconds of the whole run: from the newest rehearsal of this very plan on this device, with the application's
+  /// stop and start as they were in the newest run, and its probation. Before a rehearsal what the authors of all
+  /// files say; nil when one does not.
   public var expectedSeconds: Double?
   /// Seconds at worst, a restore included; nil before a rehearsal.
   public var worstCaseSeconds: Double?

@@ -136,7 +136,9 @@ extension Updater {
     let newest = tries.first { run in
       run.outcome != nil && run.error.map { !sayingNothing.contains($0.code) } ?? true
     }
-    let estimate = rehearsed.flatMap(Self.estimate)
+    let estimate = rehearsed.flatMap {
+      Self.estimate($0, application: applicationSeconds(settings.application, history))
+    }
     // What their authors expect, where every one says it.
     let times = plan.steps.compactMap { $0.estimatedTime?.seconds }
     let authors = times.count == plan.steps.count && !times.isEmpty ? times.reduce(0, +) : nil
@@ -163,15 +165,40 @@ extension Updater {
     return newest.map { sha256(Array("\(plan.hash) after \($0)".utf8)) } ?? plan.hash
   }
 
-  /// From a run that rehearsed: its snapshot, its rehearsal, and the same statements once more. At
-  /// worst everything is copied back.
-  private static func estimate(_ run: RunDocument) -> (expected: Double, worst: Double)? {
+  /// From a run that rehearsed: what it took, and the same statements once more; and besides what the
+  /// application takes. At worst everything is copied back.
+  private static func estimate(
+    _ run: RunDocument, application: Double
+  ) -> (expected: Double, worst: Double)? {
     guard let rehearsal = run.rehearsal else { return nil }
-    let seconds = Dictionary(
-      run.phases.map { ($0.phase, $0.seconds) }, uniquingKeysWith: { $0 + $1 })
+    let seconds = seconds(run)
     let snapshot = seconds[.snapshot] ?? 0
-    let expected = snapshot + (seconds[.rehearse] ?? rehearsal.seconds) + rehearsal.seconds
+    let expected =
+      (seconds[.plan] ?? 0) + snapshot + (seconds[.rehearse] ?? rehearsal.seconds)
+      + rehearsal.seconds + application
     return (expected, expected + snapshot)
+  }
+
+  /// Seconds in which it is stopped, started, and has to show that it is well: its probation, and the rest as in
+  /// the newest run that did both; nothing for them before there was one.
+  private static func applicationSeconds(
+    _ application: ApplicationSettings, _ history: StateStore
+  ) -> Double {
+    let probation = application.health.isEmpty ? 0 : Double(application.probationSeconds)
+    guard application.isStopped else { return probation }
+    for run in ((try? history.runs(limit: 20)) ?? []).compactMap(decode)
+    where run.outcome == .committed {
+      let seconds = seconds(run)
+      if let stop = seconds[.quiesce], let start = seconds[.resume] {
+        return stop + start + probation
+      }
+    }
+    return probation
+  }
+
+  /// A phase may have been entered twice.
+  private static func seconds(_ run: RunDocument) -> [Phase: Double] {
+    Dictionary(run.phases.map { ($0.phase, $0.seconds) }, uniquingKeysWith: { $0 + $1 })
   }
 
   public func safety() -> SafetyDocument {

@@ -52,6 +52,35 @@ struct ProbationTests {
     try await application.goesOn()
   }
 
+  @Test("The time that a plan names counts in the application: its stop, its start, its probation")
+  func expectedTime() async throws {
+    let application = try await application()
+    let coach = application.coach
+    let daemon = try await application.serve()
+    /// What the plan names beyond what its rehearsal has measured.
+    func besides() async throws -> Double {
+      let answer = try await coach.run("rehearse", "--json")
+      let tried: RunDocument = try answer.document()
+      let plan: PlanDocument = try await coach.run("plan", "--json").document()
+      let measured = tried.phases.filter { $0.phase != .done }.reduce(0) { $0 + $1.seconds }
+      return try #require(plan.expectedSeconds) - measured
+        - (try #require(tried.rehearsal, "\(answer)").seconds)
+    }
+    let before = try await besides()
+    #expect(abs(before - 2) < 0.001, "only the probation is known: \(before)")
+
+    let run = try await daemon.ended(try daemon.startUpdate())
+    #expect(run.outcome == .committed, "\(run)")
+    let around = run.phases.filter { [.quiesce, .resume].contains($0.phase) }
+    #expect(around.count == 2)
+    try coach.folder.write(
+      "-- Description: More\nCREATE TABLE more (id INTEGER PRIMARY KEY) STRICT;\n",
+      to: "migrations/0003_more.sql")
+    let after = try await besides()
+    #expect(abs(after - around.reduce(2) { $0 + $1.seconds }) < 0.001, "\(after) of \(run)")
+    #expect(await daemon.stop() == .exited(0))
+  }
+
   /// The old state is back, with the application in safe mode, and nothing that it wrote is lost.
   private func isBack(_ run: RunDocument, _ application: CoachApplication) async throws {
     let coach = application.coach

@@ -2,10 +2,10 @@
 """chock on a booted device: systemd as the first process, a controller that is a unit, a CAN bus, and power that
 can be cut.
 
-A second kernel (user-mode-linux) boots a small Debian as an ordinary process. chock is put there by `make install`,
-with its unit, its polkit rule and the drop-in of the controller, and is told what to do by a program in there.
+A second kernel (user-mode-linux) boots a small Debian as an ordinary process. chock's package is installed there,
+and a program in there does what the scenes ask for.
 
-    device.py CHOCK [SCENE...]      the binary has to be one of `make release`
+    device.py CHOCK [SCENE...]
 """
 
 import functools
@@ -24,7 +24,8 @@ TOP = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 # Debian, unpacked once. It is not part of the project, and `make clean` removes it.
 SYSTEM = TOP / ".build/device"
-PACKAGES = {"linux.uml": "user-mode-linux", "debootstrap": "debootstrap", "mke2fs": "e2fsprogs"}
+PACKAGES = {"linux.uml": "user-mode-linux", "debootstrap": "debootstrap", "mke2fs": "e2fsprogs",
+            "dpkg-shlibdeps": "dpkg-dev"}
 INSIDE = ("systemd,systemd-sysv,dbus,libpam-systemd,polkitd,iproute2,kmod,can-utils,sqlite3,libsqlite3-0,curl,"
           "python3-minimal,libpython3-stdlib")
 PIN = "271828"
@@ -41,7 +42,7 @@ def check(what, is_good, detail=""):
     if not is_good:
         failures += 1
         print(f"  FAILED: {what}", flush=True)
-        for line in str(detail).splitlines()[-40:]:
+        for line in str(detail).splitlines()[-80:]:
             print(f"    {line}")
 
 
@@ -64,7 +65,14 @@ def missing():
         print(f"Installing {' '.join(wanted)} ...", flush=True)
         for command in (["update", "-q"], ["install", "-y", "-q", *wanted]):
             subprocess.run(["apt-get", *command], capture_output=True)
-    return None if shutil.which("linux.uml") and shutil.which("debootstrap") else "there is no user-mode-linux for this machine"
+    wanted = [package for tool, package in PACKAGES.items() if not shutil.which(tool)]
+    if wanted:
+        return f"{' '.join(wanted)} cannot be installed"
+    try:
+        debian()
+    except subprocess.CalledProcessError:
+        return f"Debian cannot be unpacked: {SYSTEM / 'debootstrap.log'}"
+    return None
 
 
 def debian():
@@ -82,21 +90,30 @@ def debian():
     return system
 
 
-def image(chock, folder):
-    """A disk with Debian, chock, a controller and its database of version 3."""
+def package(chock, folder, revision):
+    """The package of this binary."""
+    # One that nobody keeps need not be small; and of a debug build's libraries no package knows.
+    environment = os.environ | {"REVISION": str(revision), "COMPRESSION": "none", "LOOSE": "1"}
+    words = run(TOP / "systemd/debian/build.sh", chock, folder / f"package-{revision}", env=environment)
+    return Path(words.splitlines()[-1])
+
+
+def image(chock, folder, megabytes=3):
+    """A disk with Debian, chock's package, a controller and its database of version 3."""
     root = folder / "root"
     run("cp", "-a", debian(), root)
-    # As `make install` does it, with this binary.
-    run("make", "-C", TOP, "install", f"BINARY={chock}", f"DESTDIR={root}", "PREFIX=/usr")
     # A binary that is not static brings the libraries of Swift along.
     for library in re.findall(r"=> (/\S+)", run("ldd", chock)):
         if not library.startswith(("/lib/", "/usr/lib/")):
             (root / library[1:]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library, root / library[1:])
+    shutil.copy(package(chock, folder, 1), root / "chock.deb")
+    run("chroot", root, "dpkg", "--install", "/chock.deb")
+    (root / "chock.deb").unlink()
     shutil.copytree("/usr/lib/uml/modules", root / "usr/lib/modules", dirs_exist_ok=True)
     shutil.copytree(TOP / "migrations", root / "usr/share/coachiq/migrations")
     (root / "var/lib/coachiq/database").mkdir(parents=True)
-    run(TOP / "Tests/SampleCoach/make-sample-coach.sh", root / DATABASE[1:], "3", "3")
+    run(TOP / "Tests/SampleCoach/make-sample-coach.sh", root / DATABASE[1:], str(megabytes), "3")
     shutil.copy(TOP / "Tests/SampleCoach/writer.py", root / "usr/lib/writer.py")
     for kind, place in {"toml": "etc/chock", "sh": "usr/lib", "service": "usr/lib/systemd/system"}.items():
         (root / place).mkdir(parents=True, exist_ok=True)
@@ -105,10 +122,8 @@ def image(chock, folder):
     # As coach.md says.
     (root / "etc/systemd/system/chock.service.d").mkdir(parents=True)
     (root / "etc/systemd/system/chock.service.d/can.conf").write_text("[Service]\nRestrictAddressFamilies=AF_CAN\n")
-    # At the boot systemd-tmpfiles makes what its file says.
-    for command in (["systemd-sysusers"],
-                    ["journalctl", "--update-catalog"], ["chown", "-R", "coachiq:coachiq", "/var/lib/coachiq"],
-                    ["systemctl", "enable", "chock", "coachiq", "coach", "device"]):
+    for command in (["chown", "-R", "coachiq:coachiq", "/var/lib/coachiq"],
+                    ["systemctl", "enable", "coachiq", "coach", "device"]):
         run("chroot", root, *command)
     disk = folder / "disk.img"
     run("mke2fs", "-q", "-t", "ext4", "-d", root, disk, "1200M")
@@ -149,13 +164,13 @@ class Device:
         self.wait("it has booted", lambda: (self.host / "up").exists(), 180)
 
     def wait(self, what, condition, seconds=120):
-        """True once it is so; a failure, and the end of the scene, when it does not become so."""
+        """Returns once it is so; a failure, and the end of the scene, when it does not become so."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline or self.kernel.poll() is not None:
                 check(what, False, (self.folder / "console").read_text(errors="replace"))
                 raise TimeoutError(what)
-            time.sleep(0.1)
+            time.sleep(0.01)
         check(what, True)
 
     def begin(self, script):
@@ -220,6 +235,8 @@ class Device:
         self.run(f"echo {RELEASED} >/run/coach/frame; cansend vcan0 {RELEASED}")
 
     def adopt(self):
+        # At its start it looks for an interrupted run.
+        self.ready()
         code, text = self.run("runuser -u coachiq -- chock adopt --at 3 --yes")
         check("it is adopted", code == 0, text)
 
@@ -243,9 +260,6 @@ cat /tmp/answer
         except (ValueError, KeyError, IndexError):
             check("the consent is taken", False, text + self.out("cat /tmp/paired"))
             raise
-
-    def phase(self):
-        return (self.status().get("run") or {}).get("phase")
 
     def ended(self, run, seconds=180):
         """How the run ended."""
@@ -296,14 +310,24 @@ TAKEN_BACK = ("rolled_back", "refused")
 
 def begun(device, phase="apply"):
     """An update to version 20, which takes a while to apply, is in this phase: the id of the run."""
+    # Adoption tries every file that there is.
+    device.adopt()
     device.run("cat > /usr/share/coachiq/migrations/0020_slow.sql <<'.'\n-- Description: Count for a while\n-- @migrate\n"
                "CREATE TABLE slow AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) "
                "SELECT max(x) AS x FROM n;\n.\nsystemctl restart chock")
-    device.adopt()
     device.park()
     device.synced = device.out(f"cat {WRITTEN}; sync").splitlines()
+    # Some phases are over before anybody could ask for the status.
+    device.run(f"""(python3 -c 'import re, time
+while True:
+    try:
+        with open("/var/lib/chock/run.json") as file:
+            if re.search("^  .phase. ?: .{phase}.,?$", file.read(), re.M): break
+    except OSError: pass
+    time.sleep(0.002)'
+touch /host/caught) >/dev/null 2>&1 &""")
     run = device.consent()
-    device.wait(f"the phase {phase}", lambda: device.phase() == phase, 300)
+    device.wait(f"the phase {phase}", lambda: (device.host / "caught").exists(), 300)
     return run
 
 
@@ -379,6 +403,28 @@ def clock(device):
     device.judge("20" if is_new else "3")
 
 
+def upgrade(device):
+    """A newer package is installed while the update is applied."""
+    run = begun(device)
+    before = device.out("systemctl show -P MainPID chock")
+    newer = package(CHOCK, FOLDER, 2)
+    shutil.copy(newer, device.host / "chock.deb")
+    code, text = device.run("dpkg --install /host/chock.deb")
+    check("it installs", code == 0, text)
+    device.wait("the daemon is started again",
+                lambda: device.out("systemctl show -P MainPID chock") not in (before, "0"))
+    device.ready()
+    result = device.ended(run)
+    is_new = result["outcome"] == "committed"
+    check("it is told", is_new or result["outcome"] in TAKEN_BACK, result)
+    check("the newer package is there", device.out("dpkg-query -W -f '${Version} ${Status}' chock")
+          == f"{newer.name.split('_')[1]} install ok installed")
+    # Of a file that has been replaced, it would say "(deleted)".
+    check("the daemon is the newer one",
+          device.out("readlink /proc/$(systemctl show -P MainPID chock)/exe") == "/usr/bin/chock")
+    device.judge("20" if is_new else "3")
+
+
 def after_cut(device, run):
     device.boot()
     device.ready()
@@ -395,12 +441,13 @@ def power(device, phase):
 
 
 SCENES = {scene.__name__: scene for scene in (
-    update, driving_off, stop, watchdog, memory, full_disk, read_only, clock)}
-SCENES |= {f"power_{phase}": functools.partial(power, phase=phase) for phase in ("snapshot", "rehearse", "apply", "prove")}
+    update, driving_off, stop, watchdog, memory, full_disk, read_only, clock, upgrade)}
+SCENES |= {f"power_{phase}": functools.partial(power, phase=phase) for phase in (
+    "quiesce", "snapshot", "rehearse", "apply", "verify", "commit", "resume", "prove")}
 
 
 def main():
-    global FOLDER, DISK
+    global CHOCK, FOLDER, DISK
     # The kernels must not live on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if why := missing():
@@ -409,7 +456,8 @@ def main():
     names = sys.argv[2:] or list(SCENES)
     with tempfile.TemporaryDirectory(prefix="chock-device-") as folder:
         FOLDER = Path(folder)
-        DISK = image(Path(sys.argv[1]).resolve(), FOLDER)
+        CHOCK = Path(sys.argv[1]).resolve()
+        DISK = image(CHOCK, FOLDER)
         for name in names:
             began, before = time.monotonic(), failures
             try:

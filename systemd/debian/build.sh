@@ -2,7 +2,7 @@
 # build.sh CHOCK FOLDER: makes the Debian package of this binary in FOLDER, and says where it is.
 #
 # Its version is what the binary says, with $REVISION (1) behind it. The same binary, sources, $REVISION and
-# $SOURCE_DATE_EPOCH give the same bytes.
+# $SOURCE_DATE_EPOCH give the same bytes. $COMPRESSION (xz) is how it is packed.
 set -euo pipefail
 chock=$(realpath "$1")
 mkdir -p "$2"
@@ -53,5 +53,5 @@ sed -e "s|@VERSION@|$version|; s|@ARCHITECTURE@|$architecture|; s|@MAINTAINER@|$
 find "$root" -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
 
 package=$folder/chock_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
+dpkg-deb --root-owner-group "-Z${COMPRESSION:-xz}" --build "$root" "$package" >/dev/null
 echo "$package"
