@@ -28,15 +28,24 @@ public enum RescueExport {
     public var file: String?
   }
 
+  private static let damageNote = """
+    -- So are rows that it has otherwise, whose values may be damaged, and rows that it has not, which may be lost.
+
+    """
+
   public static let documentName = "rescue.json"
   public static let scriptName = "rescue.sql"
 
   /// Compares and writes.
   ///
-  /// - Parameter folder: made, or empty.
+  /// - Parameters:
+  ///   - folder: made, or empty.
+  ///   - mayBeDamaged: of a salvage: what it has otherwise may be damaged, and what it has not may be lost. The SQL
+  ///     has neither.
   /// - Throws: `.notAllowed` when the folder holds something; what is wrong with a file; `.noSpace`.
   public static func write(
-    before: String, after: String, to folder: String, copy: String, snapshot: String?
+    before: String, after: String, to folder: String, copy: String, snapshot: String?,
+    mayBeDamaged: Bool = false
   ) throws(Failure) -> Document {
     guard try FileSystem.names(in: folder).isEmpty else {
       throw Failure(
@@ -50,7 +59,7 @@ public enum RescueExport {
       """
       -- What \(copy) has otherwise than \(snapshot ?? "the database"), for the older schema.
       -- Tables and columns that it has not are in the .jsonl files only.
-      BEGIN IMMEDIATE;
+      \(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
       """)
     var files: [TableKey: TextFile] = [:]
     var names: [TableKey: String] = [:]
@@ -69,6 +78,7 @@ public enum RescueExport {
         files = [key: file]
       }
       try file.write(row.json())
+      if mayBeDamaged, row.change != .added { return }
       let sql = try Database.catching(after) { () throws(SQLiteError) in try row.sql(literals) }
       if let sql { try script.write(sql) }
     }

@@ -54,11 +54,16 @@ public struct Rescuer {
     public var deletes: Bool
     /// Put in nothing when something has to be left out.
     public var isStrict: Bool
+    /// Of a copy whose values may be damaged, also take what it has otherwise.
+    public var changes: Bool
 
-    public init(tables: [String]? = nil, deletes: Bool = false, isStrict: Bool = false) {
+    public init(
+      tables: [String]? = nil, deletes: Bool = false, isStrict: Bool = false, changes: Bool = false
+    ) {
       self.tables = tables
       self.deletes = deletes
       self.isStrict = isStrict
+      self.changes = changes
     }
   }
 
@@ -66,6 +71,7 @@ public struct Rescuer {
   private let base: String
   private let knowsBase: Bool
   private let copy: String
+  private let mayBeDamaged: Bool
   private let request: Request
   private let stop: StopSignal
   private let progress: (_ table: String, _ rows: Int64) -> Void
@@ -75,15 +81,18 @@ public struct Rescuer {
   ///     is gone, a copy of the database as it is.
   ///   - knowsBase: false for such a copy. Then nobody knows whose change a difference is, and only rows that are not
   ///     there are put in.
+  ///   - mayBeDamaged: what the copy has otherwise may be damage, not a change: only rows that are not there are put
+  ///     in, unless the request takes changes.
   public init(
-    _ live: Connection, copy: String, base: String, knowsBase: Bool, _ request: Request,
-    stop: StopSignal = StopSignal(),
+    _ live: Connection, copy: String, base: String, knowsBase: Bool, mayBeDamaged: Bool = false,
+    _ request: Request, stop: StopSignal = StopSignal(),
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     self.live = live
     self.base = base
     self.knowsBase = knowsBase
     self.copy = copy
+    self.mayBeDamaged = mayBeDamaged
     self.request = request
     self.stop = stop
     self.progress = progress
@@ -103,7 +112,8 @@ public struct Rescuer {
     var done: [TableKey: RescuedTable] = [:]
     var wanted = request.tables
     while true {
-      let pass = RescuePass(live, tables, knowsBase: knowsBase, deletes: request.deletes)
+      let pass = RescuePass(
+        live, tables, leavesChanges: leavesChanges, deletes: request.deletes)
       let comparer = try Comparer(
         before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
@@ -129,6 +139,13 @@ public struct Rescuer {
     return results
   }
 
+  /// Why rows that are there stay as they are; nil where they are changed.
+  private var leavesChanges: String? {
+    if !knowsBase { return "it is otherwise in the database, and the snapshot is gone" }
+    guard mayBeDamaged, !request.changes else { return nil }
+    return "it is otherwise in the salvage, where it may be damaged (--changes takes it)"
+  }
+
   private func checkWhole(_ results: [RescuedTable]) throws(Failure) {
     guard let first = results.first(where: { $0.conflicts + $0.withoutPlace > 0 }) else { return }
     let rows = results.reduce(0) { $0 + $1.conflicts + $1.withoutPlace }
@@ -145,7 +162,7 @@ public struct Rescuer {
 private final class RescuePass {
   private let live: Connection
   private let tables: [TableKey: ComparedTable]
-  private let knowsBase: Bool
+  private let leavesChanges: String?
   private let deletes: Bool
   private var work: [TableKey: RescuedTableWork] = [:]
   private var results: [TableKey: RescuedTable] = [:]
@@ -154,11 +171,11 @@ private final class RescuePass {
   private(set) var pending: Set<TableKey> = []
 
   init(
-    _ live: Connection, _ tables: [TableKey: ComparedTable], knowsBase: Bool, deletes: Bool
+    _ live: Connection, _ tables: [TableKey: ComparedTable], leavesChanges: String?, deletes: Bool
   ) {
     self.live = live
     self.tables = tables
-    self.knowsBase = knowsBase
+    self.leavesChanges = leavesChanges
     self.deletes = deletes
   }
 
@@ -186,7 +203,7 @@ private final class RescuePass {
       return
     }
     do throws(SQLiteError) {
-      switch try table.put(row, knowsBase: knowsBase) {
+      switch try table.put(row, leavesChanges: leavesChanges) {
       case .written:
         hasWritten = true
         switch row.change {
@@ -320,19 +337,18 @@ private final class RescuedTableWork {
     remove = try live.prepare("DELETE FROM \(name) WHERE \(isRow)")
   }
 
-  func put(_ row: RowDifference, knowsBase: Bool) throws(SQLiteError) -> Done {
+  /// - Parameter leavesChanges: why a row that is there stays as it is; nil where it is changed.
+  func put(_ row: RowDifference, leavesChanges: String?) throws(SQLiteError) -> Done {
     guard let look, let insert, let remove, let source = row.after ?? row.before else {
       return .same
     }
     let isThere = try find(source, look)
-    // Without the snapshot nobody knows who changed what.
-    let stranger = knowsBase ? nil : "it is otherwise in the database, and the snapshot is gone"
     switch (row.change, isThere) {
     case (.deleted, false): return .same
     case (.deleted, true):
       let isUnchanged = row.before.map { isEqual(look, to: $0, sharedOnly: true) } ?? false
       look.reset()
-      if let stranger { return .conflict(stranger) }
+      if let leavesChanges { return .conflict(leavesChanges) }
       guard isUnchanged else { return .conflict("the row has changed in the database as well") }
       return try write(remove, of: row, source)
     case (.added, false):
@@ -343,6 +359,7 @@ private final class RescuedTableWork {
       look.reset()
       if isSame { return .same }
       guard isFree, let update else { return .conflict("another row has its key") }
+      if let leavesChanges { return .conflict(leavesChanges) }
       let done = try write(update, of: row, source)
       if case .written = done { return .filled }
       return done
@@ -352,7 +369,7 @@ private final class RescuedTableWork {
       let isFree = !isSame && canTake(row, look)
       look.reset()
       if isSame { return .same }
-      if let stranger { return .conflict(stranger) }
+      if let leavesChanges { return .conflict(leavesChanges) }
       guard isFree, let update else {
         return .conflict("the row has changed in the database as well")
       }
