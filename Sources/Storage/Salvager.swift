@@ -76,7 +76,8 @@ public struct Salvager {
     do throws(Failure) {
       // As the application had it: a snapshot of the result says so, and its restore brings it back.
       let isWAL = try PageFile(damaged)?.isWAL ?? (good.first?.journalMode == "wal")
-      try fill(try opened(&salvage), &salvage)
+      let (source, isSchemaWhole) = try opened(&salvage)
+      try fill(source, isSchemaWhole: isSchemaWhole, &salvage)
       if isWAL {
         try execute(
           "PRAGMA journal_mode = WAL",
@@ -93,7 +94,9 @@ public struct Salvager {
   // MARK: Making it open
 
   /// The damaged file as far as SQLite opens it: with its log, and a header and a schema that can be read.
-  private func opened(_ salvage: inout Salvage) throws(Failure) -> Connection {
+  private func opened(
+    _ salvage: inout Salvage
+  ) throws(Failure) -> (Connection, isSchemaWhole: Bool) {
     let hasHeader = try PageFile(damaged) != nil
     if !hasHeader {
       // The log may hold the first page; a header has to be there for SQLite to look for it.
@@ -111,7 +114,7 @@ public struct Salvager {
     if hasHeader || isFirstPageBack(), let connection = try? connect(),
       (try? isSchemaWhole(connection)) == true
     {
-      return connection
+      return (connection, true)
     }
     // A schema from before fits as long as the ledger is the same: root pages stay where they are.
     for candidate in good {
@@ -125,7 +128,7 @@ public struct Salvager {
         salvage.schemaFrom = candidate.id
         salvage.problems.append(
           "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
-        return connection
+        return (connection, true)
       }
       try file.put(back: former)
     }
@@ -137,7 +140,7 @@ public struct Salvager {
     }
     let connection = try connect()
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
-    return connection
+    return (connection, false)
   }
 
   /// Whether the ledger says the version of a snapshot, or cannot be read.
@@ -213,7 +216,9 @@ public struct Salvager {
     var sql: String
   }
 
-  private func fill(_ source: Connection, _ salvage: inout Salvage) throws(Failure) {
+  private func fill(
+    _ source: Connection, isSchemaWhole: Bool, _ salvage: inout Salvage
+  ) throws(Failure) {
     let objects = try self.objects(source)
     guard objects.contains(where: { $0.type == "table" }) else {
       throw Failure(
@@ -284,10 +289,97 @@ public struct Salvager {
       try note(try make(object), object, &salvage)
     }
     try copySequences(source, target)
+    if !isLedgerWhole(target, salvage, isSchemaWhole: isSchemaWhole) {
+      try mendLedger(source, target, objects, &salvage)
+    }
     try execute("COMMIT", target)
     if hasStatistics(source) { try? target.execute("ANALYZE") }
     try Database.check(target, .full, file: result, failingAs: .databaseCorrupt)
     salvage.tables.sort { TableKey($0.table) < TableKey($1.table) }
+  }
+
+  // MARK: The ledger
+
+  /// A ledger of which rows are missing says a wrong version: it becomes that of a good snapshot with the same schema,
+  /// else there is none, and a person says the version.
+  private func mendLedger(
+    _ source: Connection, _ target: Connection, _ objects: [Object], _ salvage: inout Salvage
+  ) throws(Failure) {
+    for candidate in good where isLedger(of: candidate, thatOf: source, target, objects) {
+      try takeLedger(of: candidate, target)
+      salvage.problems.append(
+        "Its ledger could not be read; that of snapshot \(candidate.id) was taken, which has the same schema."
+      )
+      return
+    }
+    try execute("DROP TABLE IF EXISTS main.chock_migrations", target)
+    salvage.problems.append(
+      "Its ledger could not be read, and no good snapshot has the same schema. Once it is restored, say its version: `chock adopt --at VERSION`."
+    )
+  }
+
+  private func isLedgerWhole(
+    _ target: Connection, _ salvage: Salvage, isSchemaWhole: Bool
+  ) -> Bool {
+    guard let table = salvage.tables.first(where: { TableKey($0.table) == .ledger }) else {
+      // Nobody has adopted it, or the schema no longer says so.
+      return isSchemaWhole
+    }
+    guard table.isWhole || (table.lost == 0 && table.refused == 0) else { return false }
+    do throws(Failure) {
+      _ = try LedgerTable.read(target)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// Whether a snapshot has the same schema, and its ledger every version that can still be read of this one.
+  private func isLedger(
+    of candidate: Good, thatOf source: Connection, _ target: Connection, _ objects: [Object]
+  ) -> Bool {
+    func schema(_ objects: [Object]) -> Set<[String]> {
+      Set(
+        objects.filter { TableKey($0.name) != .ledger }.map { [$0.type, $0.name, $0.sql] })
+    }
+    func versions(_ connection: Connection, _ way: String = "") -> Set<SchemaVersion>? {
+      guard
+        let list = try? connection.prepare("SELECT version FROM main.chock_migrations \(way)")
+      else { return nil }
+      var versions: Set<SchemaVersion> = []
+      do throws(SQLiteError) {
+        while try list.step() {
+          if let version = list.text(0).flatMap({ SchemaVersion($0) }) { versions.insert(version) }
+        }
+      } catch {
+        return nil
+      }
+      return versions
+    }
+    guard let snapshot = try? Database.open(candidate.path),
+      let theirs = try? self.objects(snapshot), schema(theirs) == schema(objects),
+      let known = versions(snapshot), known.isSuperset(of: versions(target) ?? [])
+    else { return false }
+    // Its index holds the versions, too.
+    return versions(source, "INDEXED BY sqlite_autoindex_chock_migrations_1").map { $0 == known }
+      ?? true
+  }
+
+  private func takeLedger(of candidate: Good, _ target: Connection) throws(Failure) {
+    let snapshot = try Database.open(candidate.path)
+    try Database.catching(result) { () throws(SQLiteError) in
+      try LedgerTable.create(target)
+      let isVersion = "kind NOT IN ('begun', 'imported')"
+      try target.execute("DELETE FROM main.chock_migrations WHERE \(isVersion)")
+      let rows = try snapshot.prepare("SELECT * FROM main.chock_migrations WHERE \(isVersion)")
+      let insert = try target.prepare(
+        "INSERT OR REPLACE INTO main.chock_migrations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+      while try rows.step() {
+        insert.reset()
+        for column in Int32(0)..<8 { try insert.bind(rows, column: column, at: column + 1) }
+        try insert.run()
+      }
+    }
   }
 
   private func note(

@@ -15,9 +15,12 @@ struct RescueCommand: ParsableCommand {
     defaultSubcommand: List.self)
 
   private static func lines(_ rescue: RescueCopy) -> [String] {
-    [
+    let snapshot = rescue.snapshot ?? "unknown, or gone"
+    return [
       SnapshotsCommand.line(rescue.copy),
-      "  taken before snapshot \(rescue.snapshot ?? "unknown, or gone") was put back",
+      rescue.copy.reason == .salvage
+        ? "  what could be read of a damaged database, compared with snapshot \(snapshot)"
+        : "  taken before snapshot \(snapshot) was put back",
     ]
   }
 
@@ -41,7 +44,9 @@ struct RescueCommand: ParsableCommand {
   struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "show",
-      abstract: "How many rows it has otherwise than the snapshot that was put back.")
+      abstract:
+        "How many rows it has otherwise than the snapshot that was put back, or a salvage is compared with."
+    )
     @OptionGroup var globals: Globals
     @Argument(help: "The id, from `chock rescue list`.") var id: String
 

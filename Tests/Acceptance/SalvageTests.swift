@@ -23,13 +23,17 @@ struct SalvageTests {
         try SampleDatabase.value(
           coach.database,
           "SELECT min(pageno) FROM dbstat WHERE name = 'item' AND pagetype = 'leaf'") ?? ""))
+    try overwritePage(page, of: coach)
+    return (coach, try #require(taken.snapshotId))
+  }
+
+  private func overwritePage(_ page: Int, of coach: TestCoach) throws {
     let size = try #require(
       Int(try SampleDatabase.value(coach.database, "PRAGMA page_size") ?? ""))
     let file = open(coach.database, O_WRONLY | O_CLOEXEC)
     defer { close(file) }
     let garbage = [UInt8](repeating: 0xa5, count: size)
     #expect(pwrite(file, garbage, size, off_t((page - 1) * size)) == size)
-    return (coach, try #require(taken.snapshotId))
   }
 
   private func noLeftovers(_ coach: TestCoach) throws -> Bool {
@@ -127,6 +131,36 @@ struct SalvageTests {
       }
       return places
     }
+  }
+
+  @Test("Without its ledger, and with no snapshot of its version, it is adopted after its restore")
+  func lostLedger() async throws {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("update", "--offline", "--yes").code == 0)
+    try SampleDatabase.change(coach.database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    let page = try #require(
+      Int(
+        try SampleDatabase.value(
+          coach.database, "SELECT pageno FROM dbstat WHERE name = 'chock_migrations'") ?? ""))
+    try overwritePage(page, of: coach)
+    let salvaged: RunDocument = try await coach.run("rescue", "salvage", "--offline", "--json")
+      .document()
+    let id = try #require(salvaged.snapshotId)
+    #expect(
+      salvaged.salvage?.problems.contains { $0.contains("chock adopt --at") } == true,
+      "\(salvaged)")
+    let list = try await coach.run("rescue", "list")
+    #expect(list.output.contains("could be read of a damaged database"), "\(list)")
+    #expect(!list.output.contains("was put back"), "\(list)")
+    #expect(try await coach.run("restore", id, "--offline", "--yes").code == 0)
+    let update = try await coach.run("update", "--offline", "--yes", "--json")
+    let refused: RunDocument = try update.document()
+    #expect(refused.error?.code == .unadopted, "\(update)")
+    #expect(try await coach.run("adopt", "--at", "2", "--yes").code == 0)
+    let done: RunDocument = try await coach.run("update", "--offline", "--yes", "--json")
+      .document()
+    #expect(done.outcome == .nothingToDo && done.fromVersion == "2", "\(done)")
+    #expect(try SampleDatabase.value(coach.database, "SELECT count(*) FROM note") == "1000")
   }
 
   @Test("The database itself, by a daemon in recovery mode: nothing but a snapshot is made")

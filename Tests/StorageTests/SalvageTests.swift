@@ -279,6 +279,76 @@ struct SalvageTests {
     #expect(failure.code == .notADatabase)
   }
 
+  // MARK: The ledger
+
+  private static func applied(_ version: Int) -> String {
+    "INSERT INTO chock_migrations VALUES ('\(version)', 'x', 'abc', '2026-01-01T00:00:00Z', 1, 'run', '0.1.0', 'applied')"
+  }
+
+  /// A database at version 1 with its snapshot; then `later`; then its ledger goes, with or without its index.
+  private func withoutLedger(
+    later: String = "", index: Bool
+  ) throws -> (report: Salvage, path: String, good: String) {
+    let (workshop, _) = try workshop()
+    try workshop.execute(Self.applied(1))
+    let snapshot = try workshop.snapshot()
+    try workshop.execute(later)
+    for name in ["chock_migrations"] + (index ? ["sqlite_autoindex_chock_migrations_1"] : []) {
+      for page in try pages(workshop.database, name, "leaf") {
+        try smash(workshop.database, page: page)
+      }
+    }
+    let good = Salvager.Good(snapshot.document, path: snapshot.path)
+    let (report, result) = try salvage(workshop, good: [good])
+    return (report, result, good.id)
+  }
+
+  private func version(_ path: String) throws -> SchemaVersion? {
+    try LedgerTable.read(try Database.open(path))?.current
+  }
+
+  @Test(
+    "A ledger that is lost is that of a good snapshot with the same schema", arguments: [true, false])
+  func ledger(index: Bool) throws {
+    let (report, path, good) = try withoutLedger(later: "DELETE FROM small", index: index)
+    #expect(try version(path) == SchemaVersion("1"))
+    #expect(report.problems.contains { $0.contains("that of snapshot \(good)") }, "\(report)")
+    #expect(
+      try SampleDatabase.value(path, "SELECT checksum FROM chock_migrations WHERE version = '1'")
+        == "abc")
+  }
+
+  @Test("Where no snapshot has the same schema there is no ledger: a person says the version")
+  func otherSchema() throws {
+    let later = "CREATE TABLE made (x); \(Self.applied(2))"
+    let (report, path, _) = try withoutLedger(later: later, index: true)
+    #expect(try version(path) == nil)
+    #expect(report.problems.contains { $0.contains("chock adopt --at") }, "\(report)")
+  }
+
+  @Test("A version that only the ledger's index still knows is never taken back")
+  func newerVersion() throws {
+    let (report, path, _) = try withoutLedger(later: Self.applied(2), index: false)
+    #expect(try version(path) == nil, "\(report)")
+  }
+
+  @Test("A ledger that says nonsense is no ledger")
+  func nonsense() throws {
+    let (workshop, good) = try workshop()
+    try workshop.execute(Self.applied(1))
+    var bytes = try #require(try FileSystem.read(workshop.database))
+    let word = Array("2026-01-01T00:00:00Z".utf8)
+    let place = try #require(
+      bytes.indices.dropLast(word.count).first { bytes[$0...].starts(with: word) })
+    // Version, name and checksum stand before it.
+    bytes[place - 5] = UInt8(ascii: "?")
+    try write(bytes, to: workshop.database)
+    let (report, path) = try salvage(workshop, good: [])
+    #expect(try version(path) == nil, "\(report)")
+    // What the snapshot's index says is another version.
+    #expect(try version(try salvage(workshop, good: [good]).path) == nil)
+  }
+
   @Test("What is in the log counts, and the damage may be in the log's own first page")
   func log() throws {
     let (workshop, good) = try workshop(journalMode: "WAL")
