@@ -75,7 +75,7 @@ public struct Salvager {
     var salvage = Salvage()
     do throws(Failure) {
       // As the application had it: a snapshot of the result says so, and its restore brings it back.
-      let isWAL = try PageFile(damaged)?.isWAL ?? (good.first?.journalMode == "wal")
+      let isWAL = try FileHeader(of: damaged).isWAL ?? (good.first?.journalMode == "wal")
       let (source, isSchemaWhole) = try opened(&salvage)
       try fill(source, isSchemaWhole: isSchemaWhole, &salvage)
       if isWAL {
@@ -97,23 +97,11 @@ public struct Salvager {
   private func opened(
     _ salvage: inout Salvage
   ) throws(Failure) -> (Connection, isSchemaWhole: Bool) {
-    let hasHeader = try PageFile(damaged) != nil
-    if !hasHeader {
-      // The log may hold the first page; a header has to be there for SQLite to look for it.
-      guard let first = good.first, try PageFile.takeHeader(of: first.path, into: damaged) else {
-        throw Failure(
-          .notADatabase,
-          "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
-          file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
-      }
-      salvage.problems.append("Its first page could not be read.")
-    }
+    try mendHeader(&salvage)
     try PageFile(damaged)?.setPageCount()
     try readLog(&salvage)
     try PageFile(damaged)?.setPageCount()
-    if hasHeader || isFirstPageBack(), let connection = try? connect(),
-      (try? isSchemaWhole(connection)) == true
-    {
+    if let connection = try? connect(), (try? isSchemaWhole(connection)) == true {
       return (connection, true)
     }
     // A schema from before fits as long as the ledger is the same: root pages stay where they are.
@@ -132,13 +120,12 @@ public struct Salvager {
       }
       try file.put(back: former)
     }
-    guard hasHeader || isFirstPageBack() else {
+    guard let connection = try? connect(), try !objects(connection).isEmpty else {
       throw Failure(
         .databaseCorrupt,
-        "Its first page is lost, and no good snapshot is of the version that it was at.",
+        "Its schema is lost, and no good snapshot is of the version that it was at.",
         file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
-    let connection = try connect()
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
     return (connection, false)
   }
@@ -149,13 +136,56 @@ public struct Salvager {
     return ledger.current.description == good.version
   }
 
-  /// Whether the log has brought back a first page other than the one that was taken from a snapshot.
-  private func isFirstPageBack() -> Bool {
-    guard let taken = good.first.flatMap({ try? PageFile($0.path, isReadOnly: true) })?.page(1),
-      let now = (try? PageFile(damaged))?.page(1)
-    else { return false }
-    // Without the numbers of pages, changes and versions.
-    return now[40..<92] != taken[40..<92] || now[100...] != taken[100...]
+  /// Makes a header that cannot be right be that of a database again. What is lost of it is tried: the header that
+  /// leads to the most rows is taken.
+  private func mendHeader(_ salvage: inout Salvage) throws(Failure) {
+    let own = try FileHeader(of: damaged)
+    let goodHeaders = good.compactMap { try? FileHeader(of: $0.path) }
+    let size = FileSystem.facts(damaged)?.size ?? 0
+    let byLog = FileHeader.pageSize(byLogOf: damaged)
+    guard !own.isSound(size: size, like: goodHeaders.first, byLog: byLog) else { return }
+    let usual = goodHeaders.first?.pages?.reserved ?? 0
+    // Of those that lead to as many rows the first is taken.
+    let said =
+      [byLog.map { FileHeader.Pages(size: $0, reserved: usual) }] + goodHeaders.map(\.pages)
+      + [own.hasMagic ? own.pages : nil]
+    let any = FileHeader.Pages.sizes.map { FileHeader.Pages(size: $0, reserved: 0) }
+    var best: (header: FileHeader, rows: Int)?
+    var tried: Set<FileHeader.Pages> = []
+    for pages in said.compactMap(\.self) + any where tried.insert(pages).inserted {
+      let header = own.rebuilt(pages, size: size, like: goodHeaders.first)
+      try header.write(to: damaged)
+      let rows = try rowsInReach()
+      if rows > best?.rows ?? -1 { best = (header, rows) }
+    }
+    guard let best, best.rows > 0 || said.contains(where: { $0 != nil }) else {
+      throw Failure(
+        .notADatabase,
+        "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
+        file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
+    }
+    try best.header.write(to: damaged)
+    if !best.header.isSame(as: own) {
+      salvage.problems.append("A part of its header could not be read.")
+    }
+  }
+
+  /// To how many rows the schema leads, by the bare pages of the file without its log.
+  private func rowsInReach() throws(Failure) -> Int {
+    try stop.check()
+    guard let pages = try PageFile(damaged, isReadOnly: true),
+      let connection = try? Connection(path: damaged, mode: .damagedAlone)
+    else { return 0 }
+    let objects = try objects(connection)
+    var rows = objects.count
+    for object in objects where object.type == "table" {
+      guard let root = UInt32(exactly: object.root), root > 0 else { continue }
+      try pages.forEachLeaf(ofTableAt: root) { (leaf) throws(Failure) in
+        rows += leaf.keys.count
+        try stop.check()
+      }
+    }
+    return rows
   }
 
   private func connect() throws(Failure) -> Connection {
