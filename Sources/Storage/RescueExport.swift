@@ -60,7 +60,9 @@ public enum RescueExport {
       -- What \(copy) has otherwise than \(snapshot ?? "the database"), for the older schema.
       -- Tables and columns that it has not are in the .jsonl files only.
       \(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
+      PRAGMA defer_foreign_keys = ON;
       """)
+    if !mayBeDamaged { try park(before: before, after: after, script, literals) }
     var files: [TableKey: TextFile] = [:]
     var names: [TableKey: String] = [:]
     let comparer = try Comparer(before: before, after: after)
@@ -91,6 +93,28 @@ public enum RescueExport {
     try FileSystem.replace(
       "\(folder)/\(documentName)", with: try JSON.encode(document, pretty: true))
     return document
+  }
+}
+
+extension RescueExport {
+  /// Rows that take one another's place where each value may be there only once get values that no row has, before
+  /// they get their own.
+  private static func park(
+    before: String, after: String, _ script: TextFile, _ literals: SQLLiterals
+  ) throws(Failure) {
+    let older = try Database.open(before)
+    var known: [TableKey: UniqueIndexes] = [:]
+    _ = try Comparer(before: before, after: after).run { row throws(Failure) in
+      guard row.change == .changed else { return }
+      let key = TableKey(row.layout.table)
+      let sql = try Database.catching(before) { () throws(SQLiteError) -> String? in
+        if let unique = known[key] { return try row.parking(unique, literals) }
+        let unique = try UniqueIndexes(of: key.text, written: row.layout.shared, older)
+        known[key] = unique
+        return try row.parking(unique, literals)
+      }
+      if let sql { try script.write(sql) }
+    }
   }
 }
 

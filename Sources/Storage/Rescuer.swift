@@ -33,6 +33,14 @@ public struct RescuedTable: Codable, Sendable, Equatable {
 
   init(_ table: String) { self.table = table }
 
+  func adding(_ other: RescuedTable) -> RescuedTable {
+    var sum = self
+    sum.added += other.added
+    sum.changed += other.changed
+    sum.deleted += other.deleted
+    return sum
+  }
+
   mutating func leaveOut(_ row: @autoclosure () -> String, _ reason: String) {
     conflicts += 1
     if examples.count < Self.mostExamples {
@@ -118,25 +126,33 @@ public struct Rescuer {
         before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
       for (key, result) in try pass.finish(comparison) {
-        guard var total = done[key] else {
-          done[key] = result
-          continue
-        }
-        total.added += result.added
-        total.changed += result.changed
-        total.deleted += result.deleted
-        total.conflicts = result.conflicts
-        total.examples = result.examples
-        done[key] = total
+        done[key] = done[key].map { $0.adding(result) } ?? result
+        done[key]?.conflicts = result.conflicts
+        done[key]?.examples = result.examples
       }
-      guard pass.hasWritten, !pass.pending.isEmpty else { break }
-      wanted = pass.pending.map(\.text)
+      let moved = try move(pass.blocked, tables)
+      for (key, result) in moved { done[key] = done[key]?.adding(result) }
+      wanted = pass.pending.union(pass.blocked.keys).map(\.text)
+      guard pass.hasWritten || !moved.isEmpty, wanted?.isEmpty == false else { break }
     }
     let results = done.values.sorted { TableKey($0.table) < TableKey($1.table) }
     if request.isStrict { try checkWhole(results) }
     try Importer.rebuildIndexes(
       of: Set(results.filter { $0.written > 0 }.map { TableKey($0.table) }), live)
     return results
+  }
+
+  /// Rows that take one another's place.
+  private func move(
+    _ blocked: [TableKey: Set<String>], _ tables: [TableKey: ComparedTable]
+  ) throws(Failure) -> [TableKey: RescuedTable] {
+    guard !blocked.isEmpty else { return [:] }
+    return try RescueMoves(live, tables, leavesChanges: leavesChanges, blocked).run {
+      tell throws(Failure) in
+      _ = try Comparer(
+        before: base, after: copy, tables: blocked.keys.map(\.text), stop: stop, progress: progress
+      ).run(tell)
+    }
   }
 
   /// Why rows that are there stay as they are; nil where they are changed.
@@ -169,6 +185,8 @@ private final class RescuePass {
   private(set) var hasWritten = false
   /// Tables with rows that other rows stand in the way of, which may come or go in this pass.
   private(set) var pending: Set<TableKey> = []
+  /// The names of rows that a UNIQUE has refused, while others have the values.
+  private(set) var blocked: [TableKey: Set<String>] = [:]
 
   init(
     _ live: Connection, _ tables: [TableKey: ComparedTable], leavesChanges: String?, deletes: Bool
@@ -219,6 +237,9 @@ private final class RescuePass {
       case .later(let reason):
         pending.insert(key)
         result.leaveOut(table.name(of: row), reason)
+      case .blocked(let reason):
+        blocked[key, default: []].insert(table.name(of: row))
+        result.leaveOut(table.name(of: row), reason)
       }
       if table.hasValuesWithoutPlace(row) { result.withoutPlace += 1 }
     } catch {
@@ -239,8 +260,8 @@ private final class RescuePass {
 }
 
 /// The statements with which the rows of one table are looked up and written.
-private final class RescuedTableWork {
-  private struct Column {
+final class RescuedTableWork {
+  struct Column {
     var name: String
     var place: Int32
     var isShared: Bool
@@ -253,23 +274,28 @@ private final class RescuedTableWork {
     case conflict(String)
     /// Another row stands in the way.
     case later(String)
+    /// Another row has a value that only one may have.
+    case blocked(String)
   }
 
   /// Why the database has no place for any row of it.
   private(set) var misfit: String?
-  private let live: Connection
-  private let layout: RowLayout
+  let live: Connection
+  /// Nil where there is no place for its rows.
+  private(set) var table: ComparedTable?
+  let layout: RowLayout
   private let isVirtual: Bool
-  private let keys: Int32
+  let keys: Int32
   /// The columns that are written: their place in the copy's row, and whether the snapshot has them too, in the same
   /// place.
-  private var columns: [Column] = []
+  private(set) var columns: [Column] = []
   /// Places of columns that the database has not.
   private var homeless: [Int32] = []
-  private var look: Statement?
-  private var insert: Statement?
-  private var update: Statement?
+  private(set) var look: Statement?
+  private(set) var insert: Statement?
+  private(set) var update: Statement?
   private var remove: Statement?
+  var moves: Moves?
 
   init(
     _ live: Connection, _ table: ComparedTable?, _ layout: RowLayout
@@ -301,6 +327,7 @@ private final class RescuedTableWork {
     }
     do throws(SQLiteError) {
       try prepare(table)
+      self.table = table
     } catch  where error.kind == .other {
       // Such as a foreign key to a table that has no such key.
       misfit = error.message
@@ -378,7 +405,7 @@ private final class RescuedTableWork {
   }
 
   /// By its very key, in this order.
-  private func find(_ source: Statement, _ look: Statement) throws(SQLiteError) -> Bool {
+  func find(_ source: Statement, _ look: Statement) throws(SQLiteError) -> Bool {
     look.reset()
     for index in 0..<keys { try look.bind(source, column: index, at: index + 1) }
     while try look.step() {
@@ -397,7 +424,7 @@ private final class RescuedTableWork {
 
   /// Each column is as it is in the copy, or as it was in the snapshot, or, where that has none, nothing but the
   /// default.
-  private func canTake(_ row: RowDifference, _ look: Statement) -> Bool {
+  func canTake(_ row: RowDifference, _ look: Statement) -> Bool {
     columns.enumerated().allSatisfy { index, column in
       let place = keys + Int32(index)
       if let after = row.after, look.isSame(place, as: after, column.place) { return true }
@@ -409,7 +436,7 @@ private final class RescuedTableWork {
   }
 
   /// Writes one row, and looks whether it is what it should be; else nothing of it stays.
-  private func write(
+  func write(
     _ statement: Statement, of row: RowDifference, _ source: Statement
   ) throws(SQLiteError) -> Done {
     statement.reset()
@@ -433,7 +460,7 @@ private final class RescuedTableWork {
         ? .later(
           row.change == .deleted
             ? "other rows refer to it" : "a row that it refers to is not there")
-        : .conflict(error.message)
+        : error.isUnique ? .blocked(error.message) : .conflict(error.message)
     }
     if case .written = done {} else { try live.execute("ROLLBACK TO rescued_row") }
     try live.execute("RELEASE rescued_row")
@@ -462,7 +489,12 @@ private final class RescuedTableWork {
   /// `id = 1`, for a person.
   func name(of row: RowDifference) -> String {
     guard let source = row.after ?? row.before else { return "" }
-    return layout.key.enumerated().map { index, name in
+    return name(of: source)
+  }
+
+  /// The key comes first.
+  func name(of source: Statement) -> String {
+    layout.key.enumerated().map { index, name in
       var bytes: [UInt8] = []
       Export.value(source, Int32(index), into: &bytes)
       return "\(name) = \(String(decoding: bytes, as: UTF8.self))"
