@@ -106,10 +106,13 @@ extension DatabaseRoutes {
     var consent: Bool?
     var tables: [String]?
     var deletions: Bool?
+    var changes: Bool?
     var strict: Bool?
     var pin: String?
 
-    enum CodingKeys: CodingKey, CaseIterable { case consent, tables, deletions, strict, pin }
+    enum CodingKeys: CodingKey, CaseIterable {
+      case consent, tables, deletions, changes, strict, pin
+    }
   }
 
   struct VerifyBody: StrictBody {

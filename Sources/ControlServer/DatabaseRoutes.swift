@@ -391,7 +391,8 @@ struct DatabaseRoutes: Sendable {
     let person = try context.person()
     let id = try context.id("id")
     let rows = Rescuer.Request(
-      tables: body.tables, deletes: body.deletions ?? false, isStrict: body.strict ?? false)
+      tables: body.tables, deletes: body.deletions ?? false, isStrict: body.strict ?? false,
+      changes: body.changes ?? false)
     let asked = Asked(path: request.uri.path, consent: body.consent ?? false, rows: rows)
     return try accepted(
       await start(request, asked, person, pin: body.pin) { key throws(Failure) in

@@ -15,6 +15,8 @@ public final class Connection {
     /// A private copy of a file that may be damaged anywhere. Its log and its journal are read; what of its schema
     /// cannot be read is left out. Nothing in it is called or followed that need not be.
     case damaged
+    /// The same without its log and its journal, and nothing is written.
+    case damagedAlone
   }
 
   let handle: OpaquePointer
@@ -30,7 +32,7 @@ public final class Connection {
     let flags =
       switch mode {
       case .readOnly: SQLITE_OPEN_READONLY
-      case .foreign: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+      case .foreign, .damagedAlone: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
       case .readWrite, .rehearsal, .damaged: SQLITE_OPEN_READWRITE
       case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
       }
@@ -42,7 +44,7 @@ public final class Connection {
     }
     var opened: OpaquePointer?
     let code = sqlite3_open_v2(
-      mode == .foreign ? Self.immutable(path) : path, &opened,
+      mode == .foreign || mode == .damagedAlone ? Self.immutable(path) : path, &opened,
       flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
       mode == .rehearsal ? chock_rehearsal_vfs : nil)
     guard let opened else {
@@ -55,9 +57,10 @@ public final class Connection {
     }
     handle = opened
     sqlite3_busy_timeout(opened, busyTimeout)
-    if mode == .foreign || mode == .damaged { try harden() }
+    let isDamaged = mode == .damaged || mode == .damagedAlone
+    if mode == .foreign || isDamaged { try harden() }
     // With DEFENSIVE it only makes SQLite go on where a part of the schema does not parse.
-    if mode == .damaged { _ = chock_db_config_set(opened, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1) }
+    if isDamaged { _ = chock_db_config_set(opened, SQLITE_DBCONFIG_WRITABLE_SCHEMA, 1) }
   }
 
   /// The name for a file that nothing changes (<https://sqlite.org/uri.html#uriimmutable>).

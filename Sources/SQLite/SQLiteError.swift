@@ -23,6 +23,9 @@ public struct SQLiteError: Error, Sendable, Equatable {
     [SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_TOOBIG].contains(code & 0xff)
   }
 
+  /// True when another row has a value that only one may have. SQLITE_CONSTRAINT_UNIQUE, a macro.
+  public var isUnique: Bool { code == SQLITE_CONSTRAINT | 8 << 8 }
+
   /// What kind of trouble it is; what callers decide by.
   public var kind: Kind {
     // SQLITE_CONSTRAINT_FOREIGNKEY, a macro that Swift does not import.

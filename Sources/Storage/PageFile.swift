@@ -76,8 +76,6 @@ final class PageFile {
     try write(Array(first[24..<28]), at: 92)
   }
 
-  var isWAL: Bool { page(1).map { $0[18] == 2 } ?? false }
-
   /// Makes the header say that no log belongs to the file
   /// (<https://sqlite.org/fileformat2.html#file_format_version_numbers>).
   func leaveWAL() throws(Failure) { try write([1, 1], at: 18) }
@@ -92,27 +90,15 @@ final class PageFile {
       // One that this file has not is not made: what is between would be zeros.
       guard let bytes = good.page(number), let present = page(number) else { continue }
       former[number] = present
-      try write(bytes, at: Int(number - 1) * pageSize)
+      // The header stays its own.
+      let start = number == 1 ? 100 : 0
+      try write(Array(bytes[start...]), at: Int(number - 1) * pageSize + start)
     }
     return former
   }
 
   func put(back pages: [UInt32: [UInt8]]) throws(Failure) {
     for (number, bytes) in pages { try write(bytes, at: Int(number - 1) * pageSize) }
-  }
-
-  /// Writes the header of another file over one that cannot be read.
-  static func takeHeader(of good: String, into path: String) throws(Failure) -> Bool {
-    guard let good = try PageFile(good, isReadOnly: true), let first = good.page(1) else {
-      return false
-    }
-    let file = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard file >= 0 else { throw FileSystem.failure("open", path) }
-    defer { close(file) }
-    guard pwrite(file, first, first.count, 0) == first.count else {
-      throw FileSystem.failure("write", path)
-    }
-    return true
   }
 
   /// The b-tree of the schema with its overflow pages.

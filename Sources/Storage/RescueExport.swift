@@ -28,15 +28,24 @@ public enum RescueExport {
     public var file: String?
   }
 
+  private static let damageNote = """
+    -- So are rows that it has otherwise, whose values may be damaged, and rows that it has not, which may be lost.
+
+    """
+
   public static let documentName = "rescue.json"
   public static let scriptName = "rescue.sql"
 
   /// Compares and writes.
   ///
-  /// - Parameter folder: made, or empty.
+  /// - Parameters:
+  ///   - folder: made, or empty.
+  ///   - mayBeDamaged: of a salvage: what it has otherwise may be damaged, and what it has not may be lost. The SQL
+  ///     has neither.
   /// - Throws: `.notAllowed` when the folder holds something; what is wrong with a file; `.noSpace`.
   public static func write(
-    before: String, after: String, to folder: String, copy: String, snapshot: String?
+    before: String, after: String, to folder: String, copy: String, snapshot: String?,
+    mayBeDamaged: Bool = false
   ) throws(Failure) -> Document {
     guard try FileSystem.names(in: folder).isEmpty else {
       throw Failure(
@@ -50,8 +59,10 @@ public enum RescueExport {
       """
       -- What \(copy) has otherwise than \(snapshot ?? "the database"), for the older schema.
       -- Tables and columns that it has not are in the .jsonl files only.
-      BEGIN IMMEDIATE;
+      \(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
+      PRAGMA defer_foreign_keys = ON;
       """)
+    if !mayBeDamaged { try park(before: before, after: after, script, literals) }
     var files: [TableKey: TextFile] = [:]
     var names: [TableKey: String] = [:]
     let comparer = try Comparer(before: before, after: after)
@@ -69,6 +80,7 @@ public enum RescueExport {
         files = [key: file]
       }
       try file.write(row.json())
+      if mayBeDamaged, row.change != .added { return }
       let sql = try Database.catching(after) { () throws(SQLiteError) in try row.sql(literals) }
       if let sql { try script.write(sql) }
     }
@@ -81,6 +93,28 @@ public enum RescueExport {
     try FileSystem.replace(
       "\(folder)/\(documentName)", with: try JSON.encode(document, pretty: true))
     return document
+  }
+}
+
+extension RescueExport {
+  /// Rows that take one another's place where each value may be there only once get values that no row has, before
+  /// they get their own.
+  private static func park(
+    before: String, after: String, _ script: TextFile, _ literals: SQLLiterals
+  ) throws(Failure) {
+    let older = try Database.open(before)
+    var known: [TableKey: UniqueIndexes] = [:]
+    _ = try Comparer(before: before, after: after).run { row throws(Failure) in
+      guard row.change == .changed else { return }
+      let key = TableKey(row.layout.table)
+      let sql = try Database.catching(before) { () throws(SQLiteError) -> String? in
+        if let unique = known[key] { return try row.parking(unique, literals) }
+        let unique = try UniqueIndexes(of: key.text, written: row.layout.shared, older)
+        known[key] = unique
+        return try row.parking(unique, literals)
+      }
+      if let sql { try script.write(sql) }
+    }
   }
 }
 

@@ -33,6 +33,14 @@ public struct RescuedTable: Codable, Sendable, Equatable {
 
   init(_ table: String) { self.table = table }
 
+  func adding(_ other: RescuedTable) -> RescuedTable {
+    var sum = self
+    sum.added += other.added
+    sum.changed += other.changed
+    sum.deleted += other.deleted
+    return sum
+  }
+
   mutating func leaveOut(_ row: @autoclosure () -> String, _ reason: String) {
     conflicts += 1
     if examples.count < Self.mostExamples {
@@ -54,11 +62,16 @@ public struct Rescuer {
     public var deletes: Bool
     /// Put in nothing when something has to be left out.
     public var isStrict: Bool
+    /// Of a copy whose values may be damaged, also take what it has otherwise.
+    public var changes: Bool
 
-    public init(tables: [String]? = nil, deletes: Bool = false, isStrict: Bool = false) {
+    public init(
+      tables: [String]? = nil, deletes: Bool = false, isStrict: Bool = false, changes: Bool = false
+    ) {
       self.tables = tables
       self.deletes = deletes
       self.isStrict = isStrict
+      self.changes = changes
     }
   }
 
@@ -66,6 +79,7 @@ public struct Rescuer {
   private let base: String
   private let knowsBase: Bool
   private let copy: String
+  private let mayBeDamaged: Bool
   private let request: Request
   private let stop: StopSignal
   private let progress: (_ table: String, _ rows: Int64) -> Void
@@ -75,15 +89,18 @@ public struct Rescuer {
   ///     is gone, a copy of the database as it is.
   ///   - knowsBase: false for such a copy. Then nobody knows whose change a difference is, and only rows that are not
   ///     there are put in.
+  ///   - mayBeDamaged: what the copy has otherwise may be damage, not a change: only rows that are not there are put
+  ///     in, unless the request takes changes.
   public init(
-    _ live: Connection, copy: String, base: String, knowsBase: Bool, _ request: Request,
-    stop: StopSignal = StopSignal(),
+    _ live: Connection, copy: String, base: String, knowsBase: Bool, mayBeDamaged: Bool = false,
+    _ request: Request, stop: StopSignal = StopSignal(),
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     self.live = live
     self.base = base
     self.knowsBase = knowsBase
     self.copy = copy
+    self.mayBeDamaged = mayBeDamaged
     self.request = request
     self.stop = stop
     self.progress = progress
@@ -103,30 +120,46 @@ public struct Rescuer {
     var done: [TableKey: RescuedTable] = [:]
     var wanted = request.tables
     while true {
-      let pass = RescuePass(live, tables, knowsBase: knowsBase, deletes: request.deletes)
+      let pass = RescuePass(
+        live, tables, leavesChanges: leavesChanges, deletes: request.deletes)
       let comparer = try Comparer(
         before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
       for (key, result) in try pass.finish(comparison) {
-        guard var total = done[key] else {
-          done[key] = result
-          continue
-        }
-        total.added += result.added
-        total.changed += result.changed
-        total.deleted += result.deleted
-        total.conflicts = result.conflicts
-        total.examples = result.examples
-        done[key] = total
+        done[key] = done[key].map { $0.adding(result) } ?? result
+        done[key]?.conflicts = result.conflicts
+        done[key]?.examples = result.examples
       }
-      guard pass.hasWritten, !pass.pending.isEmpty else { break }
-      wanted = pass.pending.map(\.text)
+      let moved = try move(pass.blocked, tables)
+      for (key, result) in moved { done[key] = done[key]?.adding(result) }
+      wanted = pass.pending.union(pass.blocked.keys).map(\.text)
+      guard pass.hasWritten || !moved.isEmpty, wanted?.isEmpty == false else { break }
     }
     let results = done.values.sorted { TableKey($0.table) < TableKey($1.table) }
     if request.isStrict { try checkWhole(results) }
     try Importer.rebuildIndexes(
       of: Set(results.filter { $0.written > 0 }.map { TableKey($0.table) }), live)
     return results
+  }
+
+  /// Rows that take one another's place.
+  private func move(
+    _ blocked: [TableKey: Set<String>], _ tables: [TableKey: ComparedTable]
+  ) throws(Failure) -> [TableKey: RescuedTable] {
+    guard !blocked.isEmpty else { return [:] }
+    return try RescueMoves(live, tables, leavesChanges: leavesChanges, blocked).run {
+      tell throws(Failure) in
+      _ = try Comparer(
+        before: base, after: copy, tables: blocked.keys.map(\.text), stop: stop, progress: progress
+      ).run(tell)
+    }
+  }
+
+  /// Why rows that are there stay as they are; nil where they are changed.
+  private var leavesChanges: String? {
+    if !knowsBase { return "it is otherwise in the database, and the snapshot is gone" }
+    guard mayBeDamaged, !request.changes else { return nil }
+    return "it is otherwise in the salvage, where it may be damaged (--changes takes it)"
   }
 
   private func checkWhole(_ results: [RescuedTable]) throws(Failure) {
@@ -145,20 +178,22 @@ public struct Rescuer {
 private final class RescuePass {
   private let live: Connection
   private let tables: [TableKey: ComparedTable]
-  private let knowsBase: Bool
+  private let leavesChanges: String?
   private let deletes: Bool
   private var work: [TableKey: RescuedTableWork] = [:]
   private var results: [TableKey: RescuedTable] = [:]
   private(set) var hasWritten = false
   /// Tables with rows that other rows stand in the way of, which may come or go in this pass.
   private(set) var pending: Set<TableKey> = []
+  /// The names of rows that a UNIQUE has refused, while others have the values.
+  private(set) var blocked: [TableKey: Set<String>] = [:]
 
   init(
-    _ live: Connection, _ tables: [TableKey: ComparedTable], knowsBase: Bool, deletes: Bool
+    _ live: Connection, _ tables: [TableKey: ComparedTable], leavesChanges: String?, deletes: Bool
   ) {
     self.live = live
     self.tables = tables
-    self.knowsBase = knowsBase
+    self.leavesChanges = leavesChanges
     self.deletes = deletes
   }
 
@@ -186,7 +221,7 @@ private final class RescuePass {
       return
     }
     do throws(SQLiteError) {
-      switch try table.put(row, knowsBase: knowsBase) {
+      switch try table.put(row, leavesChanges: leavesChanges) {
       case .written:
         hasWritten = true
         switch row.change {
@@ -201,6 +236,9 @@ private final class RescuePass {
       case .conflict(let reason): result.leaveOut(table.name(of: row), reason)
       case .later(let reason):
         pending.insert(key)
+        result.leaveOut(table.name(of: row), reason)
+      case .blocked(let reason):
+        blocked[key, default: []].insert(table.name(of: row))
         result.leaveOut(table.name(of: row), reason)
       }
       if table.hasValuesWithoutPlace(row) { result.withoutPlace += 1 }
@@ -222,8 +260,8 @@ private final class RescuePass {
 }
 
 /// The statements with which the rows of one table are looked up and written.
-private final class RescuedTableWork {
-  private struct Column {
+final class RescuedTableWork {
+  struct Column {
     var name: String
     var place: Int32
     var isShared: Bool
@@ -236,23 +274,28 @@ private final class RescuedTableWork {
     case conflict(String)
     /// Another row stands in the way.
     case later(String)
+    /// Another row has a value that only one may have.
+    case blocked(String)
   }
 
   /// Why the database has no place for any row of it.
   private(set) var misfit: String?
-  private let live: Connection
-  private let layout: RowLayout
+  let live: Connection
+  /// Nil where there is no place for its rows.
+  private(set) var table: ComparedTable?
+  let layout: RowLayout
   private let isVirtual: Bool
-  private let keys: Int32
+  let keys: Int32
   /// The columns that are written: their place in the copy's row, and whether the snapshot has them too, in the same
   /// place.
-  private var columns: [Column] = []
+  private(set) var columns: [Column] = []
   /// Places of columns that the database has not.
   private var homeless: [Int32] = []
-  private var look: Statement?
-  private var insert: Statement?
-  private var update: Statement?
+  private(set) var look: Statement?
+  private(set) var insert: Statement?
+  private(set) var update: Statement?
   private var remove: Statement?
+  var moves: Moves?
 
   init(
     _ live: Connection, _ table: ComparedTable?, _ layout: RowLayout
@@ -284,6 +327,7 @@ private final class RescuedTableWork {
     }
     do throws(SQLiteError) {
       try prepare(table)
+      self.table = table
     } catch  where error.kind == .other {
       // Such as a foreign key to a table that has no such key.
       misfit = error.message
@@ -320,19 +364,18 @@ private final class RescuedTableWork {
     remove = try live.prepare("DELETE FROM \(name) WHERE \(isRow)")
   }
 
-  func put(_ row: RowDifference, knowsBase: Bool) throws(SQLiteError) -> Done {
+  /// - Parameter leavesChanges: why a row that is there stays as it is; nil where it is changed.
+  func put(_ row: RowDifference, leavesChanges: String?) throws(SQLiteError) -> Done {
     guard let look, let insert, let remove, let source = row.after ?? row.before else {
       return .same
     }
     let isThere = try find(source, look)
-    // Without the snapshot nobody knows who changed what.
-    let stranger = knowsBase ? nil : "it is otherwise in the database, and the snapshot is gone"
     switch (row.change, isThere) {
     case (.deleted, false): return .same
     case (.deleted, true):
       let isUnchanged = row.before.map { isEqual(look, to: $0, sharedOnly: true) } ?? false
       look.reset()
-      if let stranger { return .conflict(stranger) }
+      if let leavesChanges { return .conflict(leavesChanges) }
       guard isUnchanged else { return .conflict("the row has changed in the database as well") }
       return try write(remove, of: row, source)
     case (.added, false):
@@ -343,6 +386,7 @@ private final class RescuedTableWork {
       look.reset()
       if isSame { return .same }
       guard isFree, let update else { return .conflict("another row has its key") }
+      if let leavesChanges { return .conflict(leavesChanges) }
       let done = try write(update, of: row, source)
       if case .written = done { return .filled }
       return done
@@ -352,7 +396,7 @@ private final class RescuedTableWork {
       let isFree = !isSame && canTake(row, look)
       look.reset()
       if isSame { return .same }
-      if let stranger { return .conflict(stranger) }
+      if let leavesChanges { return .conflict(leavesChanges) }
       guard isFree, let update else {
         return .conflict("the row has changed in the database as well")
       }
@@ -361,7 +405,7 @@ private final class RescuedTableWork {
   }
 
   /// By its very key, in this order.
-  private func find(_ source: Statement, _ look: Statement) throws(SQLiteError) -> Bool {
+  func find(_ source: Statement, _ look: Statement) throws(SQLiteError) -> Bool {
     look.reset()
     for index in 0..<keys { try look.bind(source, column: index, at: index + 1) }
     while try look.step() {
@@ -380,7 +424,7 @@ private final class RescuedTableWork {
 
   /// Each column is as it is in the copy, or as it was in the snapshot, or, where that has none, nothing but the
   /// default.
-  private func canTake(_ row: RowDifference, _ look: Statement) -> Bool {
+  func canTake(_ row: RowDifference, _ look: Statement) -> Bool {
     columns.enumerated().allSatisfy { index, column in
       let place = keys + Int32(index)
       if let after = row.after, look.isSame(place, as: after, column.place) { return true }
@@ -392,7 +436,7 @@ private final class RescuedTableWork {
   }
 
   /// Writes one row, and looks whether it is what it should be; else nothing of it stays.
-  private func write(
+  func write(
     _ statement: Statement, of row: RowDifference, _ source: Statement
   ) throws(SQLiteError) -> Done {
     statement.reset()
@@ -416,7 +460,7 @@ private final class RescuedTableWork {
         ? .later(
           row.change == .deleted
             ? "other rows refer to it" : "a row that it refers to is not there")
-        : .conflict(error.message)
+        : error.isUnique ? .blocked(error.message) : .conflict(error.message)
     }
     if case .written = done {} else { try live.execute("ROLLBACK TO rescued_row") }
     try live.execute("RELEASE rescued_row")
@@ -445,7 +489,12 @@ private final class RescuedTableWork {
   /// `id = 1`, for a person.
   func name(of row: RowDifference) -> String {
     guard let source = row.after ?? row.before else { return "" }
-    return layout.key.enumerated().map { index, name in
+    return name(of: source)
+  }
+
+  /// The key comes first.
+  func name(of source: Statement) -> String {
+    layout.key.enumerated().map { index, name in
       var bytes: [UInt8] = []
       Export.value(source, Int32(index), into: &bytes)
       return "\(name) = \(String(decoding: bytes, as: UTF8.self))"

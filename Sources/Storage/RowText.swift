@@ -49,13 +49,8 @@ extension RowDifference {
   func sql(_ literals: SQLLiterals) throws(SQLiteError) -> String? {
     guard layout.only == nil else { return nil }
     let table = Database.quoted(layout.table)
-    let keys = layout.isRowid ? layout.key : layout.key.map(Database.quoted)
     func condition(_ row: Statement) throws(SQLiteError) -> String {
-      var parts: [String] = []
-      for (index, name) in keys.enumerated() {
-        parts.append("\(name) = \(try literals.text(row, Int32(index)))")
-      }
-      return parts.joined(separator: " AND ")
+      try self.condition(row, literals)
     }
     switch change {
     case .added:
@@ -79,6 +74,40 @@ extension RowDifference {
         "UPDATE \(table) SET \(values.joined(separator: ", ")) WHERE \(try condition(row));"
     case .values: return nil
     }
+  }
+
+  private var keys: [String] { layout.isRowid ? layout.key : layout.key.map(Database.quoted) }
+
+  private func condition(
+    _ row: Statement, _ literals: SQLLiterals
+  ) throws(SQLiteError) -> String {
+    var parts: [String] = []
+    for (index, name) in keys.enumerated() {
+      parts.append("\(name) = \(try literals.text(row, Int32(index)))")
+    }
+    return parts.joined(separator: " AND ")
+  }
+
+  /// The statement that gives a row which changes a value that may be there only once one that no row has; nil where it
+  /// changes none.
+  func parking(
+    _ unique: UniqueIndexes, _ literals: SQLLiterals
+  ) throws(SQLiteError) -> String? {
+    guard let after, let before else { return nil }
+    // Only those that get their own value again.
+    let ends = Int32(layout.key.count + layout.shared.count)
+    let changed = cells(of: after, unlike: before).filter { $0.1 < ends }.map { TableKey($0.0) }
+    let parking = unique.parking(among: Set(changed))
+    guard !parking.isEmpty else { return nil }
+    let table = Database.quoted(layout.table)
+    let values = parking.map { column in
+      let name = Database.quoted(column.name)
+      // Far from every number that comes.
+      return
+        "\(name) = \(column.value(number: "(SELECT max(\(name)) FROM \(table) WHERE typeof(\(name)) IN ('integer', 'real')) + 1000000000"))"
+    }
+    return
+      "UPDATE \(table) SET \(values.joined(separator: ", ")) WHERE \(try condition(before, literals));"
   }
 }
 

@@ -75,8 +75,9 @@ public struct Salvager {
     var salvage = Salvage()
     do throws(Failure) {
       // As the application had it: a snapshot of the result says so, and its restore brings it back.
-      let isWAL = try PageFile(damaged)?.isWAL ?? (good.first?.journalMode == "wal")
-      try fill(try opened(&salvage), &salvage)
+      let isWAL = try FileHeader(of: damaged).isWAL ?? (good.first?.journalMode == "wal")
+      let (source, isSchemaWhole) = try opened(&salvage)
+      try fill(source, isSchemaWhole: isSchemaWhole, &salvage)
       if isWAL {
         try execute(
           "PRAGMA journal_mode = WAL",
@@ -93,25 +94,15 @@ public struct Salvager {
   // MARK: Making it open
 
   /// The damaged file as far as SQLite opens it: with its log, and a header and a schema that can be read.
-  private func opened(_ salvage: inout Salvage) throws(Failure) -> Connection {
-    let hasHeader = try PageFile(damaged) != nil
-    if !hasHeader {
-      // The log may hold the first page; a header has to be there for SQLite to look for it.
-      guard let first = good.first, try PageFile.takeHeader(of: first.path, into: damaged) else {
-        throw Failure(
-          .notADatabase,
-          "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
-          file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
-      }
-      salvage.problems.append("Its first page could not be read.")
-    }
+  private func opened(
+    _ salvage: inout Salvage
+  ) throws(Failure) -> (Connection, isSchemaWhole: Bool) {
+    try mendHeader(&salvage)
     try PageFile(damaged)?.setPageCount()
     try readLog(&salvage)
     try PageFile(damaged)?.setPageCount()
-    if hasHeader || isFirstPageBack(), let connection = try? connect(),
-      (try? isSchemaWhole(connection)) == true
-    {
-      return connection
+    if let connection = try? connect(), (try? isSchemaWhole(connection)) == true {
+      return (connection, true)
     }
     // A schema from before fits as long as the ledger is the same: root pages stay where they are.
     for candidate in good {
@@ -125,19 +116,18 @@ public struct Salvager {
         salvage.schemaFrom = candidate.id
         salvage.problems.append(
           "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
-        return connection
+        return (connection, true)
       }
       try file.put(back: former)
     }
-    guard hasHeader || isFirstPageBack() else {
+    guard let connection = try? connect(), try !objects(connection).isEmpty else {
       throw Failure(
         .databaseCorrupt,
-        "Its first page is lost, and no good snapshot is of the version that it was at.",
+        "Its schema is lost, and no good snapshot is of the version that it was at.",
         file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
-    let connection = try connect()
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
-    return connection
+    return (connection, false)
   }
 
   /// Whether the ledger says the version of a snapshot, or cannot be read.
@@ -146,13 +136,56 @@ public struct Salvager {
     return ledger.current.description == good.version
   }
 
-  /// Whether the log has brought back a first page other than the one that was taken from a snapshot.
-  private func isFirstPageBack() -> Bool {
-    guard let taken = good.first.flatMap({ try? PageFile($0.path, isReadOnly: true) })?.page(1),
-      let now = (try? PageFile(damaged))?.page(1)
-    else { return false }
-    // Without the numbers of pages, changes and versions.
-    return now[40..<92] != taken[40..<92] || now[100...] != taken[100...]
+  /// Makes a header that cannot be right be that of a database again. What is lost of it is tried: the header that
+  /// leads to the most rows is taken.
+  private func mendHeader(_ salvage: inout Salvage) throws(Failure) {
+    let own = try FileHeader(of: damaged)
+    let goodHeaders = good.compactMap { try? FileHeader(of: $0.path) }
+    let size = FileSystem.facts(damaged)?.size ?? 0
+    let byLog = FileHeader.pageSize(byLogOf: damaged)
+    guard !own.isSound(size: size, like: goodHeaders.first, byLog: byLog) else { return }
+    let usual = goodHeaders.first?.pages?.reserved ?? 0
+    // Of those that lead to as many rows the first is taken.
+    let said =
+      [byLog.map { FileHeader.Pages(size: $0, reserved: usual) }] + goodHeaders.map(\.pages)
+      + [own.hasMagic ? own.pages : nil]
+    let any = FileHeader.Pages.sizes.map { FileHeader.Pages(size: $0, reserved: 0) }
+    var best: (header: FileHeader, rows: Int)?
+    var tried: Set<FileHeader.Pages> = []
+    for pages in said.compactMap(\.self) + any where tried.insert(pages).inserted {
+      let header = own.rebuilt(pages, size: size, like: goodHeaders.first)
+      try header.write(to: damaged)
+      let rows = try rowsInReach()
+      if rows > best?.rows ?? -1 { best = (header, rows) }
+    }
+    guard let best, best.rows > 0 || said.contains(where: { $0 != nil }) else {
+      throw Failure(
+        .notADatabase,
+        "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
+        file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
+    }
+    try best.header.write(to: damaged)
+    if !best.header.isSame(as: own) {
+      salvage.problems.append("A part of its header could not be read.")
+    }
+  }
+
+  /// To how many rows the schema leads, by the bare pages of the file without its log.
+  private func rowsInReach() throws(Failure) -> Int {
+    try stop.check()
+    guard let pages = try PageFile(damaged, isReadOnly: true),
+      let connection = try? Connection(path: damaged, mode: .damagedAlone)
+    else { return 0 }
+    let objects = try objects(connection)
+    var rows = objects.count
+    for object in objects where object.type == "table" {
+      guard let root = UInt32(exactly: object.root), root > 0 else { continue }
+      try pages.forEachLeaf(ofTableAt: root) { (leaf) throws(Failure) in
+        rows += leaf.keys.count
+        try stop.check()
+      }
+    }
+    return rows
   }
 
   private func connect() throws(Failure) -> Connection {
@@ -213,7 +246,9 @@ public struct Salvager {
     var sql: String
   }
 
-  private func fill(_ source: Connection, _ salvage: inout Salvage) throws(Failure) {
+  private func fill(
+    _ source: Connection, isSchemaWhole: Bool, _ salvage: inout Salvage
+  ) throws(Failure) {
     let objects = try self.objects(source)
     guard objects.contains(where: { $0.type == "table" }) else {
       throw Failure(
@@ -284,10 +319,97 @@ public struct Salvager {
       try note(try make(object), object, &salvage)
     }
     try copySequences(source, target)
+    if !isLedgerWhole(target, salvage, isSchemaWhole: isSchemaWhole) {
+      try mendLedger(source, target, objects, &salvage)
+    }
     try execute("COMMIT", target)
     if hasStatistics(source) { try? target.execute("ANALYZE") }
     try Database.check(target, .full, file: result, failingAs: .databaseCorrupt)
     salvage.tables.sort { TableKey($0.table) < TableKey($1.table) }
+  }
+
+  // MARK: The ledger
+
+  /// A ledger of which rows are missing says a wrong version: it becomes that of a good snapshot with the same schema,
+  /// else there is none, and a person says the version.
+  private func mendLedger(
+    _ source: Connection, _ target: Connection, _ objects: [Object], _ salvage: inout Salvage
+  ) throws(Failure) {
+    for candidate in good where isLedger(of: candidate, thatOf: source, target, objects) {
+      try takeLedger(of: candidate, target)
+      salvage.problems.append(
+        "Its ledger could not be read; that of snapshot \(candidate.id) was taken, which has the same schema."
+      )
+      return
+    }
+    try execute("DROP TABLE IF EXISTS main.chock_migrations", target)
+    salvage.problems.append(
+      "Its ledger could not be read, and no good snapshot has the same schema. Once it is restored, say its version: `chock adopt --at VERSION`."
+    )
+  }
+
+  private func isLedgerWhole(
+    _ target: Connection, _ salvage: Salvage, isSchemaWhole: Bool
+  ) -> Bool {
+    guard let table = salvage.tables.first(where: { TableKey($0.table) == .ledger }) else {
+      // Nobody has adopted it, or the schema no longer says so.
+      return isSchemaWhole
+    }
+    guard table.isWhole || (table.lost == 0 && table.refused == 0) else { return false }
+    do throws(Failure) {
+      _ = try LedgerTable.read(target)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// Whether a snapshot has the same schema, and its ledger every version that can still be read of this one.
+  private func isLedger(
+    of candidate: Good, thatOf source: Connection, _ target: Connection, _ objects: [Object]
+  ) -> Bool {
+    func schema(_ objects: [Object]) -> Set<[String]> {
+      Set(
+        objects.filter { TableKey($0.name) != .ledger }.map { [$0.type, $0.name, $0.sql] })
+    }
+    func versions(_ connection: Connection, _ way: String = "") -> Set<SchemaVersion>? {
+      guard
+        let list = try? connection.prepare("SELECT version FROM main.chock_migrations \(way)")
+      else { return nil }
+      var versions: Set<SchemaVersion> = []
+      do throws(SQLiteError) {
+        while try list.step() {
+          if let version = list.text(0).flatMap({ SchemaVersion($0) }) { versions.insert(version) }
+        }
+      } catch {
+        return nil
+      }
+      return versions
+    }
+    guard let snapshot = try? Database.open(candidate.path),
+      let theirs = try? self.objects(snapshot), schema(theirs) == schema(objects),
+      let known = versions(snapshot), known.isSuperset(of: versions(target) ?? [])
+    else { return false }
+    // Its index holds the versions, too.
+    return versions(source, "INDEXED BY sqlite_autoindex_chock_migrations_1").map { $0 == known }
+      ?? true
+  }
+
+  private func takeLedger(of candidate: Good, _ target: Connection) throws(Failure) {
+    let snapshot = try Database.open(candidate.path)
+    try Database.catching(result) { () throws(SQLiteError) in
+      try LedgerTable.create(target)
+      let isVersion = "kind NOT IN ('begun', 'imported')"
+      try target.execute("DELETE FROM main.chock_migrations WHERE \(isVersion)")
+      let rows = try snapshot.prepare("SELECT * FROM main.chock_migrations WHERE \(isVersion)")
+      let insert = try target.prepare(
+        "INSERT OR REPLACE INTO main.chock_migrations VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+      while try rows.step() {
+        insert.reset()
+        for column in Int32(0)..<8 { try insert.bind(rows, column: column, at: column + 1) }
+        try insert.run()
+      }
+    }
   }
 
   private func note(

@@ -79,7 +79,8 @@ public struct RescueCopies: Sendable {
   }
 }
 
-/// A rescue copy, and the snapshot whose restore it was taken before.
+/// A rescue copy, and the snapshot whose restore it was taken before; of a salvage, the good one that it is compared
+/// with.
 public struct RescueCopy: Codable, Sendable, Equatable {
   public var copy: SnapshotDocument
   /// Nil when it is gone, or nobody knows it.

@@ -21,6 +21,7 @@ struct RescueRun {
         let base = try rescue.snapshot == nil ? before : rescues.base(of: rescue)
         let rescuer = Rescuer(
           live, copy: path, base: base, knowsBase: rescue.snapshot != nil,
+          mayBeDamaged: rescue.copy.reason == .salvage,
           context.order.rescue ?? Rescuer.Request(), stop: context.stop
         ) { table, rows in
           context.progress("rescue", "Putting in what was kept of \(table)", done: rows)

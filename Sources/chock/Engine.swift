@@ -402,7 +402,7 @@ struct DaemonEngine: Engine {
     case .rescue(let copy, let request):
       var body: [String: Field] = [
         "consent": .flag(true), "deletions": .flag(request.deletes),
-        "strict": .flag(request.isStrict),
+        "strict": .flag(request.isStrict), "changes": .flag(request.changes),
       ]
       if let tables = request.tables { body["tables"] = .list(tables) }
       return try await ask("POST", "/api/database/rescue/\(Self.escaped(copy))", body: body)

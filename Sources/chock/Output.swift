@@ -244,7 +244,7 @@ struct Output: Sendable {
     }
     lines.append("  \(salvage.sameTables ?? 0) tables hold the same rows.")
     lines.append(
-      "`chock restore \(id)` puts it in place. Or `chock restore \(base)`, then `chock rescue apply \(id)`."
+      "`chock restore \(id)` puts it in place. Or `chock restore \(base)`, then `chock rescue apply \(id)`, which puts in the rows that it has more."
     )
     return lines
   }

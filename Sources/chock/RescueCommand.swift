@@ -15,9 +15,12 @@ struct RescueCommand: ParsableCommand {
     defaultSubcommand: List.self)
 
   private static func lines(_ rescue: RescueCopy) -> [String] {
-    [
+    let snapshot = rescue.snapshot ?? "unknown, or gone"
+    return [
       SnapshotsCommand.line(rescue.copy),
-      "  taken before snapshot \(rescue.snapshot ?? "unknown, or gone") was put back",
+      rescue.copy.reason == .salvage
+        ? "  what could be read of a damaged database, compared with snapshot \(snapshot)"
+        : "  taken before snapshot \(snapshot) was put back",
     ]
   }
 
@@ -41,7 +44,9 @@ struct RescueCommand: ParsableCommand {
   struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       commandName: "show",
-      abstract: "How many rows it has otherwise than the snapshot that was put back.")
+      abstract:
+        "How many rows it has otherwise than the snapshot that was put back, or a salvage is compared with."
+    )
     @OptionGroup var globals: Globals
     @Argument(help: "The id, from `chock rescue list`.") var id: String
 
@@ -109,7 +114,7 @@ struct RescueCommand: ParsableCommand {
         let (path, rescue) = try rescues.find(id)
         let document = try RescueExport.write(
           before: try rescues.base(of: rescue), after: path, to: to, copy: id,
-          snapshot: rescue.snapshot)
+          snapshot: rescue.snapshot, mayBeDamaged: rescue.copy.reason == .salvage)
         try session.output.result(
           document,
           document.tables.map {
@@ -127,7 +132,8 @@ struct RescueCommand: ParsableCommand {
       abstract: "Puts in again what the copy has, as far as the database can hold it.",
       discussion: """
         One transaction, with snapshot and checks. A row that has changed in the database as well stays as it is \
-        there, and is listed, like one that a constraint refuses or that has no place.
+        there, and is listed, like one that a constraint refuses or that has no place. Of a salvage only rows that \
+        are not there are put in: a row that it has otherwise may be damaged.
         """)
     @OptionGroup var globals: Globals
     @OptionGroup var offline: OfflineOptions
@@ -136,16 +142,21 @@ struct RescueCommand: ParsableCommand {
     var tables: [String] = []
     @Flag(help: "Also take out rows that the newer state did not have any more.")
     var deletions = false
+    @Flag(help: "Of a salvage, also take rows that it has otherwise; their values may be damaged.")
+    var changes = false
     @Flag(help: "Put in nothing when something has to be left out.") var strict = false
     @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
         let rows = Rescuer.Request(
-          tables: tables.isEmpty ? nil : tables, deletes: deletions, isStrict: strict)
+          tables: tables.isEmpty ? nil : tables, deletes: deletions, isStrict: strict,
+          changes: changes)
         return try await session.putIn(
           .rescue(id, rows), kind: .rescue, offline, isAgreed: yes,
-          question: "Put in what rescue copy \(id) has?",
+          question: changes
+            ? "Put in what rescue copy \(id) has? Of a salvage, values that it has otherwise may be damaged."
+            : "Put in what rescue copy \(id) has?",
           without: Failure(
             .consentMissing, "Putting rows in again needs a person's yes.",
             howToClear: "`chock rescue show \(id)` says what it has; add --yes."))

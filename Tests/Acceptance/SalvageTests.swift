@@ -23,13 +23,17 @@ struct SalvageTests {
         try SampleDatabase.value(
           coach.database,
           "SELECT min(pageno) FROM dbstat WHERE name = 'item' AND pagetype = 'leaf'") ?? ""))
+    try overwritePage(page, of: coach)
+    return (coach, try #require(taken.snapshotId))
+  }
+
+  private func overwritePage(_ page: Int, of coach: TestCoach) throws {
     let size = try #require(
       Int(try SampleDatabase.value(coach.database, "PRAGMA page_size") ?? ""))
     let file = open(coach.database, O_WRONLY | O_CLOEXEC)
     defer { close(file) }
     let garbage = [UInt8](repeating: 0xa5, count: size)
     #expect(pwrite(file, garbage, size, off_t((page - 1) * size)) == size)
-    return (coach, try #require(taken.snapshotId))
   }
 
   private func noLeftovers(_ coach: TestCoach) throws -> Bool {
@@ -69,6 +73,94 @@ struct SalvageTests {
     let before = try SampleDatabase.value(coach.state + "/snapshots/\(snapshot).sqlite", count)
     let after = try SampleDatabase.value(coach.database, count)
     #expect(after.flatMap { Int($0) } == before.flatMap { Int($0) }.map { $0 + 1 })
+  }
+
+  @Test("A damaged value never takes the place of a good one, unless a person says so")
+  func damagedValue() async throws {
+    let (coach, snapshot) = try await damaged()
+    // Inside a value SQLite notices nothing.
+    var bytes = try #require(try FileSystem.read(coach.database))
+    let places = Self.places(of: "777 000", in: bytes)
+    #expect(places.count == 2)
+    for place in places { bytes[place + 5] = UInt8(ascii: "X") }
+    try FileSystem.replace(coach.database, with: bytes)
+    #expect(try await coach.run("restore", snapshot, "--offline", "--yes").code == 0)
+    let list: RescueCopiesDocument = try await coach.run("rescue", "list", "--json").document()
+    let salvaged: RunDocument = try await coach.run(
+      "rescue", "salvage", try #require(list.setAside.first?.run), "--offline", "--json"
+    ).document()
+    let id = try #require(salvaged.snapshotId)
+
+    let applied: RunDocument = try await coach.run(
+      "rescue", "apply", id, "--offline", "--yes", "--json"
+    ).document()
+    #expect(applied.outcome == .committed, "\(applied)")
+    for table in ["item", "note"] {
+      let rescued = try #require(applied.rescued?.first { $0.table == table })
+      #expect(rescued.changed == 0 && rescued.conflicts == 1, "\(rescued)")
+      #expect(rescued.examples.first?.row == "id = 777")
+    }
+    // All that was there is as it was, and what was recorded since is there, too.
+    let good = coach.state + "/snapshots/\(snapshot).sqlite"
+    let before = try Comparer(before: good, after: coach.database).run()
+    #expect(before.tables.map(\.table) == ["item"], "\(before)")
+    #expect(before.tables.first?.added == 1 && before.tables.first?.changed == 0, "\(before)")
+    let folder = coach.folder("out")
+    #expect(try await coach.run("rescue", "export", id, "--to", folder).code == 0)
+    let script = TestCoach.text("\(folder)/rescue.sql")
+    #expect(script.contains("INSERT INTO \"item\""))
+    #expect(!script.contains("\nUPDATE ") && !script.contains("\nDELETE "), "\(script)")
+
+    let taken: RunDocument = try await coach.run(
+      "rescue", "apply", id, "--changes", "--offline", "--yes", "--json"
+    ).document()
+    #expect(taken.rescued?.map(\.changed) == [1, 1], "\(taken)")
+    #expect(
+      try SampleDatabase.value(coach.database, "SELECT substr(body, 1, 8) FROM item WHERE id = 777")
+        == "777 0X00")
+  }
+
+  private static func places(of text: String, in bytes: [UInt8]) -> [Int] {
+    bytes.withUnsafeBytes { bytes in
+      var (places, start) = ([Int](), 0)
+      while let base = bytes.baseAddress,
+        let found = memmem(base + start, bytes.count - start, text, text.utf8.count)
+      {
+        places.append(UnsafeRawPointer(found) - base)
+        start = (places.last ?? 0) + 1
+      }
+      return places
+    }
+  }
+
+  @Test("Without its ledger, and with no snapshot of its version, it is adopted after its restore")
+  func lostLedger() async throws {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("update", "--offline", "--yes").code == 0)
+    try SampleDatabase.change(coach.database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    let page = try #require(
+      Int(
+        try SampleDatabase.value(
+          coach.database, "SELECT pageno FROM dbstat WHERE name = 'chock_migrations'") ?? ""))
+    try overwritePage(page, of: coach)
+    let salvaged: RunDocument = try await coach.run("rescue", "salvage", "--offline", "--json")
+      .document()
+    let id = try #require(salvaged.snapshotId)
+    #expect(
+      salvaged.salvage?.problems.contains { $0.contains("chock adopt --at") } == true,
+      "\(salvaged)")
+    let list = try await coach.run("rescue", "list")
+    #expect(list.output.contains("could be read of a damaged database"), "\(list)")
+    #expect(!list.output.contains("was put back"), "\(list)")
+    #expect(try await coach.run("restore", id, "--offline", "--yes").code == 0)
+    let update = try await coach.run("update", "--offline", "--yes", "--json")
+    let refused: RunDocument = try update.document()
+    #expect(refused.error?.code == .unadopted, "\(update)")
+    #expect(try await coach.run("adopt", "--at", "2", "--yes").code == 0)
+    let done: RunDocument = try await coach.run("update", "--offline", "--yes", "--json")
+      .document()
+    #expect(done.outcome == .nothingToDo && done.fromVersion == "2", "\(done)")
+    #expect(try SampleDatabase.value(coach.database, "SELECT count(*) FROM note") == "1000")
   }
 
   @Test("The database itself, by a daemon in recovery mode: nothing but a snapshot is made")

@@ -124,6 +124,126 @@ struct RescueTests {
     #expect(try three.value("SELECT group_concat(id || name) FROM u") == "1a,5e,9taken")
   }
 
+  // MARK: Values that only one row may have
+
+  /// Eight stops of a trip, each with a photo, and two trips beside it.
+  private static let stops = """
+    CREATE TABLE trip (id INTEGER PRIMARY KEY);
+    CREATE TABLE stop (
+      id INTEGER PRIMARY KEY, trip_id INTEGER NOT NULL REFERENCES trip (id),
+      position INTEGER NOT NULL CHECK (position > 0), code TEXT UNIQUE COLLATE NOCASE,
+      UNIQUE (trip_id, position)) STRICT;
+    CREATE TABLE photo (id INTEGER PRIMARY KEY, stop_id INTEGER REFERENCES stop (id) ON DELETE CASCADE);
+    INSERT INTO trip VALUES (1), (2);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8)
+    INSERT INTO stop SELECT i, 1, i, 'c' || i FROM n;
+    INSERT INTO stop VALUES (21, 2, 1, 'x'), (22, 2, 2, 'y');
+    INSERT INTO photo SELECT id, id FROM stop;
+    """
+
+  /// A stop at the front: each of the others is one further on.
+  private static let inserted = """
+    UPDATE stop SET position = position + 1000 WHERE trip_id = 1;
+    UPDATE stop SET position = position - 999 WHERE trip_id = 1;
+    INSERT INTO stop VALUES (9, 1, 1, 'front');
+    """
+
+  /// Two take each other's place and code.
+  private static let swapped = """
+    UPDATE stop SET position = position + 100, code = NULL WHERE trip_id = 2;
+    UPDATE stop SET position = 2, code = 'Y' WHERE id = 21;
+    UPDATE stop SET position = 1, code = 'X' WHERE id = 22;
+    """
+
+  @Test("Rows that take one another's place come in together: a shift, a swap, and both")
+  func moving() throws {
+    for newer in [Self.inserted, Self.swapped, Self.inserted + Self.swapped] {
+      let three = try Three(Self.stops, newer: newer)
+      let tables = try three.put(Rescuer.Request(isStrict: true))
+      #expect(tables["stop"]?.conflicts == 0, "\(tables)")
+      #expect(try Comparer(before: three.copy, after: three.workshop.database).run().tables == [])
+      #expect(try three.value("SELECT count(*) FROM photo") == "10")
+      #expect(try three.put(run: "run-8")["stop"]?.changed == 0)
+    }
+    let three = try Three(Self.stops, newer: Self.inserted + Self.swapped)
+    let stop = try #require(try three.put()["stop"])
+    #expect(stop.added == 1 && stop.changed == 10 && stop.same == 0, "\(stop)")
+  }
+
+  @Test("What stands in the way of a row that stays is left out with it, and has its own values")
+  func standing() throws {
+    let three = try Three(
+      Self.stops, newer: Self.inserted + Self.swapped,
+      live: "INSERT INTO stop VALUES (40, 1, 9, 'since')")
+    let stop = try #require(try three.put()["stop"])
+    #expect(stop.added == 0 && stop.changed == 2 && stop.conflicts == 9, "\(stop)")
+    #expect(stop.examples.allSatisfy { $0.reason.contains("UNIQUE") }, "\(stop)")
+    #expect(
+      try three.value(
+        "SELECT group_concat(position || code) FROM (SELECT * FROM stop WHERE trip_id = 1 ORDER BY id)"
+      ) == "1c1,2c2,3c3,4c4,5c5,6c6,7c7,8c8,9since")
+    #expect(
+      try three.value(
+        "SELECT group_concat(position || code) FROM (SELECT * FROM stop WHERE trip_id = 2 ORDER BY id)"
+      ) == "2Y,1X")
+    #expect(try three.value("SELECT count(*) FROM photo") == "10")
+  }
+
+  @Test("A row that another one follows is not moved out of the way")
+  func followed() throws {
+    let three = try Three(
+      """
+      CREATE TABLE tank (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+      CREATE TABLE level (id INTEGER PRIMARY KEY, tank TEXT REFERENCES tank (name) ON UPDATE CASCADE);
+      INSERT INTO tank VALUES (1, 'fresh'), (2, 'grey'), (3, 'a'), (4, 'b');
+      INSERT INTO level VALUES (1, 'fresh');
+      """,
+      newer: """
+        UPDATE tank SET name = 'z' || name; UPDATE tank SET name = 'grey' WHERE id = 1;
+        UPDATE tank SET name = 'fresh' WHERE id = 2; UPDATE tank SET name = 'b' WHERE id = 3;
+        UPDATE tank SET name = 'a' WHERE id = 4;
+        """)
+    let tank = try #require(try three.put(Rescuer.Request(tables: ["tank"]))["tank"])
+    #expect(tank.changed == 2 && tank.conflicts == 2, "\(tank)")
+    #expect(
+      try three.value("SELECT group_concat(name) FROM (SELECT * FROM tank ORDER BY id)")
+        == "fresh,grey,b,a")
+    #expect(try three.value("SELECT tank FROM level") == "fresh")
+  }
+
+  @Test("Thousands that move do so at once", .timeLimit(.minutes(5)))
+  func manyMoving() throws {
+    let three = try Three(
+      """
+      CREATE TABLE t (id INTEGER PRIMARY KEY, place INTEGER NOT NULL UNIQUE);
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+      INSERT INTO t SELECT i, i FROM n;
+      """,
+      newer:
+        "UPDATE t SET place = -place; UPDATE t SET place = 1 - place; INSERT INTO t VALUES (0, 1);")
+    let t = try #require(try three.put()["t"])
+    #expect(t.changed == 5000 && t.added == 1 && t.conflicts == 0, "\(t)")
+    #expect(try Comparer(before: three.copy, after: three.workshop.database).run().tables == [])
+  }
+
+  @Test("The exported SQL moves them, too, whether foreign keys are enforced or not")
+  func exportedMoves() throws {
+    for enforced in ["ON", "OFF"] {
+      let three = try Three(
+        Self.stops,
+        newer:
+          "\(Self.inserted)\(Self.swapped) INSERT INTO photo VALUES (90, 9); INSERT INTO trip VALUES (3);"
+      )
+      _ = try RescueExport.write(
+        before: three.base, after: three.copy, to: three.workshop.folder("out"), copy: "x",
+        snapshot: "y")
+      try three.workshop.execute(
+        "PRAGMA foreign_keys = \(enforced); "
+          + TestCoach.text(three.workshop.folder("out/rescue.sql")))
+      #expect(try Comparer(before: three.copy, after: three.workshop.database).run().tables == [])
+    }
+  }
+
   @Test("A row whose parent is not there is left out; one whose parent comes later is not")
   func foreignKeys() throws {
     let schema = """

@@ -279,6 +279,143 @@ struct SalvageTests {
     #expect(failure.code == .notADatabase)
   }
 
+  // MARK: The header
+
+  @Test(
+    "What is lost of the header alone loses no row, also after an update, and without any snapshot",
+    arguments: [512, 4096, 65536])
+  func header(pageSize: Int) throws {
+    let workshop = try Workshop(Self.schema, journalMode: "DELETE", pageSize: pageSize)
+    let snapshot = try workshop.snapshot()
+    var good = Salvager.Good(snapshot.document, path: snapshot.path)
+    good.version = "an older one"
+    try workshop.execute("CREATE TABLE made (x); INSERT INTO made VALUES ('since')")
+    let tables = Self.tables + ["made"]
+    let now = try tables.map { try all(workshop.database, $0) }
+    try overwrite(workshop.database, at: 0, with: [UInt8](repeating: 0, count: 100))
+    for good in [[good], []] {
+      let (report, result) = try salvage(workshop, good: good)
+      #expect(report.schemaFrom == nil && !report.problems.isEmpty, "\(report)")
+      #expect(try tables.map { try all(result, $0) } == now)
+      #expect(try SampleDatabase.value(result, "PRAGMA page_size") == "\(pageSize)")
+      #expect(
+        try SampleDatabase.value(result, "PRAGMA user_version") == (good.isEmpty ? "0" : "7"))
+    }
+  }
+
+  @Test(
+    "A header with a value that cannot be right is mended, and what is right of it stays",
+    arguments: [
+      (0, Array("XXXXXXXXXXXXXXXX".utf8)), (16, [4, 0]), (16, [0x20, 0]), (16, [0, 3]),
+      (18, [9, 9]), (20, [200]), (21, [0, 0, 0]), (28, [0, 0, 0, 1]), (44, [0, 0, 0, 9]),
+      (56, [0, 0, 0, 9]), (56, [0, 0, 0, 2]), (72, [7]),
+    ] as [(Int, [UInt8])])
+  func headerValue(offset: Int, bytes: [UInt8]) throws {
+    let (workshop, good) = try workshop()
+    try workshop.execute("PRAGMA user_version = 9")
+    let now = try Self.tables.map { try all(workshop.database, $0) }
+    try overwrite(workshop.database, at: offset, with: bytes)
+    for good in [[good], []] {
+      // Without a snapshot nobody knows that a text is not in UTF-16.
+      if good.isEmpty, bytes == [0, 0, 0, 2] { continue }
+      let (report, result) = try salvage(workshop, good: good)
+      #expect(try Self.tables.map { try all(result, $0) } == now, "\(report)")
+      #expect(try SampleDatabase.value(result, "PRAGMA user_version") == "9")
+      #expect(try SampleDatabase.value(result, "PRAGMA application_id") == "4711")
+    }
+  }
+
+  @Test("A lost header of a file in UTF-16 is that of its snapshot; a sound one needs none")
+  func utf16() throws {
+    let workshop = try Workshop(
+      "PRAGMA encoding = 'UTF-16le'; \(Self.schema)", journalMode: "WAL")
+    let snapshot = try workshop.snapshot()
+    let good = Salvager.Good(snapshot.document, path: snapshot.path)
+    let writer = try Connection(path: workshop.database, mode: .readWrite)
+    try writer.execute("INSERT INTO plain (body) VALUES ('größer')")
+    let now = try all(workshop.database, "plain")
+    #expect(try salvage(workshop, good: []).report.problems == [])
+    try overwrite(workshop.database, at: 0, with: [UInt8](repeating: 0xff, count: 100))
+    let (_, result) = try salvage(workshop, good: [good])
+    #expect(try all(result, "plain") == now)
+    #expect(try SampleDatabase.value(result, "PRAGMA encoding") == "UTF-16le")
+  }
+
+  // MARK: The ledger
+
+  private static func applied(_ version: Int) -> String {
+    "INSERT INTO chock_migrations VALUES ('\(version)', 'x', 'abc', '2026-01-01T00:00:00Z', 1, 'run', '0.1.0', 'applied')"
+  }
+
+  /// A database at version 1 with its snapshot; then `later`; then its ledger goes, with or without its index.
+  private func withoutLedger(
+    later: String = "", index: Bool
+  ) throws -> (report: Salvage, path: String, good: String, workshop: Workshop) {
+    let (workshop, _) = try workshop()
+    try workshop.execute(Self.applied(1))
+    let snapshot = try workshop.snapshot()
+    try workshop.execute(later)
+    for name in ["chock_migrations"] + (index ? ["sqlite_autoindex_chock_migrations_1"] : []) {
+      for page in try pages(workshop.database, name, "leaf") {
+        try smash(workshop.database, page: page)
+      }
+    }
+    let good = Salvager.Good(snapshot.document, path: snapshot.path)
+    let (report, result) = try salvage(workshop, good: [good])
+    // With it its folder would go.
+    return (report, result, good.id, workshop)
+  }
+
+  private func version(_ path: String) throws -> SchemaVersion? {
+    try LedgerTable.read(try Database.open(path))?.current
+  }
+
+  @Test(
+    "A ledger that is lost is that of a good snapshot with the same schema",
+    arguments: [true, false])
+  func ledger(index: Bool) throws {
+    let (report, path, good, workshop) = try withoutLedger(later: "DELETE FROM small", index: index)
+    defer { withExtendedLifetime(workshop) {} }
+    #expect(try version(path) == SchemaVersion("1"))
+    #expect(report.problems.contains { $0.contains("that of snapshot \(good)") }, "\(report)")
+    #expect(
+      try SampleDatabase.value(path, "SELECT checksum FROM chock_migrations WHERE version = '1'")
+        == "abc")
+  }
+
+  @Test("Where no snapshot has the same schema there is no ledger: a person says the version")
+  func otherSchema() throws {
+    let later = "CREATE TABLE made (x); \(Self.applied(2))"
+    let (report, path, _, workshop) = try withoutLedger(later: later, index: true)
+    defer { withExtendedLifetime(workshop) {} }
+    #expect(try version(path) == nil)
+    #expect(report.problems.contains { $0.contains("chock adopt --at") }, "\(report)")
+  }
+
+  @Test("A version that only the ledger's index still knows is never taken back")
+  func newerVersion() throws {
+    let (report, path, _, workshop) = try withoutLedger(later: Self.applied(2), index: false)
+    defer { withExtendedLifetime(workshop) {} }
+    #expect(try version(path) == nil, "\(report)")
+  }
+
+  @Test("A ledger that says nonsense is no ledger")
+  func nonsense() throws {
+    let (workshop, good) = try workshop()
+    try workshop.execute(Self.applied(1))
+    var bytes = try #require(try FileSystem.read(workshop.database))
+    let word = Array("2026-01-01T00:00:00Z".utf8)
+    let place = try #require(
+      bytes.indices.dropLast(word.count).first { bytes[$0...].starts(with: word) })
+    // Version, name and checksum stand before it.
+    bytes[place - 5] = UInt8(ascii: "?")
+    try write(bytes, to: workshop.database)
+    let (report, path) = try salvage(workshop, good: [])
+    #expect(try version(path) == nil, "\(report)")
+    // What the snapshot's index says is another version.
+    #expect(try version(try salvage(workshop, good: [good]).path) == nil)
+  }
+
   @Test("What is in the log counts, and the damage may be in the log's own first page")
   func log() throws {
     let (workshop, good) = try workshop(journalMode: "WAL")
