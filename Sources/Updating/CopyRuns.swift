@@ -1,3 +1,4 @@
+import Authoring
 import Migrations
 import SQLite
 import Storage
@@ -79,9 +80,12 @@ struct FetchRun {
       }
       context.set(
         snapshot: try context.snapshots.takeIn(
-          id, from: copies,
-          catalog: try MigrationCatalog(directory: settings.migrationsDirectory),
-          applicationID: applicationID, stop: context.stop, progress: context.copyProgress))
+          id, from: copies, catalog: catalog, applicationID: applicationID,
+          differences: { (foreign, ledger) throws(Failure) in
+            try ForeignSchema.differences(in: foreign, catalog) {
+              (live.map { [$0] } ?? []) + snapshots(at: ledger.current)
+            }.map(Self.words)
+          }, stop: context.stop, progress: context.copyProgress))
       return context.answer(.finished)
     } catch {
       return context.answer(.refused, error)
@@ -104,7 +108,30 @@ extension RunContext {
   }
 
   /// Tells the supervisor what lies there.
+      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
   fileprivate func report(_ there: [SnapshotDocument], copied id: String? = nil) {
     link.send(.place(PlaceReport(snapshots: there, copied: id)))
   }
 }
+
+  /// What this controller keeps of a version, opened.
+  private func snapshots(at version: SchemaVersion) -> [Connection] {
+    let known = (try? context.snapshots.list()) ?? []
+    return known.filter { $0.version == version.description }.compactMap {
+      guard let path = try? context.snapshots.find($0.id).path else { return nil }
+      return try? Connection(path: path, mode: .foreign)
+    }
+  }
+
+  /// Such as `trigger evil is extra`. Whoever made it may have chosen a name that does something to a terminal.
+  private static func words(_ difference: Schema.Difference) -> String {
+    let name = difference.name.unicodeScalars.prefix(64)
+      .map { $0.isASCII && $0.value > 0x20 && $0.value != 0x7f ? Character($0) : "?" }
+    let kind =
+      switch difference.kind {
+      case .extra: "is extra"
+      case .changed: "is another one"
+      case .missing: "is missing"
+      }
+    return "\(difference.object) \(String(name)) \(kind)"
+  }
