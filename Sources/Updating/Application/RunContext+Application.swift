@@ -111,7 +111,22 @@ extension RunContext {
   }
 
   private func start() throws(Failure) {
-    try control.start(application?.stopped ?? [], environment: safeMode.environment)
+    var environment = safeMode.environment
+    if settingsOfApplication.inRecovery == .readOnly {
+      switch link.hold() {
+      case .notWanted: break
+      case .held:
+        environment.merge(ApplicationNotice.recoveryMode(settings.stateDirectory).environment) {
+          $1
+        }
+      case .impossible:
+        throw Failure(
+          .application,
+          "The application stays down: chock is in recovery mode, and the database cannot be held for reading only.",
+          howToClear: "Leave recovery mode, then start it by hand.")
+      }
+    }
+    try control.start(application?.stopped ?? [], environment: environment)
   }
 
   /// Watches the application until it is judged, confirmed, or nobody supervises any more.
