@@ -28,6 +28,19 @@ struct CopyRun {
           place.retention, of: there, knownGood: good, stop: context.stop)
         there.removeAll { removed.contains($0.id) }
       }
+      /// Where it does not fit, the oldest copies there go first.
+      func copyMakingRoom(_ id: String) throws(Failure) -> SnapshotDocument {
+        do throws(Failure) {
+          return try copies.copy(id, stop: context.stop, progress: context.copyProgress)
+        } catch  where error.code == .noSpace {
+          let removed = try copies.makeRoom(
+            for: id, keeping: place.retention.keepAtLeast, of: there, knownGood: good,
+            stop: context.stop)
+          guard !removed.isEmpty else { throw error }
+          there.removeAll { removed.contains($0.id) }
+          return try copies.copy(id, stop: context.stop, progress: context.copyProgress)
+        }
+      }
       var wanted: [String]
       if let id = context.order.snapshot {
         let digest = try context.snapshots.find(id).document.sha256
@@ -40,13 +53,15 @@ struct CopyRun {
       var damaged: Failure?
       for id in wanted {
         do throws(Failure) {
-          let copy = try copies.copy(id, stop: context.stop, progress: context.copyProgress)
+          let copy = try copyMakingRoom(id)
           there = [copy] + there.filter { $0.id != id }
           there.sort { ($0.createdAt, $0.id) > ($1.createdAt, $1.id) }
           good.insert(id)
           context.report(there, copied: id)
         } catch  where error.code == .notFound && context.order.snapshot == nil {
           // Retention has taken it here meanwhile.
+        } catch  where error.code == .noSpace && isEnough(there, without: id, place.retention) {
+          // The newest are there; older ones would only take their room.
         } catch  where error.code == .snapshotDamaged {
           // The others are not worse for it.
           damaged = damaged ?? error
@@ -59,6 +74,18 @@ struct CopyRun {
     } catch {
       return context.answer(.refused, error)
     }
+  }
+
+  /// Whether a place that is full holds as many copies of this chock as it has to, all newer than this one.
+  private func isEnough(
+    _ there: [SnapshotDocument], without id: String, _ retention: SnapshotStore.Retention
+  ) -> Bool {
+    guard context.order.snapshot == nil, let left = try? context.snapshots.find(id).document
+    else { return false }
+    return there.count {
+      $0.copiedBy == context.order.controller
+        && ($0.createdAt, $0.id) > (left.createdAt, left.id)
+    } >= max(1, retention.keepAtLeast)
   }
 }
 
@@ -78,6 +105,7 @@ struct FetchRun {
           try live.integer("PRAGMA application_id") ?? 0
         }
       }
+      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
       context.set(
         snapshot: try context.snapshots.takeIn(
           id, from: copies, catalog: catalog, applicationID: applicationID,
@@ -91,28 +119,6 @@ struct FetchRun {
       return context.answer(.refused, error)
     }
   }
-}
-
-extension RunContext {
-  fileprivate func copies(
-    isReadOnly: Bool
-  ) throws(Failure) -> (place: CopyPlace, copies: SnapshotCopies) {
-    guard let place = order.place else { throw Failure(.usage, "No place is named.") }
-    let opened = try place.open(mountPoint: settings.mountPoint, isReadOnly: isReadOnly)
-    return (
-      place,
-      SnapshotCopies(
-        in: try opened.folder(isMade: !isReadOnly), owner: order.controller ?? "",
-        store: snapshots, database: settings.databasePath)
-    )
-  }
-
-  /// Tells the supervisor what lies there.
-      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
-  fileprivate func report(_ there: [SnapshotDocument], copied id: String? = nil) {
-    link.send(.place(PlaceReport(snapshots: there, copied: id)))
-  }
-}
 
   /// What this controller keeps of a version, opened.
   private func snapshots(at version: SchemaVersion) -> [Connection] {
@@ -135,3 +141,24 @@ extension RunContext {
       }
     return "\(difference.object) \(String(name)) \(kind)"
   }
+}
+
+extension RunContext {
+  fileprivate func copies(
+    isReadOnly: Bool
+  ) throws(Failure) -> (place: CopyPlace, copies: SnapshotCopies) {
+    guard let place = order.place else { throw Failure(.usage, "No place is named.") }
+    let opened = try place.open(mountPoint: settings.mountPoint, isReadOnly: isReadOnly)
+    return (
+      place,
+      SnapshotCopies(
+        in: try opened.folder(isMade: !isReadOnly), owner: order.controller ?? "",
+        store: snapshots, database: settings.databasePath)
+    )
+  }
+
+  /// Tells the supervisor what lies there.
+  fileprivate func report(_ there: [SnapshotDocument], copied id: String? = nil) {
+    link.send(.place(PlaceReport(snapshots: there, copied: id)))
+  }
+}

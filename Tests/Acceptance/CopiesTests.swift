@@ -162,6 +162,45 @@ struct CopiesTests {
     #expect(try names(small.path).count == 2)
   }
 
+  @Test(
+    "A full place gives up the oldest copies beyond keep_at_least for the newest one",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"))
+  func fullOfOld() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try Sample.coach(
+      config: config("path = \"\(outer("stick"))\"\nkeep_at_least = 2"))
+    func take() async throws -> String {
+      let taken = try await coach.run("snapshots", "take", "--offline", "--json")
+      return try #require(try taken.document(RunDocument.self).snapshotId)
+    }
+    var ids: [String] = []
+    for _ in 0..<3 { ids.append(try await take()) }
+    let size = try #require(FileSystem.facts("\(coach.state)/snapshots/\(ids[0]).sqlite")).size
+    // Three, and no fourth.
+    let stick = try Mount(tmpfs: outer("stick"), megabytes: Int(3 * size >> 20) + 3)
+    defer { stick.detach() }
+    func copied() async throws -> Set<String> {
+      let copied = try await coach.run("snapshots", "copy", "--offline")
+      #expect(copied.code == 0, "\(copied)")
+      return Set(
+        try names(stick.path).filter { $0.hasSuffix(".sqlite") }.map { String($0.dropLast(7)) })
+    }
+    #expect(try await copied() == Set(ids))
+    ids.append(try await take())
+    #expect(try await copied() == Set(ids.dropFirst()))
+    // The oldest is not missed, and takes nobody's place.
+    #expect(try await copied() == Set(ids.dropFirst()))
+    // The newest two stay, whatever does not fit.
+    ids.append(try await take())
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO item (body) SELECT hex(randomblob(100000)) FROM item LIMIT 100")
+    _ = try await take()
+    let failed = try await coach.run("snapshots", "copy", "--offline", "--json")
+    #expect(try failed.document(RunDocument.self).error?.code == .noSpace, "\(failed)")
+    #expect(try names(stick.path).count >= 4, "\(failed)")
+  }
+
   // MARK: What somebody has changed
 
   /// A coach with a copy of a snapshot elsewhere, and none here.
