@@ -64,7 +64,7 @@ let package = Package(
     .target(
       name: "Updating",
       dependencies: [
-        "Storage", "Migrations", "Coach",
+        "Authoring", "SQLite", "Storage", "Migrations", "Coach",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),

@@ -11,6 +11,23 @@ public enum Drift {
   public static func find(
     in connection: Connection, _ catalog: MigrationCatalog
   ) throws(Failure) -> [Schema.Difference] {
+    try find(in: connection, catalog, from: try expected(in: connection, catalog))
+  }
+
+  static func find(
+    in connection: Connection, _ catalog: MigrationCatalog, from expected: Schema
+  ) throws(Failure) -> [Schema.Difference] {
+    // The tables in which other tools keep their own record are none of ours.
+    let own = Set(try ToolFinding.all(in: connection, catalog).flatMap(\.ownTables))
+    let found = try Schema(connection)
+    return expected.differences(
+      in: Schema(objects: found.objects.filter { !own.contains(SQLName.lowered($0.table)) }))
+  }
+
+  /// What the files of the versions in effect make in an empty database.
+  static func expected(
+    in connection: Connection, _ catalog: MigrationCatalog
+  ) throws(Failure) -> Schema {
     guard let ledger = try LedgerTable.read(connection) else {
       throw Failure(
         .unadopted, "chock does not know at which version the database is.",
@@ -28,10 +45,6 @@ public enum Drift {
     }
     let scratch = try Scratch()
     for file in files { try scratch.run(file) }
-    // The tables in which other tools keep their own record are none of ours.
-    let own = Set(try ToolFinding.all(in: connection, catalog).flatMap(\.ownTables))
-    let found = try Schema(connection)
-    return try scratch.schema().differences(
-      in: Schema(objects: found.objects.filter { !own.contains(SQLName.lowered($0.table)) }))
+    return try scratch.schema()
   }
 }

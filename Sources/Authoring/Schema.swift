@@ -66,6 +66,37 @@ public struct Schema: Sendable, Equatable, Codable {
       })
   }
 
+  /// All that does something when others are used: triggers, views and virtual tables, told by their statements
+  /// whatever else their rows say, with none left out.
+  ///
+  /// SQLite goes by the statement: a row may call a trigger a table, or have a name that no CREATE takes.
+  ///
+  /// - Throws: what is wrong with the file.
+  static func acting(in connection: Connection) throws(Failure) -> [Object] {
+    try Database.catching(connection.fileName) { () throws(SQLiteError) in
+      let list = try connection.prepare(
+        "SELECT name, tbl_name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")
+      var objects: [Object] = []
+      while try list.step() {
+        var object = Object(
+          kind: .table, name: list.text(0) ?? "", table: list.text(1) ?? "",
+          sql: list.text(2) ?? "")
+        // CREATE, and what follows it.
+        let words = object.meaning.dropFirst().map { String(decoding: $0, as: UTF8.self) }
+          .drop { ["temp", "temporary"].contains($0) }
+        switch words.first {
+        case "table"?, "index"?, "unique"?: continue
+        case "trigger"?: object.kind = .trigger
+        case "view"?: object.kind = .view
+        // A virtual table, or nothing that is known.
+        default: break
+        }
+        objects.append(object)
+      }
+      return objects
+    }
+  }
+
   /// Where two schemas differ.
   public struct Difference: Sendable, Equatable, Codable {
     public enum Kind: String, Sendable, Codable { case missing, extra, changed }

@@ -1,6 +1,6 @@
 import Crypto
 public import Migrations
-import SQLite
+public import SQLite
 
 #if canImport(Glibc)
   import Glibc
@@ -104,11 +104,13 @@ extension SnapshotStore {
   /// - Parameters:
   ///   - catalog: the migrations of this controller: what the snapshot's ledger has to agree with.
   ///   - applicationID: of the database here; nil when it cannot be read.
+  ///   - differences: what its schema has that nobody here knows, each in words; empty: it is a known one.
   /// - Throws: `.notFound`, `.foreignSnapshot`, `.notAllowed` for that of another database, `.noSpace`, `.copyPlace`,
   ///   or the stop that was requested. Nothing is left then.
   public func takeIn(
     _ id: String, from copies: SnapshotCopies, catalog: MigrationCatalog, applicationID: Int64?,
-    stop: StopSignal, progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+    differences: (Connection, Ledger) throws(Failure) -> [String], stop: StopSignal,
+    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> SnapshotDocument {
     guard Self.isID(id) else {
       throw Failure(
@@ -131,8 +133,8 @@ extension SnapshotStore {
     do throws(Failure) {
       try fetch(told, from: copies.folder, to: partial, stop: stop, progress: progress)
       let document = try look(
-        into: partial, told, catalog: catalog, applicationID: applicationID, stop: stop,
-        progress: progress)
+        into: partial, told, at: "\(copies.folder.path)/\(id).sqlite", catalog: catalog,
+        applicationID: applicationID, differences: differences, stop: stop, progress: progress)
       try FileSystem.replace(
         "\(folder)/\(id).json", with: try JSON.encode(document, pretty: true))
       try FileSystem.rename(partial, to: "\(folder)/\(id).sqlite")
@@ -178,14 +180,17 @@ extension SnapshotStore {
 
   /// What is in it, found out by ourselves; the description counts where it agrees.
   private func look(
-    into partial: String, _ told: SnapshotDocument, catalog: MigrationCatalog,
-    applicationID: Int64?, stop: StopSignal,
-    progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
+    into partial: String, _ told: SnapshotDocument, at origin: String, catalog: MigrationCatalog,
+    applicationID: Int64?, differences: (Connection, Ledger) throws(Failure) -> [String],
+    stop: StopSignal, progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> SnapshotDocument {
-    func unfit(_ words: String) -> Failure {
+    // The file of the message is the one that stays.
+    func unfit(
+      _ words: String, _ wayOut: String = "Use another copy, or another snapshot."
+    ) -> Failure {
       Failure(
-        .foreignSnapshot, "Snapshot \(told.id) is not taken in: \(words)", file: partial,
-        howToClear: "Use another copy, or another snapshot.")
+        .foreignSnapshot, "Snapshot \(told.id) is not taken in: \(words)", file: origin,
+        howToClear: wayOut)
     }
     do throws(Failure) {
       progress("check", 0, 1)
@@ -199,7 +204,7 @@ extension SnapshotStore {
         try Connection(path: partial, mode: .foreign)
       }
       foreign.interrupt { stop.requested != nil }
-      try Database.check(foreign, .full, file: partial, failingAs: .foreignSnapshot)
+      try Database.check(foreign, .full, file: partial, failingAs: .databaseCorrupt)
       let theirs = try Database.catching(partial) { () throws(SQLiteError) in
         try foreign.integer("PRAGMA application_id") ?? 0
       }
@@ -220,6 +225,15 @@ extension SnapshotStore {
       } catch {
         throw unfit("it does not fit the migrations here. \(error.message)")
       }
+      let unknown = try differences(foreign, ledger)
+      guard unknown.isEmpty else {
+        let shown = unknown.prefix(10).joined(separator: ", ")
+        throw unfit(
+          "its schema is not what the migrations here make at version \(ledger.current), and differs from what is here: "
+            + shown + (unknown.count > 10 ? " and \(unknown.count - 10) more." : "."),
+          "Use another snapshot. Whoever knows that this is right puts the file in the database's place by hand, with chock and the application stopped."
+        )
+      }
       progress("fingerprint", 0, 1)
       let fingerprint = try Fingerprint(foreign, stop: stop).total
       guard told.knownFingerprint == nil || told.knownFingerprint == fingerprint else {
@@ -236,7 +250,7 @@ extension SnapshotStore {
       if let requested = stop.requested { throw requested }
       // What SQLite says of a file that somebody has made up.
       guard error.code.isUnreadableDatabase || error.code == .inputOutput else { throw error }
-      throw unfit(error.message)
+      throw unfit(error.message.replacing(partial, with: origin))
     }
   }
 }

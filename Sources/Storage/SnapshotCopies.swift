@@ -169,8 +169,7 @@ public struct SnapshotCopies {
         "Snapshot \(document.id) has \(ByteCount.text(document.sizeBytes)), and a file on FAT holds 4 GB at most.",
         file: folder.path, howToClear: "Format the stick with exFAT or ext4.")
     }
-    // The description, and what the file system itself needs.
-    let needed = document.sizeBytes + 1 << 20
+    let needed = Self.needed(document)
     let available = try folder.availableBytes()
     guard available >= needed else {
       throw Failure(
@@ -179,6 +178,11 @@ public struct SnapshotCopies {
         file: folder.path,
         howToClear: "Remove something from it, or let retention there keep less.")
     }
+  }
+
+  /// With the description, and what the file system itself needs.
+  private static func needed(_ document: SnapshotDocument) -> Int64 {
+    document.sizeBytes + 1 << 20
   }
 
   /// - Returns: the digest of what was read here.
@@ -254,6 +258,39 @@ public struct SnapshotCopies {
     let wanted = Self.kept(
       by: retention, of: local + mine, pinned: Set(local.filter(\.pinned).map(\.id)), now: now)
     let surplus = mine.filter { !wanted.contains($0.id) }
+    return try remove(Array(surplus.reversed()), of: mine, knownGood: good, stop)
+  }
+
+  /// Removes as many of the oldest copies of this chock as make room for a newer snapshot.
+  ///
+  /// - Parameter count: so many of the newest stay, and what is pinned here, and the newest good one.
+  /// - Returns: the ids that were removed; none where that would not be enough.
+  public func makeRoom(
+    for id: String, keeping count: Int, of there: [SnapshotDocument], knownGood good: Set<String>,
+    stop: StopSignal
+  ) throws(Failure) -> [String] {
+    let wanted = try store.find(id).document
+    let pinned = Set(try Self.own(store, database).filter(\.pinned).map(\.id))
+    let mine = there.filter { $0.copiedBy == owner }
+      .sorted { ($0.createdAt, $0.id) > ($1.createdAt, $1.id) }
+    var missing = Self.needed(wanted) - (try folder.availableBytes())
+    var surplus: [SnapshotDocument] = []
+    for document in mine.dropFirst(max(1, count)).reversed() where missing > 0 {
+      guard !pinned.contains(document.id),
+        (document.createdAt, document.id) < (wanted.createdAt, wanted.id)
+      else { continue }
+      surplus.append(document)
+      missing -= document.sizeBytes
+    }
+    guard missing <= 0 else { return [] }
+    return try remove(surplus, of: mine, knownGood: good, stop)
+  }
+
+  /// Removes copies, but for the newest good one of `mine`.
+  private func remove(
+    _ surplus: [SnapshotDocument], of mine: [SnapshotDocument], knownGood good: Set<String>,
+    _ stop: StopSignal
+  ) throws(Failure) -> [String] {
     guard !surplus.isEmpty else { return [] }
     // Looked for by its digest, and only when something is about to go.
     var newestGood: String?
@@ -264,7 +301,7 @@ public struct SnapshotCopies {
     }
     guard let newestGood else { return [] }
     var removed: [String] = []
-    for document in surplus.reversed() where document.id != newestGood {
+    for document in surplus where document.id != newestGood {
       try folder.remove("\(document.id).sqlite")
       try folder.remove("\(document.id).json")
       removed.append(document.id)

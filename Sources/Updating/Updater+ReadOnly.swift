@@ -28,7 +28,7 @@ extension Updater {
     var isSaid = false
     while let reason = recoveryMode, !isShuttingDown {
       // Who only asks for the state has the lock for a moment, too.
-      sightings = isRunElsewhere ? sightings + 1 : 0
+      sightings = current == nil && isRunElsewhere ? sightings + 1 : 0
       if needsLock {
         await readOnlyHold.release()
       } else if sightings > 1 {
@@ -38,13 +38,8 @@ extension Updater {
         await readOnlyHold.release()
       } else if sightings == 0 {
         do throws(Failure) {
-          try await readOnlyHold.take(settings.databasePath)
-          // A run may have begun meanwhile.
-          if needsLock { await readOnlyHold.release() }
-          if !isTold {
-            try notice.begin(
-              ApplicationNotice.RecoveryMode(reason: reason.message, code: reason.code.rawValue))
-          }
+          try await takeHold()
+          if !isTold { try tellHold(reason) }
           isTold = true
         } catch {
           if !isSaid {
@@ -52,7 +47,10 @@ extension Updater {
           }
           isSaid = true
         }
-        if started == nil, await readOnlyHold.isHeld { started = await startWhatWasStopped() }
+        // Not while a worker of ours is to have the lock of a run.
+        if started == nil, current == nil, await readOnlyHold.isHeld {
+          started = await startWhatWasStopped()
+        }
       }
       let pause = Task { _ = try? await Task.sleep(for: Self.period) }
       holdPause = pause
@@ -70,13 +68,53 @@ extension Updater {
     }
   }
 
-  /// Before a run: its worker needs the lock.
+  /// The worker needs the lock now.
   func letGo() async { if needsLock { await readOnlyHold.release() } }
 
-  /// A snapshot or a check only reads.
+  /// A snapshot or a check only reads; and a run that changes the database does not before the application is
+  /// stopped, nor when it is about to be started again.
   private var needsLock: Bool {
-    current.map { $0.kind.isWatched || $0.kind == .recover } ?? false
+    guard let current, current.kind != .recover else { return current != nil }
+    guard current.kind.isWatched else { return false }
+    switch current.phase {
+    case .snapshot, .rehearse, .apply, .verify, .commit, .restore: return true
+    case nil, .plan, .safety, .quiesce, .resume, .prove, .done: return false
+    }
   }
+
+  private func takeHold() async throws(Failure) {
+    try await readOnlyHold.take(settings.databasePath)
+    // A run may have gone on meanwhile.
+    if needsLock { await readOnlyHold.release() }
+  }
+
+  private func tellHold(_ reason: Failure) throws(Failure) {
+    try ApplicationNotice.recoveryMode(settings.stateDirectory).begin(
+      ApplicationNotice.RecoveryMode(reason: reason.message, code: reason.code.rawValue))
+  }
+
+  /// Before a worker starts the application again. What another process has recovered ends recovery mode by itself;
+  /// what a technician has begun, or damage, goes on.
+  func holdForApplication() async -> Held {
+    guard isServed, settings.application.inRecovery == .readOnly, isLeftByHand,
+      let reason = recoveryMode
+    else { return .notWanted }
+    for _ in 0..<Self.attempts where !isShuttingDown {
+      do throws(Failure) {
+        // In this phase nobody else lets it go.
+        try await readOnlyHold.take(settings.databasePath)
+        try tellHold(reason)
+        return .held
+      } catch {
+        logger.warning("The database cannot be held for reading only: \(error.message)")
+      }
+    }
+    // A daemon that ends holds nothing.
+    return isShuttingDown ? .notWanted : .impossible
+  }
+
+  /// Each waits for the lock for a second.
+  private static let attempts = 5
 
   func endHold() async {
     holdPause?.cancel()

@@ -40,6 +40,8 @@ extension Updater {
     stopTelling()
     current = nil
     worker = nil
+    // Held again at once, where it was let go.
+    holdPause?.cancel()
     endedRuns += 1
     stopWaiting()
     if let ended = document.endedAt.flatMap(Timestamp.date)?.timeIntervalSince1970 {
@@ -199,7 +201,7 @@ extension Updater {
     events.publish(progress, of: run.id)
   }
 
-  private func receive(_ message: WorkerMessage, _ process: WorkerProcess) {
+  private func receive(_ message: WorkerMessage, _ process: WorkerProcess) async {
     switch message {
     case .phase(let phase):
       switch (phase, current?.kind) {
@@ -222,6 +224,7 @@ extension Updater {
       enter(phase)
       if phase == .prove, isShuttingDown { process.stop(Self.daemonStops) }
       if [.resume, .prove].contains(phase) { databaseIsSettled() }
+      await letGo()
     case .progress(let progress):
       // The statements of a run have one limit for all of them, however much they report.
       if ![.quiesce, .rehearse, .apply, .verify, .commit, .resume].contains(current?.phase) {
@@ -239,6 +242,7 @@ extension Updater {
         evenWhenStopped: false, because: Self.tookTooLong)
       isAsked = true
       judge()
+    case .askHold: process.send(.hold(await holdForApplication()))
     case .result, .place: break
     }
   }

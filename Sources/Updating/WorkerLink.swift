@@ -13,7 +13,8 @@ import Synchronization
 /// A worker's end of the two pipes to its supervisor.
 final class WorkerLink: Sendable {
   let stop: StopSignal
-  private let verdicts: Mailbox
+  private let verdicts: Mailbox<SafetyVerdict>
+  private let holds: Mailbox<Held>
   private let confirmed: Confirmation
   /// For how long a supervisor may read nothing, in seconds: for longer than it waits for a worker.
   private let patience: UInt32
@@ -37,10 +38,12 @@ final class WorkerLink: Sendable {
 
   private init(_ input: LineReader, _ settings: UpdateSettings) {
     let stop = StopSignal()
-    let verdicts = Mailbox()
+    let verdicts = Mailbox<SafetyVerdict>()
+    let holds = Mailbox<Held>()
     let confirmed = Confirmation()
     self.stop = stop
     self.verdicts = verdicts
+    self.holds = holds
     self.confirmed = confirmed
     let grace = Int(WorkerProcess.grace.components.seconds)
     patience = UInt32(clamping: settings.migrationTimeoutSeconds + 2 * grace)
@@ -56,6 +59,7 @@ final class WorkerLink: Sendable {
           // A gate that closed too late stops nobody who watches.
           if failure.code == .interrupted { confirmed.end() }
         case .confirm(let person): confirmed.put(person)
+        case .hold(let held): holds.put(held)
         case nil: break
         }
       }
@@ -64,6 +68,7 @@ final class WorkerLink: Sendable {
           .interrupted, "The daemon that supervised the run has ended.",
           howToClear: "Start it again: nothing was changed."))
       verdicts.close()
+      holds.close()
       confirmed.end()
     }
   }
@@ -126,6 +131,14 @@ final class WorkerLink: Sendable {
     }
   }
 
+  /// Asks the supervisor to hold the database for reading before the application is started.
+  ///
+  /// - Returns: also `.notWanted` when there is no supervisor any more: the next one begins anew.
+  func hold() -> Held {
+    send(.askHold)
+    return holds.take(within: .seconds(60)) ?? .notWanted
+  }
+
   private func nobodyAnswered() throws(Failure) -> Failure {
     try stop.check()
     return Failure(.gateClosed, "The conditions of the coach are not known: nobody answered.")
@@ -168,31 +181,31 @@ private final class Confirmation: Sendable {
   func wait(_ duration: Duration) { _ = signal.wait(timeout: .now() + duration.seconds) }
 }
 
-/// Hands verdicts from the reading thread to the one that does the work.
-private final class Mailbox: Sendable {
-  private let content = Mutex<(verdict: SafetyVerdict?, isOver: Bool)>((nil, false))
+/// Hands answers from the reading thread to the one that does the work.
+private final class Mailbox<Answer: Sendable>: Sendable {
+  private let content = Mutex<(answer: Answer?, isOver: Bool)>((nil, false))
   private let signal = DispatchSemaphore(value: 0)
 
-  func put(_ verdict: SafetyVerdict) {
-    content.withLock { $0.verdict = verdict }
+  func put(_ answer: Answer) {
+    content.withLock { $0.answer = answer }
     signal.signal()
   }
 
-  /// No verdict matters any more: whoever waits for one need not.
+  /// No answer matters any more: whoever waits for one need not.
   func close() {
     content.withLock { $0.isOver = true }
     signal.signal()
   }
 
   /// Nil when none came in time or none can come any more.
-  func take(within limit: Duration) -> SafetyVerdict? {
+  func take(within limit: Duration) -> Answer? {
     let deadline = DispatchTime.now() + limit.seconds
     while true {
-      let (verdict, isOver) = content.withLock { content in
-        defer { content.verdict = nil }
+      let (answer, isOver) = content.withLock { content in
+        defer { content.answer = nil }
         return content
       }
-      if let verdict { return verdict }
+      if let answer { return answer }
       guard !isOver, signal.wait(timeout: deadline) == .success else { return nil }
     }
   }

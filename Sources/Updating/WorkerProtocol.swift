@@ -41,6 +41,17 @@ enum SupervisorMessage: Codable, Sendable {
   case stop(Failure)
   /// A person, or the application itself, says that it is well.
   case confirm(String)
+  /// The answer to `askHold`.
+  case hold(Held)
+}
+
+/// Whether an application that is about to be started can only read.
+enum Held: String, Codable, Sendable {
+  /// It may write: there is no recovery mode, or no policy that says so.
+  case notWanted
+  case held
+  /// It must not be started.
+  case impossible
 }
 
 /// What a worker reports: one JSON line each.
@@ -52,6 +63,8 @@ enum WorkerMessage: Codable, Sendable {
   case place(PlaceReport)
   /// The worker waits for `SupervisorMessage.safety`.
   case askSafety
+  /// The worker is about to start the application, and waits for `SupervisorMessage.hold`.
+  case askHold
   /// The run is over; the worker exits after it.
   case result(RunDocument)
 }

@@ -128,6 +128,21 @@ enum Attestation {
     }
   }
 
+  /// Whether a person's word for this is ever taken.
+  ///
+  /// - Throws: `.usage` naming what is wrong with it.
+  static func check(_ text: String, _ policy: SafetyPolicy) throws(Failure) {
+    guard text.contains("=") else { throw Failure(.usage, "\(text): write SIGNAL=VALUE.") }
+    let (signal, value) = parse(text)
+    var nobodyElse = Readings()
+    do throws(CoachError) {
+      try nobodyElse.attest(
+        signal: signal, value: value, ttl: .seconds(1), by: Session.user, policy: policy, now: .now)
+    } catch {
+      throw Failure(.usage, error.message, howToClear: error.howToClear)
+    }
+  }
+
   static func parse(_ text: String) -> (signal: String, value: ReadingValue) {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     return (String(parts[0]), ReadingValue(parsing: String(parts.last ?? "")))

@@ -56,7 +56,7 @@ struct FactoryReset {
       ("Nothing brings it back. Type erase:", "erase"),
     ] {
       session.output.complain(question)
-      guard readLine() == answer else {
+      guard Session.readAnswer() == answer else {
         throw Failure(.consentMissing, "Nothing was changed.")
       }
     }

@@ -32,7 +32,8 @@ struct GuidedRecovery {
   private enum Step {
     case retry, discard
     case check(CheckKind)
-    case verify, restore, salvage, accept, adopt, rollBack, breakLock, attest, diagnose, export
+    case verify, restore, salvage, accept, adopt, rollBack, breakLock, attest, takeBack, diagnose
+    case export, apply
     case leave, factory, quit
 
     var title: String {
@@ -50,8 +51,10 @@ struct GuidedRecovery {
       case .rollBack: "Roll back by rollback files"
       case .breakLock: "Break a lock that holds updates back"
       case .attest: "Give your word for a reading"
+      case .takeBack: "Take your word back"
       case .diagnose: "Write a file for support"
       case .export: "Write the rows of a rescue copy as files"
+      case .apply: "Put the rows of a rescue copy in again"
       case .leave: "Leave recovery mode: all is well"
       case .factory: "Factory state: erase everything of the owner's, snapshots too"
       case .quit: "Quit"
@@ -77,7 +80,7 @@ struct GuidedRecovery {
       say(state)
       let steps = steps(for: state)
       for (index, step) in steps.enumerated() { print("  \(index + 1)  \(step.title)") }
-      guard let line = ask("Which step? (1 to \(steps.count), or quit)") else { return 0 }
+      guard let line = askAgain("Which step? (1 to \(steps.count), or quit)") else { return 0 }
       guard !["q", "quit"].contains(line.lowercased()) else { return 0 }
       guard let number = Int(line), steps.indices.contains(number - 1) else {
         print("There is no step \(line).\n")
@@ -87,6 +90,10 @@ struct GuidedRecovery {
       if case .quit = step { return 0 }
       guard let arguments = arguments(of: step, state) else {
         print("Nothing was done.\n")
+        continue
+      }
+      guard !arguments.isEmpty else {
+        print("")
         continue
       }
       print("\n\(session.output.bold("$ \(Self.shell(arguments))"))")
@@ -170,15 +177,17 @@ struct GuidedRecovery {
     if state.status?.adopted == false { steps.append(.adopt) }
     if state.status?.currentVersion != nil { steps.append(.rollBack) }
     if !state.locks.isEmpty { steps.append(.breakLock) }
-    steps += [.attest, .diagnose]
-    if !state.copies.isEmpty { steps.append(.export) }
+    steps.append(.attest)
+    if !state.hasDaemon, !attestations.isEmpty { steps.append(.takeBack) }
+    steps.append(.diagnose)
+    if !state.copies.isEmpty { steps += [.export, .apply] }
     if state.hasDaemon, state.status?.mode == .recovery { steps.append(.leave) }
     return steps + [.factory, .quit]
   }
 
   // MARK: One step
 
-  /// The command that the step is, with what the person chooses; nil: nothing was chosen.
+  /// The command that the step is, with what the person chooses; nil: nothing was chosen. Empty: it is done already.
   private mutating func arguments(of step: Step, _ state: State) -> [String]? {
     let offline = state.hasDaemon ? [] : ["--offline"]
     let gated = offline + (state.hasDaemon ? [] : attestations.flatMap { ["--attest", $0] })
@@ -214,21 +223,33 @@ struct GuidedRecovery {
     case .attest:
       guard let word = ask("Which reading? Such as parking_brake=engaged:") else { return nil }
       guard !state.hasDaemon else { return ["coach", "attest", word] }
-      do {
-        try Attestation.check([word])
+      do throws(Failure) {
+        try Attestation.check(word, session.config.settings.safety)
       } catch {
-        print("\(error)")
+        print(Output.words(error).joined(separator: "\n"))
         return nil
       }
+      // The newest word for a signal is the one that counts.
+      let signal = Attestation.parse(word).signal
+      attestations.removeAll { Attestation.parse($0).signal == signal }
       attestations.append(word)
       print("It goes with each step that asks for it: --attest \(word)")
-      return nil
+      return []
+    case .takeBack:
+      guard let word = choose("word", of: attestations, { $0 }) else { return nil }
+      attestations.removeAll { $0 == word }
+      print("Your word for \(Attestation.parse(word).signal) is taken back.")
+      return []
     case .diagnose: return ["diagnose"]
     case .export:
       guard let copy = choose("copy", of: state.copies, { SnapshotsCommand.line($0.copy) }),
         let folder = ask("Into which new folder?")
       else { return nil }
       return ["rescue", "export", copy.copy.id, "--to", folder]
+    case .apply:
+      guard let copy = choose("copy", of: state.copies, { SnapshotsCommand.line($0.copy) })
+      else { return nil }
+      return ["rescue", "apply", copy.copy.id] + gated
     case .leave: return ["recover", "--leave"]
     case .factory:
       guard !state.hasDaemon else {
@@ -253,10 +274,20 @@ struct GuidedRecovery {
 
   /// Nil for an empty line, and at the end of the input.
   private func ask(_ question: String) -> String? {
+    guard let line = answer(to: question), !line.isEmpty else { return nil }
+    return line
+  }
+
+  /// Nil at the end of the input; an empty line is no answer.
+  private func askAgain(_ question: String) -> String? {
+    while let line = answer(to: question) { if !line.isEmpty { return line } }
+    return nil
+  }
+
+  private func answer(to question: String) -> String? {
     print(question, terminator: " ")
     session.output.flush()
-    guard let line = readLine(), !line.isEmpty else { return nil }
-    return line
+    return Session.readAnswer()
   }
 
   /// By the verb's own code.

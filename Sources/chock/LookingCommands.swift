@@ -37,7 +37,13 @@ struct StatusCommand: AsyncParsableCommand {
       lines += Output.words(problem).map { "Problem    \($0)" }
     }
     if let run = status.run {
-      lines.append("Run        \(run.id): \(output.lines(run).first ?? "")")
+      // A probation that the next daemon goes on with is not left over.
+      let isLeft = run.outcome == nil && status.currentJobId == nil && run.phase != .prove
+      let words =
+        isLeft
+        ? "Interrupted in its phase \(run.phase?.rawValue ?? "?"), and neither finished nor undone."
+        : output.lines(run).first ?? ""
+      lines.append("Run        \(run.id): \(words)")
       lines += (run.error.map(Output.words) ?? []).map { "           \($0)" }
       lines += (run.warnings ?? []).map { "           Warning: \($0.message)" }
     }
@@ -159,7 +165,9 @@ struct HistoryCommand: AsyncParsableCommand {
 
   private func lines(_ run: RunDocument) -> [String] {
     let versions = run.fromVersion.map { "\($0) -> \(run.toVersion ?? "?")" } ?? ""
-    let outcome = run.outcome?.rawValue ?? "running"
+    // A check that ended, and is not well.
+    let hasFound = run.kind == .check && run.outcome == .refused && run.found != nil
+    let outcome = hasFound ? "found problems" : run.outcome?.rawValue ?? "running"
     let first =
       "\(run.startedAt)  \(run.kind.rawValue) \(versions)  \(outcome)  by \(run.requestedBy ?? "?")"
     return [first] + (run.error.map(Output.words) ?? []).map { "    \($0)" }

@@ -58,7 +58,7 @@ struct RecordCommand: AsyncParsableCommand {
     let descriptor = Glibc.open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
       throw Failure(
-        errno == EEXIST ? .databaseExists : .inputOutput,
+        .inputOutput,
         errno == EEXIST
           ? "\(file) is there already."
           : "\(file) cannot be made: \(String(cString: strerror(errno))).",

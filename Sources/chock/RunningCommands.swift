@@ -87,7 +87,9 @@ extension Session {
     let preset = input.defaultValue.map { " [\($0)]" } ?? ""
     while true {
       output.complain("\(input.question) (\(input.domain))\(preset) ")
-      guard let line = readLine(), !line.isEmpty || input.defaultValue == nil else { return nil }
+      guard let line = Self.readAnswer(), !line.isEmpty || input.defaultValue == nil else {
+        return nil
+      }
       do throws(Failure) {
         _ = try input.accept(.text(line))
         return line
@@ -103,7 +105,13 @@ extension Session {
   func confirm(_ question: String) -> Bool {
     guard hasPerson else { return false }
     output.complain("\(question) [y/N] ")
-    return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
+    return ["y", "yes"].contains(Self.readAnswer()?.lowercased() ?? "")
+  }
+
+  /// A line that is typed from now on: one that was typed before answers another question, or none.
+  static func readAnswer() -> String? {
+    if isatty(STDIN_FILENO) == 1 { tcflush(STDIN_FILENO, TCIFLUSH) }
+    return readLine()
   }
 }
 

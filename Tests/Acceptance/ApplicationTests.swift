@@ -485,8 +485,36 @@ struct ApplicationTests {
     try await waitUntil("it runs, and cannot write") {
       application.isUp && application.log.last == "cannot write"
     }
+    // Neither until it was stopped nor since it was started again has it written.
+    #expect(application.writes == written)
+    #expect(application.log.contains("started with 1 to read only"), "\(application.log)")
+    #expect(application.stops == 1 && application.starts == 1)
     #expect(try await coach.run("recover", "--leave").code == 0)
     try await application.goesOn()
+    #expect(await daemon.stop() == .exited(0))
+    try await application.quit()
+  }
+
+  @Test("It cannot write while a restore waits for it to stop, nor for what keeps it from running")
+  func waitingBesideReadOnly() async throws {
+    let application = try await CoachApplication(
+      config: { _ in "in_recovery = \"read_only\"\nstop_timeout_seconds = 2" },
+      behaviours: ["busy": "0.2", "hang": ""])
+    let coach = application.coach
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    let daemon = try await coach.serve(["--recovery"], environment: application.environment)
+    try await waitUntil("it cannot write") { application.log.last == "cannot write" }
+    let written = application.writes
+    let refused = try await daemon.ended(
+      try daemon.startRestore(try #require(taken.snapshotId)))
+    #expect(refused.error?.code == .applicationStop, "\(refused)")
+    #expect(application.writes == written)
+    try application.unmake("hang")
+    try await waitUntil("it runs, and cannot write") {
+      application.isUp && application.log.last == "cannot write"
+    }
+    #expect(application.writes == written)
     #expect(await daemon.stop() == .exited(0))
     try await application.quit()
   }

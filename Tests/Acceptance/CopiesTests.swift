@@ -162,6 +162,179 @@ struct CopiesTests {
     #expect(try names(small.path).count == 2)
   }
 
+  @Test(
+    "A full place gives up the oldest copies beyond keep_at_least for the newest one",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"))
+  func fullOfOld() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try Sample.coach(
+      config: config("path = \"\(outer("stick"))\"\nkeep_at_least = 2"))
+    func take() async throws -> String {
+      let taken = try await coach.run("snapshots", "take", "--offline", "--json")
+      return try #require(try taken.document(RunDocument.self).snapshotId)
+    }
+    var ids: [String] = []
+    for _ in 0..<3 { ids.append(try await take()) }
+    let size = try #require(FileSystem.facts("\(coach.state)/snapshots/\(ids[0]).sqlite")).size
+    // Three, and no fourth.
+    let stick = try Mount(tmpfs: outer("stick"), megabytes: Int(3 * size >> 20) + 3)
+    defer { stick.detach() }
+    func copied() async throws -> Set<String> {
+      let copied = try await coach.run("snapshots", "copy", "--offline")
+      #expect(copied.code == 0, "\(copied)")
+      return Set(
+        try names(stick.path).filter { $0.hasSuffix(".sqlite") }.map { String($0.dropLast(7)) })
+    }
+    #expect(try await copied() == Set(ids))
+    ids.append(try await take())
+    #expect(try await copied() == Set(ids.dropFirst()))
+    // The oldest is not missed, and takes nobody's place.
+    #expect(try await copied() == Set(ids.dropFirst()))
+    // The newest two stay, whatever does not fit.
+    ids.append(try await take())
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO item (body) SELECT hex(randomblob(100000)) FROM item LIMIT 100")
+    _ = try await take()
+    let failed = try await coach.run("snapshots", "copy", "--offline", "--json")
+    #expect(try failed.document(RunDocument.self).error?.code == .noSpace, "\(failed)")
+    #expect(try names(stick.path).count >= 4, "\(failed)")
+  }
+
+  // MARK: What somebody has changed
+
+  /// A coach with a copy of a snapshot elsewhere, and none here.
+  private func copied(
+    _ outer: TemporaryFolder, with sql: String = ""
+  ) async throws -> (coach: TestCoach, id: String) {
+    let coach = try Sample.coach(
+      config: config("path = \"\(outer.path)\"\nrequire_mount = false"))
+    if !sql.isEmpty { try SampleDatabase.change(coach.database, sql) }
+    let taken = try await coach.run("snapshots", "take", "--offline", "--json")
+    let id = try #require(try taken.document(RunDocument.self).snapshotId)
+    #expect(try await coach.run("snapshots", "copy", "--offline").code == 0)
+    for end in ["json", "sqlite"] {
+      try FileSystem.remove("\(coach.state)/snapshots/\(id).\(end)")
+    }
+    return (coach, id)
+  }
+
+  /// Changes a copy, with a description that fits it.
+  private func forge(_ outer: TemporaryFolder, _ id: String, _ sql: String) throws {
+    let file = outer("chock-snapshots/\(id).sqlite")
+    try SampleDatabase.change(file, sql)
+    let description = outer("chock-snapshots/\(id).json")
+    var document = try JSON.decode(
+      SnapshotDocument.self, from: Array(TestCoach.text(description).utf8))
+    document.sha256 = try FileSystem.sha256(of: file) {}
+    document.sizeBytes = try #require(FileSystem.facts(file)).size
+    document.fingerprint = nil
+    try FileSystem.replace(description, with: Array(try JSON.text(document).utf8))
+  }
+
+  private static let evil = "AFTER INSERT ON item BEGIN DELETE FROM item; END"
+
+  private static func row(_ type: String, _ name: String, _ sql: String) -> String {
+    """
+    PRAGMA writable_schema = ON;
+    INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql)
+    VALUES ('\(type)', '\(name)', 'item', 0, '\(sql)')
+    """
+  }
+
+  @Test(
+    "A copy whose schema nobody here has made is not taken in, and what differs is named",
+    arguments: [
+      ("CREATE TRIGGER evil \(CopiesTests.evil)", "trigger evil is extra"),
+      (
+        "CREATE TRIGGER evil AFTER INSERT ON chock_migrations BEGIN DELETE FROM item; END",
+        "trigger evil is extra"
+      ),
+      (
+        "CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+        "view endless is extra"
+      ),
+      ("CREATE TABLE more (id INTEGER)", "table more is extra"),
+      ("ALTER TABLE item ADD COLUMN more TEXT", "table item is another one"),
+      (
+        CopiesTests.row("table", "unknown", "CREATE VIRTUAL TABLE unknown USING nobody_knows(x)"),
+        "table unknown is extra"
+      ),
+      // Rows that no CREATE makes: SQLite itself may refuse them already.
+      (
+        CopiesTests.row("table", "sqlite_x", "CREATE TRIGGER sqlite_x \(CopiesTests.evil)"),
+        "sqlite_x"
+      ),
+      (
+        CopiesTests.row("nothing", "x", "CREATE TRIGGER x \(CopiesTests.evil)"),
+        "(x)"
+      ),
+    ])
+  func foreignSchema(sql: String, difference: String) async throws {
+    let outer = try TemporaryFolder()
+    let (coach, id) = try await copied(outer)
+    try forge(outer, id, sql)
+    let before = try coach.fingerprint()
+    let refused = try await coach.run(
+      "restore", "--from", "\(outer.path):\(id)", "--offline", "--yes")
+    #expect(refused.code == 65 && refused.error.contains("CHK-FOREIGN-SNAPSHOT"), "\(refused)")
+    #expect(refused.error.contains(difference), "\(refused)")
+    // The file that it names is there.
+    #expect(refused.error.contains("\(id).sqlite") && !refused.error.contains(".partial"))
+    #expect(try coach.names(in: "state/snapshots") == [])
+    #expect(try coach.fingerprint() == before)
+  }
+
+  @Test("What this controller's own database has beyond its migrations comes back with a copy")
+  func knownDrift() async throws {
+    let outer = try TemporaryFolder()
+    let (coach, id) = try await copied(
+      outer, with: "CREATE TRIGGER ours AFTER INSERT ON item BEGIN SELECT 1; END")
+    let restored = try await coach.run(
+      "restore", "--from", "\(outer.path):\(id)", "--offline", "--yes")
+    #expect(restored.code == 0, "\(restored)")
+    // On a new card nobody knows it any more.
+    try FileSystem.remove("\(coach.state)/snapshots", orFolder: true)
+    for ending in ["", "-wal", "-shm"] { try FileSystem.remove(coach.database + ending) }
+    let refused = try await coach.run(
+      "restore", "--from", "\(outer.path):\(id)", "--offline", "--yes")
+    #expect(refused.code == 65 && refused.error.contains("trigger ours is extra"), "\(refused)")
+    #expect(refused.error.contains("by hand"), "\(refused)")
+  }
+
+  @Test("Where the files cannot make the schema, what acts by itself has to be known here")
+  func adopted() async throws {
+    let outer = try TemporaryFolder()
+    let coach = try TestCoach(
+      config: config("path = \"\(outer.path)\"\nrequire_mount = false"),
+      migrations: [
+        "0001_more.sql": "-- Description: more\nALTER TABLE base ADD COLUMN more TEXT;\n"
+      ])
+    try SampleDatabase.make(
+      coach.database,
+      "CREATE TABLE base (id INTEGER, more TEXT); CREATE VIEW ours AS SELECT id FROM base")
+    try Creation.adopt(
+      coach.database, at: try #require(SchemaVersion("1")),
+      catalog: try MigrationCatalog(directory: coach.migrations), run: "test", chockVersion: "test")
+    let taken = try await coach.run("snapshots", "take", "--offline", "--json")
+    let id = try #require(try taken.document(RunDocument.self).snapshotId)
+    #expect(try await coach.run("snapshots", "copy", "--offline").code == 0)
+    let words = ["restore", "--from", "\(outer.path):\(id)", "--offline", "--yes"]
+    func forget() throws {
+      for end in ["json", "sqlite"] {
+        try FileSystem.remove("\(coach.state)/snapshots/\(id).\(end)")
+      }
+    }
+    try forget()
+    let restored = try await coach.run(words)
+    #expect(restored.code == 0, "\(restored)")
+    try forget()
+    try forge(outer, id, "CREATE TRIGGER evil AFTER INSERT ON base BEGIN DELETE FROM base; END")
+    let refused = try await coach.run(words)
+    #expect(refused.code == 65 && refused.error.contains("trigger evil is extra"), "\(refused)")
+    #expect(!refused.error.contains("ours"), "\(refused)")
+  }
+
   // MARK: Kills
 
   /// A coach whose snapshots take a moment to be copied.

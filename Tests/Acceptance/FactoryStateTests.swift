@@ -141,36 +141,24 @@ struct FactoryStateTests {
     #expect(try everything(coach) == before)
   }
 
-  /// What a person at a terminal types, a line each.
-  private func talk(
-    _ coach: TestCoach, _ verb: String, _ lines: String...
-  ) async throws -> TestCoach.Answer {
-    let typed = coach.folder("typed-\(UInt64.random(in: 0...(.max)))")
-    try FileSystem.replace(typed, with: Array(lines.map { $0 + "\n" }.joined().utf8))
-    return await
-      (try coach.start(
-        ["-qec", "\(TestCoach.binary) \(verb) --no-color", "/dev/null"], input: typed,
-        binary: "/usr/bin/script")).answer()
-  }
-
   @Test("At a terminal: the name of the file and the word, in the dialogue as its last step")
   func terminal() async throws {
     let coach = try await used()
     let before = try everything(coach)
     for lines in [("yes", "erase"), ("coach.db", "yes"), ("erase", "coach.db")] {
-      let refused = try await talk(coach, "recover --factory", lines.0, lines.1)
+      let refused = try await coach.talk([lines.0, lines.1], "recover --factory")
       #expect(refused.output.contains("Nothing was changed."), "\(refused)")
       #expect(refused.output.contains("3 snapshots") || refused.output.contains("4 snapshots"))
     }
     #expect(try everything(coach) == before)
 
-    let first = try await talk(coach, "recover", "q")
+    let first = try await coach.talk(["q"])
     let steps = first.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("  ") }
     #expect(steps.last?.contains("Quit") == true, "\(first)")
     let step = try #require(steps.dropLast().last, "\(first)")
     #expect(step.contains("Factory state"), "\(first)")
     let number = String(try #require(step.split(separator: " ").first))
-    let done = try await talk(coach, "recover", number, "coach.db", "erase", "q")
+    let done = try await coach.talk([number, "coach.db", "erase", "q"])
     #expect(done.output.contains("$ chock recover --factory"), "\(done)")
     #expect(done.output.contains("Factory state: a new database of version 2"), "\(done)")
     #expect(try holdsSecret(coach, below: "state").isEmpty)

@@ -39,7 +39,7 @@ import Testing
     try workshop.store.takeIn(
       id, from: try copies(),
       catalog: try MigrationCatalog(directory: "", migrations: []), applicationID: applicationID,
-      stop: StopSignal()
+      differences: { _, _ in [] }, stop: StopSignal()
     ) { _, _, _ in }
   }
 

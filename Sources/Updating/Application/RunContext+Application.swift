@@ -114,19 +114,31 @@ extension RunContext {
 
   /// Tries it three times: nobody else starts what chock has stopped.
   private func start() throws(Failure) {
+    var environment = safeMode.environment
+    if settingsOfApplication.inRecovery == .readOnly {
+      switch link.hold() {
+      case .notWanted: break
+      case .held:
+        environment.merge(ApplicationNotice.recoveryMode(settings.stateDirectory).environment) {
+          $1
+        }
+      case .impossible:
+        throw Failure(
+          .application,
+          "The application stays down: chock is in recovery mode, and the database cannot be held for reading only.",
+          howToClear: "Leave recovery mode, then start it by hand.")
+      }
+    }
+    let stopped = application?.stopped ?? []
     for _ in 0..<2 {
       do throws(Failure) {
-        return try startOnce()
+        return try control.start(stopped, environment: environment)
       } catch {
         link.send(.log("\(error.message) chock tries again."))
         link.pause(for: .seconds(2))
       }
     }
-    try startOnce()
-  }
-
-  private func startOnce() throws(Failure) {
-    try control.start(application?.stopped ?? [], environment: safeMode.environment)
+    try control.start(stopped, environment: environment)
   }
 
   /// Watches the application until it is judged, confirmed, or nobody supervises any more.

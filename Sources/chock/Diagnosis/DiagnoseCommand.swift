@@ -80,7 +80,7 @@ struct DiagnoseCommand: AsyncParsableCommand {
     guard descriptor >= 0 else {
       let number = errno
       throw Failure(
-        number == EEXIST ? .databaseExists : .inputOutput,
+        .inputOutput,
         number == EEXIST
           ? "\(path) is there already."
           : "\(path) cannot be made: \(String(cString: strerror(number))).",
