@@ -121,15 +121,11 @@ struct SalvageTests {
   }
 
   private static func places(of text: String, in bytes: [UInt8]) -> [Int] {
-    bytes.withUnsafeBytes { bytes in
-      var (places, start) = ([Int](), 0)
-      while let base = bytes.baseAddress,
-        let found = memmem(base + start, bytes.count - start, text, text.utf8.count)
-      {
-        places.append(UnsafeRawPointer(found) - base)
-        start = (places.last ?? 0) + 1
+    let word = Array(text.utf8)
+    return bytes.withUnsafeBufferPointer { bytes in
+      (0...(bytes.count - word.count)).filter { place in
+        bytes[place] == word[0] && bytes[place..<place + word.count].elementsEqual(word)
       }
-      return places
     }
   }
 

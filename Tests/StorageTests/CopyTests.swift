@@ -39,8 +39,7 @@ import Testing
     try workshop.store.takeIn(
       id, from: try copies(),
       catalog: try MigrationCatalog(directory: "", migrations: []), applicationID: applicationID,
-      differences: { _, _ in [] }, stop: StopSignal()
-    ) { _, _, _ in }
+      differences: { _, _ in [] }, stop: StopSignal(), progress: { _, _, _ in })
   }
 
   // MARK: Copying
