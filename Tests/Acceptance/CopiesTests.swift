@@ -177,7 +177,7 @@ struct CopiesTests {
     for _ in 0..<3 { ids.append(try await take()) }
     let size = try #require(FileSystem.facts("\(coach.state)/snapshots/\(ids[0]).sqlite")).size
     // Three, and no fourth.
-    let stick = try Mount(tmpfs: outer("stick"), megabytes: Int(3 * size >> 20) + 3)
+    let stick = try Mount(tmpfs: outer("stick"), megabytes: Int((3 * size) >> 20) + 3)
     defer { stick.detach() }
     func copied() async throws -> Set<String> {
       let copied = try await coach.run("snapshots", "copy", "--offline")
@@ -258,7 +258,7 @@ struct CopiesTests {
       ("ALTER TABLE item ADD COLUMN more TEXT", "table item is another one"),
       (
         CopiesTests.row("table", "unknown", "CREATE VIRTUAL TABLE unknown USING nobody_knows(x)"),
-        "table unknown is extra"
+        "malformed database schema (unknown)"
       ),
       // Rows that no CREATE makes: SQLite itself may refuse them already.
       (

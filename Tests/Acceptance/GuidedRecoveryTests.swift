@@ -194,7 +194,8 @@ struct GuidedRecoveryTests {
     let rollBack = try await coach.step("Roll back by rollback files")
     let screen = try await coach.talk([rollBack, "1", "yes", "y", "q"])
     #expect(screen.output.contains("$ chock rollback --to 1 --offline"), "\(screen)")
-    #expect(try coach.ledgerVersion() == "1", "\(screen)")
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'note'"
+    #expect(try SampleDatabase.value(coach.database, tables) == "0", "\(screen)")
   }
 
   @Test("A rescue copy's rows: written as files, and put in again")
