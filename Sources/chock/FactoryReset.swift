@@ -55,8 +55,7 @@ struct FactoryReset {
       ("Type the name of the database's file (\(fileName)) to go on:", fileName),
       ("Nothing brings it back. Type erase:", "erase"),
     ] {
-      session.output.complain(question)
-      guard Session.readAnswer() == answer else {
+      guard Session.answer({ session.output.complain(question) }) == answer else {
         throw Failure(.consentMissing, "Nothing was changed.")
       }
     }

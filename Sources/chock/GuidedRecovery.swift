@@ -285,9 +285,10 @@ struct GuidedRecovery {
   }
 
   private func answer(to question: String) -> String? {
-    print(question, terminator: " ")
-    session.output.flush()
-    return Session.readAnswer()
+    Session.answer {
+      print(question, terminator: " ")
+      session.output.flush()
+    }
   }
 
   /// By the verb's own code.

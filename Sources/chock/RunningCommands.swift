@@ -86,8 +86,8 @@ extension Session {
     guard hasPerson else { return nil }
     let preset = input.defaultValue.map { " [\($0)]" } ?? ""
     while true {
-      output.complain("\(input.question) (\(input.domain))\(preset) ")
-      guard let line = Self.readAnswer(), !line.isEmpty || input.defaultValue == nil else {
+      let answer = Self.answer { output.complain("\(input.question) (\(input.domain))\(preset) ") }
+      guard let line = answer, !line.isEmpty || input.defaultValue == nil else {
         return nil
       }
       do throws(Failure) {
@@ -104,13 +104,14 @@ extension Session {
   /// Asks a person at the terminal; without one there is no yes.
   func confirm(_ question: String) -> Bool {
     guard hasPerson else { return false }
-    output.complain("\(question) [y/N] ")
-    return ["y", "yes"].contains(Self.readAnswer()?.lowercased() ?? "")
+    let answer = Self.answer { output.complain("\(question) [y/N] ") }
+    return ["y", "yes"].contains(answer?.lowercased() ?? "")
   }
 
-  /// A line that is typed from now on: one that was typed before answers another question, or none.
-  static func readAnswer() -> String? {
+  /// A line that is typed once the question is there: what was typed before answers another one, or none.
+  static func answer(_ ask: () -> Void) -> String? {
     if isatty(STDIN_FILENO) == 1 { tcflush(STDIN_FILENO, TCIFLUSH) }
+    ask()
     return readLine()
   }
 }

@@ -67,16 +67,20 @@ class Coach:
             return {}
 
     def ask(self, answer, *arguments):
-        """Runs a verb at a terminal, where a person gives the answer; gives its end and its words."""
+        """Runs a verb at a terminal, where a person answers its question; gives its end and its words."""
         person, terminal = pty.openpty()
         process = subprocess.Popen(
-            [CHOCK, *arguments], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={"CHOCK_CONFIG": str(self.folder / "chock.toml")})
+            [CHOCK, *arguments], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={"CHOCK_CONFIG": str(self.folder / "chock.toml")})
         os.close(terminal)
+        words = b""
+        # What is typed before the question answers none.
+        while b"[y/N]" not in words and (more := os.read(process.stdout.fileno(), 4096)):
+            words += more
         os.write(person, answer.encode() + b"\n")
-        output, error = process.communicate(timeout=60)
+        words += process.communicate(timeout=60)[0]
         os.close(person)
-        return process.returncode, output + error
+        return process.returncode, words.decode()
 
     def sql(self, script):
         with sqlite3.connect(self.database) as connection:
