@@ -65,8 +65,8 @@ ELSEWHERE = [
     Elsewhere("docs/install.md", r"sudo systemd-sysusers", "it would make users on this machine; the package does it",
               "systemd/debian/postinst", "systemd-sysusers"),
     Elsewhere("docs/install.md", r"sudo -u coachiq chock adopt", "this coach is adopted", "docs/adoption.md", "$ chock adopt"),
-    Elsewhere("docs/install.md", r"sudo systemctl ", "a booted system is needed", "Tests/Device/device.py",
-              '"systemctl", "enable", "chock"'),
+    Elsewhere("docs/install.md", r"sudo systemctl ", "a booted system is needed", "Tests/Package/package.py",
+              '"systemctl", "restart", "chock"'),
 ]
 
 
