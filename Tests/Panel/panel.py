@@ -570,10 +570,18 @@ def snapshots():
         owner.page.reload()
         owner.heading("Up to date")
         owner.page.get_by_role("button", name="Undo this update").wait_for()
+        held = []
+        owner.page.route("**/api/database/history?limit=30", lambda route: held.append(route))
         owner.go("history")
         check("the newest runs are shown", owner.page.locator("li.row").count() == 30)
         owner.press("Show older ones")
         until("all runs are shown", lambda: owner.page.locator("li.row").count() > 30)
+        # What was asked before is answered after it.
+        with owner.page.expect_response("**/api/database/history?limit=30"):
+            held[0].continue_()
+        owner.page.wait_for_timeout(500)
+        check("a late answer does not take them away again", owner.page.locator("li.row").count() > 30)
+        owner.page.unroute("**/api/database/history?limit=30")
         owner.go("snapshots")
         held = []
         owner.page.route("**/api/database/restore/*", lambda route: held.append(route) if route.request.method == "POST"

@@ -105,8 +105,19 @@ async function refreshSession() {
 	if (view() === "more") refreshMore();
 }
 
+let asks = 0;
+const taken = { plan: 0, lists: 0 };
+
+// Answers overtake each other; an older one does not replace a newer.
+function take(what, asked, found) {
+	if (asked < taken[what]) return;
+	taken[what] = asked;
+	Object.assign(state, found);
+}
+
 async function refresh(what) {
 	const tasks = new Set(what);
+	const asked = (asks += 1);
 	try {
 		if (tasks.has("session")) await refreshSession();
 		if (!can("viewer")) return draw();
@@ -129,13 +140,13 @@ async function refresh(what) {
 	const run = state.status?.run;
 	const isSteady = !isActive(run) || run.kind === "rehearse";
 	if (tasks.has("plan") && state.status?.needs_update && isSteady) {
-		await get("database/plan").then((plan) => Object.assign(state, { plan, planProblem: null }), ({ problem }) => {
-			if (problem || !state.plan) Object.assign(state, { plan: null, planProblem: problem ?? { title: t.noAnswer } });
+		await get("database/plan").then((plan) => take("plan", asked, { plan, planProblem: null }), ({ problem }) => {
+			if (problem || !state.plan) take("plan", asked, { plan: null, planProblem: problem ?? { title: t.noAnswer } });
 		});
 	}
 	if (tasks.has("lists")) {
 		await Promise.all([get(`database/history?limit=${state.runLimit}`), get("database/backups")]).then(
-			([runs, { snapshots, kept_days: keptDays }]) => Object.assign(state, { runs, snapshots, keptDays }),
+			([runs, { snapshots, kept_days: keptDays }]) => take("lists", asked, { runs, snapshots, keptDays }),
 			() => setTimeout(refresh, pollEvery, ["lists"]));
 	}
 	draw();
