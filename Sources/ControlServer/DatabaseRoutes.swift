@@ -147,11 +147,11 @@ struct DatabaseRoutes: Sendable {
     addSnapshots(to: &routes, base)
   }
 
-  /// - Throws: `.needsPerson` in recovery mode, where an owner only looks.
+  /// - Throws: `.recoveryMode`, where an owner only looks.
   private func checkTools(_ person: Requester) async throws(Failure) {
     guard !person.isTechnician, let reason = await updater.recoveryMode else { return }
     throw Failure(
-      .needsPerson, "Recovery mode: \(reason.message)",
+      .recoveryMode, "Recovery mode: \(reason.message)",
       howToClear: "Let a technician look at it.")
   }
 

@@ -120,6 +120,7 @@ extension Failure.Code {
     // Something has to change first; then the same request works.
     case .gateClosed, .runActive, .noSpace, .databaseLocked, .unadopted, .databaseMissing,
       .databaseExists, .databaseEmpty, .databaseReadOnly, .preflight, .interrupted, .needsPerson,
+      .recoveryMode,
       .approval, .application, .applicationStop, .copyPlace:
       .conflict
     // The content (files, database, snapshot) does not do.

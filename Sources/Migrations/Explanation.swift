@@ -34,7 +34,7 @@ extension Failure.Code {
     case .gateClosed, .runActive, .noSpace, .noDaemon, .busy: ofTheMoment
     case .preflight, .statement, .forbiddenStatement, .timeout, .stopped, .validation,
       .foreignKeys, .rowsLost, .expectation, .conflict, .integrity, .snapshotDamaged, .interrupted,
-      .needsPerson:
+      .needsPerson, .recoveryMode:
       ofRun
     case .copyPlace, .foreignSnapshot: ofCopies
     }
@@ -182,7 +182,8 @@ extension Failure.Code {
     case .databaseMissing:
       Explanation(
         "There is no database at the path of the config.",
-        done: "Nothing. chock makes none by itself, so that a lost one is noticed.",
+        done:
+          "Nothing. chock makes none by itself, so that a lost one is noticed. A production daemon that starts so and has snapshots is in recovery mode.",
         next:
           "Mend `database.path`; or `chock restore ID` from a snapshot; or, for a new coach, `chock init`."
       )
@@ -192,7 +193,9 @@ extension Failure.Code {
         next: "Name another path, or leave it: the database is there.")
     case .databaseEmpty:
       Explanation(
-        "The database has no table at all.", done: Self.nothing,
+        "The database has no table at all.",
+        done:
+          "Nothing was changed. A production daemon that starts so and has snapshots is in recovery mode.",
         next:
           "When its content was lost: `chock restore ID`. For a new coach remove the file, then `chock init`."
       )
@@ -369,6 +372,13 @@ extension Failure.Code {
         done:
           "At its next start chock has looked which side the database is on, and has finished or put back.",
         next: "See how it ended in `chock history`; start the update again.")
+    case .recoveryMode:
+      Explanation(
+        "chock is in recovery mode: a technician has asked for it, chock has ended again and again soon after its start, or the message says what is wrong.",
+        done: "chock looks, and changes nothing by itself.",
+        next:
+          "Take away the file or the stick that asks for it, or see in the log why chock ended (`journalctl -u chock`). Then `chock recover`, whose last step leaves recovery mode."
+      )
     default:
       Explanation(
         "chock cannot tell, or could not bring about, what state the database is in.",

@@ -104,6 +104,8 @@ public struct Failure: Error, Codable, Sendable, Equatable {
     case moreErrors = "CHK-MORE-ERRORS"
     case interrupted = "CHK-INTERRUPTED"
     case needsPerson = "CHK-NEEDS-PERSON"
+    /// It was asked for, or the daemon ends again and again.
+    case recoveryMode = "CHK-RECOVERY-MODE"
   }
 
   /// The process exit code, after sysexits.h where it has one (the table in docs/command-line.md).
@@ -128,7 +130,7 @@ public struct Failure: Error, Codable, Sendable, Equatable {
       .expectation, .conflict, .integrity, .interrupted, .applicationUnhealthy,
       .moreErrors:
       1
-    case .needsPerson: 2
+    case .needsPerson, .recoveryMode: 2
     }
   }
 }

@@ -87,18 +87,18 @@ extension Updater {
     }
     if isAsked {
       return Failure(
-        .needsPerson, "chock was started in recovery mode.",
+        .recoveryMode, "chock was started in recovery mode.",
         howToClear: "`chock recover --leave` when everything is well.")
     }
     if let file = presentTrigger {
       return Failure(
-        .needsPerson, "\(file) asks for recovery mode.",
+        .recoveryMode, "\(file) asks for recovery mode.",
         howToClear: "Take it away, then `chock recover --leave`.")
     }
     guard unsettled >= StartCounter.limit else { return nil }
     isCrashLoop = true
     return Failure(
-      .needsPerson, "chock has ended \(unsettled) times within a minute of its start.",
+      .recoveryMode, "chock has ended \(unsettled) times within a minute of its start.",
       howToClear: "Its log says why (journalctl -u chock). Then `chock recover --leave`.")
   }
 
@@ -114,8 +114,8 @@ extension Updater {
 
   /// What the files say that nobody may go on from without having looked.
   ///
-  /// - Parameter atStart: a ledger that contradicts the files counts at the start alone; later somebody may just
-  ///   be copying them.
+  /// - Parameter atStart: a ledger that contradicts the files, and a database that is gone, count at the start
+  ///   alone; later somebody may just be copying them.
   func reviewDatabase(_ problem: Failure?, atStart: Bool = false) {
     guard isServed, current == nil, recoveryMode == nil, let problem,
       Self.damage.contains(problem.code) || atStart && contradicts(problem)
@@ -126,9 +126,15 @@ extension Updater {
 
   private static let damage: [Failure.Code] = [.notADatabase, .databaseCorrupt]
 
-  /// Who writes migrations changes them all the time.
+  /// Who writes migrations changes them all the time, and removes databases. Without a snapshot a database that
+  /// is not there has never been: a new coach.
   private func contradicts(_ problem: Failure) -> Bool {
-    settings.environment == .production && [.drift, .databaseNewer].contains(problem.code)
+    guard settings.environment == .production else { return false }
+    return switch problem.code {
+    case .drift, .databaseNewer: true
+    case .databaseMissing, .databaseEmpty: (try? store.list())?.isEmpty == false
+    default: false
+    }
   }
 
   /// Another process (`chock recover`) may have finished what this one could not.
@@ -139,13 +145,13 @@ extension Updater {
 
   /// A technician says that all is well again.
   ///
-  /// - Throws: why it is not: `.needsPerson`, `.runActive`, or what is wrong with the database.
+  /// - Throws: why it is not: `.recoveryMode`, `.needsPerson`, `.runActive`, or what is wrong with the database.
   public func leaveRecoveryMode(by person: String) async throws(Failure) -> StatusDocument {
     guard recoveryMode != nil else { return await status() }
     guard current == nil else { throw Failure.runActive }
     if let file = presentTrigger {
       throw Failure(
-        .needsPerson, "\(file) still asks for recovery mode.", howToClear: "Take it away first.")
+        .recoveryMode, "\(file) still asks for recovery mode.", howToClear: "Take it away first.")
     }
     guard !journalFile.exists else {
       throw Failure(

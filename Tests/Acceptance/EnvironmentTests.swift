@@ -6,7 +6,7 @@ import Updating
 
 @Suite("Production asks, development may not ask, testing does not even copy", .serialized)
 struct EnvironmentTests {
-  private static let attested = [
+  static let attested = [
     "--attest", "vehicle_speed=0", "--attest", "parking_brake=engaged",
     "--attest", "interlock.all=satisfied", "--attest", "connections=0",
     "--attest", "active_controls=none", "--attest", "supply_voltage=12.8",

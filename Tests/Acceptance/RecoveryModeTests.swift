@@ -102,7 +102,7 @@ struct RecoveryModeTests {
     var daemon = try await coach.serve()
     #expect(try daemon.status().mode == .recovery)
     #expect(try daemon.status().problem?.message.contains("5 times") == true)
-    try isNotReady(daemon, "CHK-NEEDS-PERSON")
+    try isNotReady(daemon, "CHK-RECOVERY-MODE")
     #expect(try await coach.run("update", "--yes").code == 2)
     // An orderly stop does not mend it.
     #expect(await daemon.stop() == .exited(0))
@@ -125,7 +125,7 @@ struct RecoveryModeTests {
     let refused = try await coach.run("recover", "--leave")
     #expect(refused.code == 2)
     #expect(refused.error.contains(trigger), "\(refused)")
-    try isNotReady(daemon, "CHK-NEEDS-PERSON")
+    try isNotReady(daemon, "CHK-RECOVERY-MODE")
     try FileSystem.remove(trigger)
     #expect(try await coach.run("recover", "--leave").code == 0)
     #expect(try daemon.status().mode == .normal)
@@ -167,6 +167,40 @@ struct RecoveryModeTests {
   }
 
   @Test(
+    "A production database that is gone needs a technician where there is a snapshot of it, and a new coach nobody",
+    arguments: [true, false])
+  func gone(isEmpty: Bool) async throws {
+    let coach = try Sample.coach(config: "environment = \"production\"")
+    let taken = try await coach.run("snapshots", "take", "--offline", "--json").document(
+      RunDocument.self)
+    let snapshot = try #require(taken.snapshotId)
+    try FileSystem.remove(coach.database)
+    if isEmpty { try FileSystem.replace(coach.database, with: []) }
+    let code = isEmpty ? Failure.Code.databaseEmpty : .databaseMissing
+    var daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .recovery)
+    #expect(try daemon.status().problem?.code == code)
+    try isNotReady(daemon, code.rawValue)
+    #expect(try await coach.run("recover", "--leave").code == Failure(code, "").exitCode)
+    #expect(await daemon.stop() == .exited(0))
+    let restored = try await coach.run(
+      ["restore", snapshot, "--yes", "--offline"] + EnvironmentTests.attested)
+    #expect(restored.code == 0, "\(restored)")
+    daemon = try await coach.serve()
+    #expect(try daemon.status().mode == .normal)
+    #expect(await daemon.stop() == .exited(0))
+
+    let new = try Sample.coach(config: "environment = \"production\"")
+    try FileSystem.remove(new.database)
+    if isEmpty { try FileSystem.replace(new.database, with: []) }
+    daemon = try await new.serve()
+    #expect(try daemon.status().mode == .normal)
+    #expect(try daemon.status().problem?.code == code)
+    #expect(try ready(daemon).status == 200)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test(
     "A file on the boot partition, and a stick of this name, do so where nothing is configured",
     .enabled(if: Mount.isPossible, "\(Mount.reason)"),
     arguments: [
@@ -198,7 +232,7 @@ struct RecoveryModeTests {
     let daemon = try await coach.serve(binary: coach.folder("outside"))
     #expect(try daemon.status().mode == .recovery)
     #expect(try daemon.status().problem?.message.hasPrefix(place) == true)
-    try isNotReady(daemon, "CHK-NEEDS-PERSON")
+    try isNotReady(daemon, "CHK-RECOVERY-MODE")
     let refused = try await coach.run("recover", "--leave")
     #expect(refused.code == 2 && refused.error.contains(place), "\(refused)")
     #expect(await daemon.stop() == .exited(0))
@@ -210,7 +244,7 @@ struct RecoveryModeTests {
     try coach.folder.write("{", to: "state/run.json")
     let daemon = try await coach.serve(["--recovery"])
     #expect(try daemon.status().problem?.message == "chock was started in recovery mode.")
-    try isNotReady(daemon, "CHK-NEEDS-PERSON")
+    try isNotReady(daemon, "CHK-RECOVERY-MODE")
     #expect(FileSystem.facts("\(coach.state)/run.json") != nil)
     let refused = try await coach.run("recover", "--leave")
     #expect(refused.code == 2 && refused.error.contains("interrupted"), "\(refused)")

@@ -102,7 +102,7 @@ struct Cleaner: Sendable {
       .forbiddenStatement:
       return words(failure.message, about: failure.file)
     case .notADatabase, .databaseCorrupt, .databaseReadOnly, .databaseLocked, .inputOutput,
-      .statement, .integrity, .foreignKeys, .snapshotDamaged, .needsPerson:
+      .statement, .integrity, .foreignKeys, .snapshotDamaged, .needsPerson, .recoveryMode:
       // What SQLite says is its own, or a trigger's of the application.
       guard !failure.message.contains("SQLite") || Self.isOfSQLite(failure.message) else {
         return nil
