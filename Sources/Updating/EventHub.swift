@@ -48,6 +48,7 @@ public final class EventHub: Sendable {
   public static let subscriberCapacity = 256
   /// Events that are kept for those who come back.
   public static let capacity = 1024
+  public static let every = Set(Event.EventType.allCases)
 
   private let capacity: Int
   private let firstSeq: UInt64
@@ -74,13 +75,16 @@ public final class EventHub: Sendable {
     /// A mark, because whoever ends it may hold what handing out waits for: a task
     /// is cancelled under its lock, and `offer` takes that lock under the hub's.
     fileprivate let isGone = Atomic(false)
+    fileprivate let types: Set<Event.EventType>
     /// False when the subscriber has fallen too far behind.
     fileprivate let offer: @Sendable (PublishedEvent) -> Bool
     fileprivate let finish: @Sendable () -> Void
 
     fileprivate init(
-      offer: @escaping @Sendable (PublishedEvent) -> Bool, finish: @escaping @Sendable () -> Void
+      _ types: Set<Event.EventType>, offer: @escaping @Sendable (PublishedEvent) -> Bool,
+      finish: @escaping @Sendable () -> Void
     ) {
+      self.types = types
       self.offer = offer
       self.finish = finish
     }
@@ -103,6 +107,14 @@ public final class EventHub: Sendable {
     state.withLock { state in
       state.removeGone()
       return (state.subscribers.count, state.dropped)
+    }
+  }
+
+  /// Whether anybody is handed events of this type.
+  public func isHeard(_ type: Event.EventType) -> Bool {
+    state.withLock { state in
+      state.removeGone()
+      return state.subscribers.contains { $0.types.contains(type) }
     }
   }
 
@@ -147,7 +159,9 @@ public final class EventHub: Sendable {
       state.removeGone()
       var dropped: [Subscriber] = []
       state.subscribers.removeAll { subscriber in
-        if subscriber.offer(published) { return false }
+        if !subscriber.types.contains(published.type) || subscriber.offer(published) {
+          return false
+        }
         dropped.append(subscriber)
         return true
       }
@@ -179,18 +193,23 @@ public final class EventHub: Sendable {
 
   /// Backlog and live events, joined without a loss or a double.
   ///
-  /// - Parameter since: the last number that the subscriber has seen; nil for live events only.
-  public func subscribe(since: UInt64?) -> Subscription<PublishedEvent> {
-    subscribe(since: since) { $0 }
+  /// - Parameters:
+  ///   - since: the last number that the subscriber has seen; nil for live events only.
+  ///   - types: what it wants to be woken for.
+  public func subscribe(
+    since: UInt64?, only types: Set<Event.EventType> = every
+  ) -> Subscription<PublishedEvent> {
+    subscribe(since: since, only: types) { $0 }
   }
 
   /// The same with live events as items of a stream into which the subscriber puts others, too.
   public func subscribe<Item: Sendable>(
-    since: UInt64?, as item: @escaping @Sendable (PublishedEvent) -> Item
+    since: UInt64?, only types: Set<Event.EventType> = every,
+    as item: @escaping @Sendable (PublishedEvent) -> Item
   ) -> Subscription<Item> {
     let (stream, continuation) = AsyncStream.makeStream(
       of: Item.self, bufferingPolicy: .bufferingOldest(Self.subscriberCapacity))
-    let (subscriber, backlog) = subscribe(since: since) { event in
+    let (subscriber, backlog) = subscribe(since: since, only: types) { event in
       if case .enqueued = continuation.yield(item(event)) { true } else { false }
     } finish: {
       continuation.finish()
@@ -206,15 +225,19 @@ public final class EventHub: Sendable {
   ///     subscriber has fallen too far behind.
   ///   - finish: called after `offer` has said false; nothing is offered any more.
   public func subscribe(
-    since: UInt64?, offer: @escaping @Sendable (PublishedEvent) -> Bool,
-    finish: @escaping @Sendable () -> Void
+    since: UInt64?, only types: Set<Event.EventType> = every,
+    offer: @escaping @Sendable (PublishedEvent) -> Bool, finish: @escaping @Sendable () -> Void
   ) -> (Subscriber, Backlog) {
-    let subscriber = Subscriber(offer: offer, finish: finish)
+    let subscriber = Subscriber(types, offer: offer, finish: finish)
     return state.withLock { state in
       state.removeGone()
       state.subscribers.append(subscriber)
       let (events, gap) = since.map { self.backlog(after: $0, state) } ?? ([], false)
-      return (subscriber, Backlog(events: events, gap: gap, lastSeq: state.lastSeq))
+      return (
+        subscriber,
+        Backlog(
+          events: events.filter { types.contains($0.type) }, gap: gap, lastSeq: state.lastSeq)
+      )
     }
   }
 

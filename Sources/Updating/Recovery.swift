@@ -193,7 +193,7 @@ struct RecoveryRun {
         "After the interruption the database is at version \(current ?? "unknown"), not \(journal.run.fromVersion ?? "?"), and the run is not in its ledger.",
         file: journal.databasePath,
         howToClear:
-          "Restore the snapshot \(journal.run.snapshotId ?? "from before"), or look at the database."
+          "Look at the database: `chock recover --discard` leaves it as it is. Then `chock restore \(journal.run.snapshotId ?? "ID")` puts the snapshot from before back."
       )
     }
   }
@@ -224,7 +224,10 @@ struct RecoveryRun {
     guard let snapshot = journal.run.snapshotId else {
       throw Failure(
         .needsPerson, "The journal of the interrupted run names no snapshot.",
-        file: journalFile.path, howToClear: "Restore one: `chock snapshots list`.")
+        file: journalFile.path,
+        howToClear:
+          "`chock recover --discard`, then restore one: `chock snapshots list`, `chock restore ID`."
+      )
     }
     try context.putBack(snapshot)
     // The rescue copy of an attempt that was not committed: a newer one holds the same and more.

@@ -45,6 +45,7 @@ extension Updater {
 
   func status(_ look: Look) -> StatusDocument {
     noteRecovered()
+    noteTrigger()
     // Of before a run's end it is no news.
     let state = look.endedRuns == endedRuns ? remember(look.state) : look.state
     judge()

@@ -90,11 +90,7 @@ extension Updater {
         .recoveryMode, "chock was started in recovery mode.",
         howToClear: "`chock recover --leave` when everything is well.")
     }
-    if let file = presentTrigger {
-      return Failure(
-        .recoveryMode, "\(file) asks for recovery mode.",
-        howToClear: "Take it away, then `chock recover --leave`.")
-    }
+    if let askedByTrigger { return askedByTrigger }
     guard unsettled >= StartCounter.limit else { return nil }
     isCrashLoop = true
     return Failure(
@@ -112,19 +108,50 @@ extension Updater {
     isLeftByHand = true
   }
 
+  /// What somebody who is to start nothing has put there since the start.
+  func noteTrigger() {
+    guard isServed, recoveryMode == nil, current == nil, let askedByTrigger else { return }
+    enterRecoveryMode(askedByTrigger)
+  }
+
+  /// Nil where no file or stick asks for recovery mode.
+  var askedByTrigger: Failure? {
+    presentTrigger.map {
+      Failure(
+        .recoveryMode, "\($0) asks for recovery mode.",
+        howToClear: "Take it away, then `chock recover --leave`.")
+    }
+  }
+
   /// What the files say that nobody may go on from without having looked.
   ///
   /// - Parameter atStart: a ledger that contradicts the files, and a database that is gone, count at the start
   ///   alone; later somebody may just be copying them.
   func reviewDatabase(_ problem: Failure?, atStart: Bool = false) {
-    guard isServed, current == nil, recoveryMode == nil, let problem,
-      Self.damage.contains(problem.code) || atStart && contradicts(problem)
-    else { return }
-    enterRecoveryMode(problem)
-    if !atStart { Task { publishState() } }
+    guard isServed, current == nil else { return }
+    let before = recoveryMode
+    if let problem {
+      let isNews =
+        recoveryMode == nil || recoveryMode == Self.mended && Self.damage.contains(problem.code)
+      guard isNews, Self.damage.contains(problem.code) || atStart && contradicts(problem)
+      else { return }
+      enterRecoveryMode(problem)
+    } else if let recoveryMode, Self.isOfDatabase(recoveryMode.code) {
+      self.recoveryMode = Self.mended
+    }
+    if !atStart, recoveryMode != before { Task { publishState() } }
   }
 
   private static let damage: [Failure.Code] = [.notADatabase, .databaseCorrupt]
+
+  private static func isOfDatabase(_ code: Failure.Code) -> Bool {
+    (damage + [.drift, .databaseNewer, .databaseMissing, .databaseEmpty]).contains(code)
+  }
+
+  /// Nothing speaks for recovery mode any more, but nobody has said so.
+  private static let mended = Failure(
+    .recoveryMode, "What was wrong with the database is mended; chock is still in recovery mode.",
+    howToClear: "`chock recover --leave` ends it.")
 
   /// Who writes migrations changes them all the time, and removes databases. Without a snapshot a database that
   /// is not there has never been: a new coach.
@@ -141,13 +168,18 @@ extension Updater {
   func noteRecovered() {
     guard !isLeftByHand, recoveryMode != nil, !journalFile.exists else { return }
     recoveryMode = nil
+    noteLastRun((try? history(limit: 20)) ?? [])
   }
 
   /// A technician says that all is well again.
   ///
   /// - Throws: why it is not: `.recoveryMode`, `.needsPerson`, `.runActive`, or what is wrong with the database.
   public func leaveRecoveryMode(by person: String) async throws(Failure) -> StatusDocument {
-    guard recoveryMode != nil else { return await status() }
+    if recoveryMode == nil {
+      // It may find a reason.
+      let status = await status()
+      guard recoveryMode != nil else { return status }
+    }
     guard current == nil else { throw Failure.runActive }
     if let file = presentTrigger {
       throw Failure(

@@ -185,17 +185,25 @@ extension Updater {
     }
     watch()
     keepLastWords()
-    expiry?.cancel()
     let lockEnd = locks.secondsToNextEnd.map { now + .seconds(max(0.1, $0)) }
-    let next = [readings.nextChange(after: now, settings.safety), lockEnd].compactMap { $0 }.min()
-    expiry = next.map { instant in
-      Task {
+    lookAgain(
+      at: [readings.nextChange(after: now, settings.safety), lockEnd].compactMap { $0 }.min())
+  }
+
+  /// Most readings only put it off: a look that is due before `instant` stays, finds that, and is due again
+  /// then. A new timer for each reading would wake the device several times.
+  private func lookAgain(at instant: ContinuousClock.Instant?) {
+    if let instant, let expiry, expiry.at <= instant { return }
+    expiry?.look.cancel()
+    expiry = instant.map { instant in
+      let look = Task {
         try? await Task.sleep(until: instant)
-        if !Task.isCancelled {
-          judge()
-          startWhatIsDue()
-        }
+        guard !Task.isCancelled else { return }
+        expiry = nil
+        judge()
+        startWhatIsDue()
       }
+      return (instant, look)
     }
   }
 
@@ -318,9 +326,10 @@ extension Updater {
     events.publish(.gate) { $0.safety = document }
   }
 
-  /// Renewed readings change only ages: shown together, at most twice a second.
+  /// Renewed readings change only ages: shown together, at most twice a second, to whoever looks. Who comes
+  /// later begins with the state.
   private func publishGatesSoon() {
-    guard gateEvent == nil else { return }
+    guard gateEvent == nil, events.isHeard(.gate) else { return }
     gateEvent = Task {
       try? await Task.sleep(for: .milliseconds(500))
       if !Task.isCancelled { publishGates() }

@@ -58,6 +58,7 @@ extension Updater {
 
   public func startSnapshot(requestedBy: String) throws(Failure) -> RunDocument {
     guard current == nil else { throw Failure.runActive }
+    guard !hasInterruptedRun() else { throw Failure.interruptedRun }
     return start(order(.snapshot, requestedBy: requestedBy))
   }
 

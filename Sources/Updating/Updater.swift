@@ -82,7 +82,8 @@ public actor Updater {
   var waitingUntil: String?
   /// The worker waits for a verdict that lets it go on.
   var isAsked = false
-  var expiry: Task<Void, Never>?
+  /// When time alone may change the verdict next, and who looks again then.
+  var expiry: (at: ContinuousClock.Instant, look: Task<Void, Never>)?
   let lastWordsFile: LastWordsFile
   var savedLastWords = 0
   /// Runs until the next time that progress may be told, and the step that it is about.
@@ -237,7 +238,7 @@ public actor Updater {
       await recoverAtStart()
     }
     let recent = (try? history(limit: 20)) ?? []
-    lastRun = recent.first { Self.isShown($0) && !$0.acknowledged }
+    noteLastRun(recent)
     let written =
       recent.map { $0.endedAt ?? $0.startedAt } + ((try? store.list()) ?? []).map(\.createdAt)
     lastSeen = written.compactMap { Timestamp.date($0)?.timeIntervalSince1970 }.max()
@@ -276,7 +277,7 @@ public actor Updater {
   /// Stops the run in progress, if there is one, and waits until its worker has ended.
   public func shutDown() async {
     endQuestions()
-    expiry?.cancel()
+    expiry?.look.cancel()
     gateEvent?.cancel()
     scheduleWatch?.cancel()
     settled?.cancel()
@@ -535,8 +536,15 @@ public actor Updater {
         action, of: settings.databasePath, accepted: what, reason: reason, actor: person))
   }
 
+  /// - Parameter recent: newest first.
+  func noteLastRun(_ recent: [RunDocument]) {
+    lastRun = recent.first { Self.isShown($0) && !$0.acknowledged }
+  }
+
   func checkIdle() throws(Failure) {
     noteRecovered()
+    noteTrigger()
+    if !isServed, let asked = askedByTrigger { throw asked }
     if let recoveryMode { throw recoveryMode }
     guard current == nil else { throw Failure.runActive }
   }

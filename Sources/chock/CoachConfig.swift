@@ -116,6 +116,12 @@ struct CoachConfig: Sendable {
   static func url(_ text: String, _ place: Failure) throws(Failure) -> String {
     let scheme = ["http://", "https://"].first { text.hasPrefix($0) } ?? text
     let rest = text.dropFirst(scheme.count)
+    // Not quoted: what is wrong with a config goes into the log.
+    guard !rest.prefix(while: { $0 != "/" }).contains("@") else {
+      throw place.saying(
+        "An address may not have a user or a password in it.",
+        "Write it without what is before the @.")
+    }
     let host = rest.prefix { $0 != "/" && $0 != ":" }
     let port = rest.dropFirst(host.count).prefix { $0 != "/" }
     let isPort = port.isEmpty || UInt16(port.dropFirst()).map { $0 > 0 } ?? false

@@ -65,7 +65,8 @@ struct GuidedRecovery {
     var warning: String? {
       switch self {
       case .discard: "Nobody finishes or undoes the interrupted run then."
-      case .restore: "What was recorded since the snapshot is then only in a rescue copy."
+      case .restore:
+        "What was recorded since the snapshot is then only in a rescue copy, or in the damaged files that are set aside."
       case .rollBack: "What the newer version added is taken out, and exported."
       case .breakLock: "Whoever holds the lock counts on it."
       default: nil
@@ -174,7 +175,9 @@ struct GuidedRecovery {
     if !state.snapshots.isEmpty { steps += [.verify, .restore] }
     steps.append(.salvage)
     if state.problem?.code == .drift { steps.append(.accept) }
-    if state.status?.adopted == false { steps.append(.adopt) }
+    if state.status?.adopted == false, state.problem?.code.isUnreadableDatabase != true {
+      steps.append(.adopt)
+    }
     if state.status?.currentVersion != nil { steps.append(.rollBack) }
     if !state.locks.isEmpty { steps.append(.breakLock) }
     steps.append(.attest)

@@ -38,9 +38,9 @@ struct LockHook: Service {
     var told: UpdateInProgress?
     // A stream ends when this is too slow for it: the hook may take its time.
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
-      let events = updater.events.subscribe(since: nil).events
+      let events = updater.events.subscribe(since: nil, only: [.gate]).events
       await tell(await updater.safety(), after: &told)
-      for await event in events.cancelOnGracefulShutdown() where event.type == .gate {
+      for await event in events.cancelOnGracefulShutdown() {
         if let safety = event.event?.safety { await tell(safety, after: &told) }
       }
     }

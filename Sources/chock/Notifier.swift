@@ -71,7 +71,8 @@ struct Notifier: Service {
     await tell(of: await updater.status())
     // A stream ends when this is too slow for it.
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
-      let subscription = updater.events.subscribe(since: last)
+      let subscription = updater.events.subscribe(
+        since: last, only: [.state, .result, .updateAvailable])
       for event in subscription.backlog.events {
         last = event.seq
         await tell(of: event)

@@ -175,13 +175,16 @@ private struct Heartbeat: Service {
 private struct Supervision: Service {
   let updater: Updater
   let manager: ServiceManager
+  private static let wakes = Event.EventType.log
 
   func run() async throws {
     await withGracefulShutdownHandler {
       var told: String?
       // A stream ends when its reader is too slow for it; the daemon does not.
       while !Task.isShuttingDownGracefully, !Task.isCancelled {
-        for await event in updater.events.subscribe(since: nil).events {
+        let events = updater.events.subscribe(
+          since: nil, only: [.phase, .progress, .result, Self.wakes])
+        for await event in events.events {
           if let words = manager.words(of: event), words != told {
             told = words
             manager.tell("STATUS=\(words)")
@@ -192,7 +195,7 @@ private struct Supervision: Service {
     } onGracefulShutdown: {
       manager.tell("STOPPING=1")
       // Wakes the loop above.
-      updater.events.publish(.log) { $0.message = "The daemon is stopping." }
+      updater.events.publish(Self.wakes) { $0.message = "The daemon is stopping." }
     }
     await manager.extendingTimeout(updater) { await updater.shutDown() }
   }

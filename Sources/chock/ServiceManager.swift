@@ -21,8 +21,7 @@ struct ServiceManager: Sendable {
   /// What `systemctl status` shows behind an event; nil when it tells of no run.
   func words(of event: PublishedEvent) -> String? {
     // Read only for somebody.
-    guard path != nil, [.phase, .progress, .result].contains(event.type), let event = event.event
-    else { return nil }
+    guard path != nil, let event = event.event else { return nil }
     if let outcome = event.result?.outcome { return "Last run: \(outcome.rawValue)" }
     guard let phase = event.phase else { return nil }
     let percent = event.fraction.map { ", \(Int($0 * 100)) %" } ?? ""

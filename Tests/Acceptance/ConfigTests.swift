@@ -11,6 +11,8 @@ struct ConfigTests {
     var text: String
     /// What the message says.
     var words: [String]
+    /// What it must not repeat.
+    var never: String?
   }
 
   @Test(
@@ -71,6 +73,10 @@ struct ConfigTests {
         text: "[[coach.http]]\nurl = \"http://x:1\"\nevery_seconds = 0",
         words: ["from 0.2 to 60"]),
       Case(
+        testDescription: "a password in an address",
+        text: "[coach]\nlock_hook_url = \"http://me:geheim@x/\"",
+        words: ["chock.toml:2", "may not have a user or a password"], never: "geheim"),
+      Case(
         testDescription: "what cannot be attested",
         text: "[coach]\nmay_attest = [\"emergency_stop\"]",
         words: ["chock.toml:2", "emergency_stop cannot be attested"]),
@@ -122,6 +128,7 @@ struct ConfigTests {
       let answer = try await coach.run(arguments)
       #expect(answer.code == 78, "\(answer)")
       for word in wrong.words { #expect(answer.error.contains(word), "\(word) in: \(answer)") }
+      if let never = wrong.never { #expect(!answer.error.contains(never), "\(answer)") }
     }
     #expect(try !coach.names(in: "").contains("state"))
   }

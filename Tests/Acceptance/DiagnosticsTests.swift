@@ -105,11 +105,15 @@ struct DiagnosticsTests {
     for number in 1...3 {
       try history.append(
         AuditEntry(
-          .attest, of: coach.database, accepted: "vehicle_speed=\(number)", reason: "for 900 s",
-          actor: "cli:root"))
+          .attest, of: coach.database,
+          accepted: number == 1 ? "interlock.bedroom=satisfied" : "vehicle_speed=\(number)",
+          reason: "for 900 s", actor: "cli:root"))
     }
-    #expect(
-      try await diagnose(coach).text("summary.html").contains("all 3 entries are chained"))
+    let whole = try await diagnose(coach)
+    #expect(whole.text("summary.html").contains("all 3 entries are chained"))
+    // An interlock's name is the config's.
+    #expect(whole.text("audit.json").contains("interlock.#"))
+    #expect(!whole.text("audit.json").contains("bedroom"))
     try SampleDatabase.change(
       coach.state + "/state.db",
       """

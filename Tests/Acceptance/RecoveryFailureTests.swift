@@ -90,11 +90,16 @@ struct RecoveryFailureTests {
     #expect(try daemon.ask("GET", "/readyz").status == 503)
     #expect(try daemon.ask("POST", "/api/database/update", #"{"consent": true}"#).status == 409)
 
+    let copy = try await coach.run("snapshots", "take")
+    #expect(copy.error.contains("CHK-INTERRUPTED"), "\(copy)")
+
     let retried = try await coach.run("recover", "--retry", "--json")
     let run: RunDocument = try retried.document()
     #expect(run.outcome == .rolledBack, "\(retried)")
     #expect(run.id == refused.id)
     #expect(try daemon.status().mode == .normal)
+    // What another process has ended is told, too.
+    #expect(try daemon.status().run?.outcome == .rolledBack)
     #expect(await daemon.stop() == .exited(0))
     #expect(try coach.fingerprint() == Sample.prints.get().old)
     #expect(try coach.ledgerVersion() == "1")

@@ -50,6 +50,8 @@ struct RecoveryModeTests {
     #expect(try await coach.run("restore", snapshot, "--yes").code == 0)
     // Somebody has to look before chock goes on by itself.
     #expect(try daemon.status().mode == .recovery)
+    #expect(try daemon.status().problem?.message.contains("is mended") == true)
+    try isNotReady(daemon, "CHK-RECOVERY-MODE")
     #expect(try await coach.run("update", "--yes").code != 0)
     #expect(try await coach.run("recover", "--leave").code == 0)
     #expect(try daemon.status().mode == .normal)
@@ -129,6 +131,34 @@ struct RecoveryModeTests {
     try FileSystem.remove(trigger)
     #expect(try await coach.run("recover", "--leave").code == 0)
     #expect(try daemon.status().mode == .normal)
+    // Put there beside a daemon that runs.
+    try coach.folder.write("", to: "boot/CHOCK_RECOVERY")
+    let update = try await coach.run("update", "--yes")
+    #expect(update.code == 2 && update.error.contains(trigger), "\(update)")
+    #expect(try daemon.status().mode == .recovery)
+    #expect(await daemon.stop() == .exited(0))
+  }
+
+  @Test("While it is there, nobody updates without a daemon either")
+  func offline() async throws {
+    let coach = try Sample.coach()
+    let trigger = coach.folder("CHOCK_RECOVERY")
+    try coach.folder.write("", to: "CHOCK_RECOVERY")
+    let refused = try await coach.run(
+      ["update", "--offline", "--yes"], environment: ["CHOCK_RECOVERY_TRIGGERS": trigger])
+    #expect(refused.code == 2 && refused.error.contains(trigger), "\(refused)")
+    #expect(try coach.fingerprint() == Sample.prints.get().old)
+  }
+
+  @Test("Leaving it finds what nobody has looked at yet")
+  func leaving() async throws {
+    let coach = try Sample.coach()
+    let daemon = try await coach.serve()
+    let file = open(coach.database, O_WRONLY | O_CLOEXEC)
+    #expect(pwrite(file, [UInt8](repeating: 0xa5, count: 100), 100, 0) == 100)
+    close(file)
+    #expect(try await coach.run("recover", "--leave").code == 65)
+    #expect(try daemon.status().mode == .recovery)
     #expect(await daemon.stop() == .exited(0))
   }
 

@@ -54,6 +54,21 @@ struct EventHubTests {
     #expect(count == EventHub.subscriberCapacity)
   }
 
+  @Test("Who names types is handed those alone, and is not behind because of others")
+  func types() async {
+    let hub = EventHub(numbers: EventNumbers(first: 1))
+    hub.publish(.result)
+    hub.publish(.gate)
+    let results = hub.subscribe(since: 0, only: [.result])
+    #expect(results.backlog.events.map(\.seq) == [1])
+    #expect(!hub.isHeard(.gate) && hub.isHeard(.result))
+    for _ in 0..<(EventHub.subscriberCapacity + 50) { hub.publish(.gate) }
+    let last = hub.publish(.result)
+    results.continuation.finish()
+    #expect(await results.events.reduce(into: []) { $0.append($1.seq) } == [last])
+    #expect(!hub.isHeard(.result))
+  }
+
   @Test("A subscriber that goes while an event is handed out holds nobody up")
   func letsGo() async {
     let hub = EventHub(numbers: EventNumbers(first: 1))

@@ -4,16 +4,16 @@ import Testing
 
 @Suite("Probation judges by what the looks have found")
 struct ProbationJudgementTests {
-  /// The judgement after each look, one a second: `+` is well, `-` is not.
+  /// The judgement after each look, one every so many seconds: `+` is well, `-` is not.
   private func judge(
-    _ looks: String, length: Int = 5, unhealthy: Int = 4, after: Int = 2
+    _ looks: String, length: Int = 5, unhealthy: Int = 4, after: Int = 2, every interval: Int = 1
   ) -> (Probation.Judgement, at: Int) {
     var settings = ApplicationSettings()
     settings.unhealthySeconds = unhealthy
     settings.healthyAfter = after
     var probation = Probation(settings, length: .seconds(length))
     for (second, look) in looks.enumerated() {
-      let judgement = probation.note(isHealthy: look == "+", at: .seconds(second))
+      let judgement = probation.note(isHealthy: look == "+", at: .seconds(second * interval))
       if judgement != .goOn { return (judgement, second) }
     }
     return (.goOn, looks.count)
@@ -24,6 +24,15 @@ struct ProbationJudgementTests {
     #expect(judge("+++++++") == (.healthy, 5))
     #expect(judge("--+++++") == (.healthy, 5))
     #expect(judge("-++++-++") == (.healthy, 7))
+  }
+
+  @Test("One that is well is never given up, however seldom somebody looks")
+  func seldom() {
+    #expect(judge("+++", length: 60, unhealthy: 30, after: 3, every: 60) == (.healthy, 2))
+    // After a restart of the daemon, when its time is over.
+    #expect(judge("-+++", length: 0, unhealthy: 30, after: 3, every: 30) == (.healthy, 3))
+    #expect(judge("+-+++", length: 60, unhealthy: 30, after: 3, every: 30) == (.healthy, 4))
+    #expect(judge("+--", length: 60, unhealthy: 30, after: 3, every: 30) == (.unhealthy, 2))
   }
 
   @Test("It is given up when it is not well for too long, at its start too")

@@ -12,8 +12,8 @@ struct Probation {
   /// So often it was well and then no longer.
   private(set) var falls = 0
   private var wasHealthy = false
-  /// It has to become well first.
-  private var unhealthySince: Duration? = .zero
+  /// Since the first bad look of those that no row of good ones has ended.
+  private var unhealthySince: Duration?
 
   /// As often as it may fall before it counts as crash-looping.
   static let maximumFalls = 3
@@ -35,11 +35,8 @@ struct Probation {
       return falls >= Self.maximumFalls || time - since >= unhealthyFor ? .unhealthy : .goOn
     }
     good += 1
-    guard good >= healthyAfter else {
-      // One good look among bad ones is no health.
-      return unhealthySince.map { time - $0 >= unhealthyFor } == true && time >= length
-        ? .unhealthy : .goOn
-    }
+    // One good look among bad ones is no health; but only a bad one condemns, however seldom somebody looks.
+    guard good >= healthyAfter else { return .goOn }
     wasHealthy = true
     unhealthySince = nil
     return time >= length ? .healthy : .goOn

@@ -166,7 +166,7 @@ extension RunContext {
             .applicationUnhealthy,
             probation.falls >= Probation.maximumFalls
               ? "The application fails again and again with version \(document.toVersion ?? "?"): \(problem ?? "it is not well")"
-              : "The application is not well with version \(document.toVersion ?? "?"): \(problem ?? "it is not well for long enough.")",
+              : "The application is not well with version \(document.toVersion ?? "?"): \(problem ?? "it is not well")",
             howToClear: "Look at the application's log; what it wrote since is in the rescue copy.")
         )
       case .goOn: break
@@ -177,7 +177,7 @@ extension RunContext {
         problem.map { "Waiting for the application: \($0)" }
           ?? "The application is well; it is watched for \(left) s more",
         done: Int64(time.seconds), total: Int64(length.seconds.rounded(.up)),
-        fraction: time.seconds / max(1, length.seconds))
+        fraction: min(1, time.seconds / max(1, length.seconds)))
       link.pause(for: .seconds(settingsOfApplication.intervalSeconds))
     }
   }

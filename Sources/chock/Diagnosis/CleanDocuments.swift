@@ -127,8 +127,9 @@ struct CleanAuditEntry: Encodable {
 
   private static func what(_ entry: AuditEntry) -> String? {
     switch entry.action {
-    // Signals with their values, checksums, ids, versions, roles.
-    case .attest, .endAttestation, .acceptChecksum, .acceptDrift, .approve, .schedule, .unschedule,
+    case .attest, .endAttestation: attested(entry.accepted)
+    // Checksums, ids, versions, roles.
+    case .acceptChecksum, .acceptDrift, .approve, .schedule, .unschedule,
       .postpone, .cancel, .confirm, .acknowledge, .deleteSnapshot, .signIn, .signOut, .setPin,
       .factoryState:
       Cleaner.isPlain(entry.accepted, besides: "._-=") ? entry.accepted : nil
@@ -136,6 +137,14 @@ struct CleanAuditEntry: Encodable {
     // Names that people give, and what devices have said.
     case .breakLock, .forget, .makeCode, .pair, .revoke, .makeToken, .leaveRecovery: nil
     }
+  }
+
+  /// `SIGNAL=VALUE`
+  private static func attested(_ text: String) -> String? {
+    let parts = text.split(separator: "=", maxSplits: 1)
+    guard let signal = parts.first, Cleaner.isPlain(text, besides: "._-=") else { return nil }
+    return ([CleanSafety.withoutName(String(signal))] + parts.dropFirst().map(String.init))
+      .joined(separator: "=")
   }
 }
 
@@ -201,7 +210,7 @@ struct CleanSafety: Encodable {
   }
 
   /// `interlock.NAME` and their like: the name is the config's, or another program's. Of a bus it is the profile's.
-  private static func withoutName(_ signal: String) -> String {
+  static func withoutName(_ signal: String) -> String {
     guard let dot = signal.firstIndex(of: ".") else { return signal }
     return "\(signal[...dot])#\(sha256(Array(signal.utf8)).prefix(6))"
   }
