@@ -66,19 +66,29 @@ public struct RescueCopies: Sendable {
   /// - Throws: `.notFound`, `.notAllowed`; what is wrong with a file; the stop that was requested.
   public func show(_ id: String, stop: StopSignal = StopSignal()) throws(Failure) -> RescueDocument
   {
+    var document = try compare(id, stop: stop)
+    document.missing = try missing(of: id, stop: stop)
+    return document
+  }
+
+  /// The same without what the database has.
+  func compare(_ id: String, stop: StopSignal) throws(Failure) -> RescueDocument {
     let (path, rescue) = try find(id)
     let comparison = try Comparer(before: try base(of: rescue), after: path, stop: stop).run()
-    // While the database cannot be read, nobody can say.
-    var missing: Int64?
+    return RescueDocument(
+      rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables)
+  }
+
+  /// - Returns: nil while the database cannot be read: then nobody can say.
+  func missing(of id: String, stop: StopSignal) throws(Failure) -> Int64? {
+    let (path, _) = try find(id)
     do throws(Failure) {
-      missing = try Comparer(before: settings.databasePath, after: path, stop: stop).run().tables
+      return try Comparer(before: settings.databasePath, after: path, stop: stop).run().tables
         .reduce(0) { $0 + $1.added }
     } catch {
       try stop.check()
+      return nil
     }
-    return RescueDocument(
-      rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables,
-      missing: missing)
   }
 
   /// Writes what it has otherwise as files. Who had it done is in the audit.

@@ -62,11 +62,18 @@ extension Updater {
   public func rescueCopy(_ id: String) async throws(Failure) -> RescueDocument {
     try checkCanCompare()
     let rescues = RescueCopies(settings: settings)
-    _ = try rescues.find(id)
-    return try await limited(to: limitBesideApplication, Self.comparesTooLong, on: comparer) {
-      stop throws(Failure) in
-      try rescues.show(id, stop: stop)
-    }
+    let (_, rescue) = try rescues.find(id)
+    // Beside the database it must not stand in the application's way.
+    let limit = limitBesideApplication
+    var document = try await limited(
+      to: rescue.snapshot == nil ? limit : nil, Self.comparesTooLong, on: comparer
+    ) { stop throws(Failure) in try rescues.compare(id, stop: stop) }
+    do throws(Failure) {
+      document.missing = try await limited(to: limit, Self.comparesTooLong, on: comparer) {
+        stop throws(Failure) in try rescues.missing(of: id, stop: stop)
+      }
+    } catch  where error.code == .timeout {}
+    return document
   }
 
   /// Writes what a rescue copy has otherwise as files, in a folder that the daemon keeps until the copy is deleted

@@ -302,7 +302,7 @@ public actor Updater {
   }
 
   private func autoMigrate() {
-    guard isAutoMigrationDue, current == nil, recoveryMode == nil else { return }
+    guard isAutoMigrationDue, current == nil, !isMending, recoveryMode == nil else { return }
     judge(forTechnician: true)
     guard verdict.isSafe else { return }
     isAutoMigrationDue = false
@@ -542,6 +542,6 @@ public actor Updater {
   func checkIdle() throws(Failure) {
     noteRecovered()
     if let recoveryMode { throw recoveryMode }
-    guard current == nil else { throw Failure.runActive }
+    guard current == nil, !isMending else { throw Failure.runActive }
   }
 }

@@ -1213,7 +1213,7 @@ def mending():
         person.press("Done")
         person.go("more")
         person.press(re.compile("^Count: "))
-        person.sees("1 rows of it are not in the database.")
+        person.sees("Not in the database: 1 row.")
         person.press(re.compile("^Export: "))
         with page.expect_download() as download:
             page.get_by_role("link", name="rescue.sql").click()
@@ -1221,7 +1221,8 @@ def mending():
         both(person, "rescue")
         person.press(re.compile("^Put in again: "))
         person.answer("Put in again", pin=TECHNICIANS_PIN)
-        person.sees("profiles: 1 rows put in, 0 left out")
+        person.heading("Rows put in again: Went well")
+        person.sees("profiles: 1 row put in, 0 left out")
         person.judge("rows put in again")
         person.shot("rescued-phone")
         run = coach.get("database/history")[0]
@@ -1229,18 +1230,22 @@ def mending():
 
 
 def both(person, name):
-    """Pictures for a phone and for the cab, by day and by night; and the rules."""
-    for scheme in ("light", "dark"):
-        person.page.emulate_media(color_scheme=scheme)
-        for size, there in (("phone", PHONE), ("cab", CAB)):
-            person.page.set_viewport_size({"width": there[0], "height": there[1]})
-            person.shot(f"{name}-{size}-{scheme}")
-            if size == "phone" and scheme == "light":
-                person.judge(f"{name} on a phone")
-            else:
-                person.fits(f"{name} {size} {scheme}")
-    person.page.emulate_media(color_scheme="light")
-    person.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    """On a phone by day, in both languages, and in the cab by night."""
+    page = person.page
+    person.judge(f"{name} on a phone")
+    person.shot(f"{name}-phone-light-en")
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": CAB[0], "height": CAB[1]})
+    person.fits(f"{name} in the cab")
+    person.shot(f"{name}-cab-dark-en")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.select_option("#language", "de")
+    person.sees("Für Techniker")
+    person.fits(f"{name} in German")
+    person.shot(f"{name}-phone-light-de")
+    page.select_option("#language", "en")
+    person.sees("For a technician")
 
 
 def tools():

@@ -1,5 +1,5 @@
 // Jedes Wort auf Deutsch. Was chock selbst sagt, bleibt Englisch, wo es hier keine Worte dafür gibt.
-import { count } from "./texts.js";
+import { count, number } from "./texts.js";
 
 export default {
 	about: "etwa", to: "bis", unknown: "unbekannt",
@@ -164,7 +164,7 @@ export default {
 		ended: "{}, nach {}.",
 		done: "Fertig", understood: "Verstanden",
 		snapshot: "Kopie von vorher", rescue: "Was vorher da war, liegt in", exported: "Was wegfiel, liegt in",
-		rescued: "{}: {} Zeilen eingesetzt, {} ausgelassen",
+		rescued: (table, rows, left) => `${table}: ${count(rows, "Zeile", "Zeilen")} eingesetzt, ${number(left)} ausgelassen`,
 		warning: "Bemerkenswert", database: "Version der Datenbank", word: "Auf das Wort einer Person",
 		run: "Lauf", by: "verlangt von {}",
 		next: "Nächster Schritt", where: "Wo", statement: "Anweisung", code: "Code",

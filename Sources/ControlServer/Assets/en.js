@@ -1,5 +1,5 @@
 // Every word in English. What the daemon says itself is English already. A value goes where {} is.
-import { count } from "./texts.js";
+import { count, number } from "./texts.js";
 
 export default {
 	about: "about", to: "to", unknown: "unknown",
@@ -136,7 +136,7 @@ export default {
 		ended: "{}, after {}.",
 		done: "Done", understood: "Understood",
 		snapshot: "Snapshot from before", rescue: "What was there before is kept in", exported: "What went is kept in",
-		rescued: "{}: {} rows put in, {} left out",
+		rescued: (table, rows, left) => `${table}: ${count(rows, "row", "rows")} put in, ${number(left)} left out`,
 		warning: "Worth a look", database: "Database version", word: "On a person's word",
 		run: "Run", by: "asked for by {}",
 		next: "Next step", where: "Where", statement: "Statement", code: "Code",

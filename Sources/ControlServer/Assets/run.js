@@ -89,7 +89,7 @@ export function resultView() {
 		facts([
 			version && [words.database, version],
 			run.snapshot_id && run.kind !== "restore" && [words.snapshot, run.snapshot_id],
-			run.rescue_copy && [words.rescue, run.rescue_copy],
+			run.rescue_copy && run.kind !== "rescue" && [words.rescue, run.rescue_copy],
 			run.export_folder && [words.exported, run.export_folder],
 			run.warnings?.length > 0 && [words.warning, said(run.warnings.map((entry) => entry.message).join(" "))],
 			run.attestations?.length > 0 && [words.word,

@@ -99,8 +99,7 @@ function repairPart() {
 
 const differences = (all) => {
 	const lines = all.slice(0, 200).map(({ kind, object, name, expected, found }) => h("li", { key: `${object} ${name}` },
-		`${t.tools.differs[kind] ?? kind}: ${object} `, h("b", name),
-		(expected || found) && h("details", h("summary", "SQL"), [["expected", expected], ["found", found]].map(([side, sql]) =>
+		h("details", h("summary", `${t.tools.differs[kind] ?? kind}: ${object} ${name}`), [["expected", expected], ["found", found]].map(([side, sql]) =>
 			sql && [h("p.sub", t.tools.sides[side]), h("pre", { tabindex: 0, role: "region", "aria-label": `${name}: ${t.tools.sides[side]}` }, sql)]))));
 	return h("ul", lines);
 };
@@ -136,7 +135,7 @@ function copyRow({ copy: { id, version, created_at: at, size_bytes: size, reason
 		h("code.sub", id),
 		found && [h("p", found.missing == null ? t.undo.uncounted : words.missing(found.missing)),
 			h("ul", found.tables.map((own) => h("li", { key: own.table }, words.counts(plain(own.table), own.added, Math.max(own.changed, own.values_after), own.deleted))))],
-		files && [h("p", words.files), h("ul", files.names.map((name) => h("li", { key: name }, h("a.button.quiet", { href: `/api/database/rescue/${id}/export/${name}`, download: name }, name)))),
+		files && [h("p", words.files), h("div.buttons", files.names.map((name) => h("a.button.quiet", { key: name, href: `/api/database/rescue/${id}/export/${name}`, download: name }, name))),
 			h("p.sub", words.folder, " ", h("code", files.folder))],
 		h("div.buttons",
 			choice(words.countCopy, async () => { counted.set(id, await get(`database/rescue/${id}`, patience)); }),
