@@ -75,7 +75,7 @@ let package = Package(
     .target(
       name: "ControlServer",
       dependencies: [
-        "Updating", "Storage", "Migrations", "Coach",
+        "Updating", "Authoring", "Storage", "Migrations", "Coach",
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),

@@ -1,6 +1,6 @@
 public import Migrations
 public import SQLite
-import Storage
+public import Storage
 
 /// What speaks for a version of a database that has no ledger: the tables of other tools, and its schema.
 ///
@@ -24,6 +24,9 @@ public struct Adoption: Sendable, Encodable {
   public var reason = ""
   /// What speaks against it.
   public var warnings: [String] = []
+  /// Of what was found and compared, for one version: two looks at the same version that have the same hash have
+  /// found the same.
+  public private(set) var hash = ""
 
   public struct Match: Sendable, Encodable {
     public var version: SchemaVersion
@@ -34,9 +37,11 @@ public struct Adoption: Sendable, Encodable {
   /// Looks at a database.
   ///
   /// - Parameter version: what a person says; the warnings are about it.
-  /// - Throws: `.databaseExists` when it is adopted already; what is wrong with the database.
+  /// - Throws: `.databaseExists` when it is adopted already; what is wrong with the database; the stop that was
+  ///   requested.
   public init(
-    _ connection: Connection, _ catalog: MigrationCatalog, at version: SchemaVersion? = nil
+    _ connection: Connection, _ catalog: MigrationCatalog, at version: SchemaVersion? = nil,
+    stop: StopSignal = StopSignal()
   ) throws(Failure) {
     path = connection.fileName
     // All that is read is of one moment.
@@ -64,12 +69,13 @@ public struct Adoption: Sendable, Encodable {
     }
     compare(.zero, Schema(objects: []))
     do throws(Failure) {
-      let scratch = try Scratch()
+      let scratch = try Scratch(stop: stop)
       for migration in catalog.migrations {
         try scratch.run(migration)
         compare(migration.version, withoutTools(try scratch.schema()))
       }
     } catch {
+      try stop.check()
       warnings.append(
         "What comes behind version \(matches.last?.version ?? .zero) could not be compared: \(error.message)"
       )
@@ -84,6 +90,25 @@ public struct Adoption: Sendable, Encodable {
       differences = schema.differences(in: found)
     }
     if let version { warn(at: version) }
+    hash = try digest(catalog)
+  }
+
+  /// What is noted for a version follows from these alone.
+  private func digest(_ catalog: MigrationCatalog) throws(Failure) -> String {
+    struct Found: Encodable {
+      var path: String
+      var version: SchemaVersion?
+      var findings: [ToolFinding]
+      var userVersion: Int64
+      var matches: [Match]
+      var differences: [Schema.Difference]
+      var files: [String]
+    }
+    return sha256(
+      try JSON.encode(
+        Found(
+          path: path, version: comparedWith, findings: findings, userVersion: userVersion,
+          matches: matches, differences: differences, files: catalog.migrations.map(\.checksum))))
   }
 
   /// The versions whose schema the database has.

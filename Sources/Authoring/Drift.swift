@@ -1,17 +1,17 @@
 public import Migrations
 public import SQLite
-import Storage
+public import Storage
 
 /// Where a database's schema is not what its migrations make.
 public enum Drift {
   /// Builds in memory what the versions in effect give, and compares.
   ///
   /// - Throws: `.unadopted`; `.migrationOrder` for a version in effect that no file has; `.statement` for a file
-  ///   that cannot make its schema in an empty database.
+  ///   that cannot make its schema in an empty database; the stop that was requested.
   public static func find(
-    in connection: Connection, _ catalog: MigrationCatalog
+    in connection: Connection, _ catalog: MigrationCatalog, stop: StopSignal = StopSignal()
   ) throws(Failure) -> [Schema.Difference] {
-    try find(in: connection, catalog, from: try expected(in: connection, catalog))
+    try find(in: connection, catalog, from: try expected(in: connection, catalog, stop: stop))
   }
 
   static func find(
@@ -26,7 +26,7 @@ public enum Drift {
 
   /// What the files of the versions in effect make in an empty database.
   static func expected(
-    in connection: Connection, _ catalog: MigrationCatalog
+    in connection: Connection, _ catalog: MigrationCatalog, stop: StopSignal = StopSignal()
   ) throws(Failure) -> Schema {
     guard let ledger = try LedgerTable.read(connection) else {
       throw Failure(
@@ -43,7 +43,7 @@ public enum Drift {
         "No file in \(catalog.directory) has version \(missing), which is applied.",
         file: catalog.directory, howToClear: "Put the file back, as it was released.")
     }
-    let scratch = try Scratch()
+    let scratch = try Scratch(stop: stop)
     for file in files { try scratch.run(file) }
     return try scratch.schema()
   }

@@ -14,6 +14,8 @@ public struct Repair: Sendable, Encodable {
   public var driftProblem: Failure?
   /// When the drift is accepted already.
   public var accepted: AuditEntry?
+  /// Of all of it: two looks that have the same have found the same.
+  public private(set) var hash = ""
 
   public struct ChangedFile: Sendable, Encodable {
     public var version: SchemaVersion
@@ -25,8 +27,11 @@ public struct Repair: Sendable, Encodable {
   }
 
   /// Looks, and changes nothing.
+  ///
+  /// - Throws: what is wrong with the database or the files; the stop that was requested.
   public init(
-    _ connection: Connection, _ catalog: MigrationCatalog, _ history: StateStore
+    _ connection: Connection, _ catalog: MigrationCatalog, _ history: StateStore,
+    stop: StopSignal = StopSignal()
   ) throws(Failure) {
     path = connection.fileName
     let ledger = try LedgerTable.read(connection)
@@ -41,13 +46,15 @@ public struct Repair: Sendable, Encodable {
     }
     drift = []
     do throws(Failure) {
-      drift = try Drift.find(in: connection, catalog)
+      drift = try Drift.find(in: connection, catalog, stop: stop)
     } catch {
+      try stop.check()
       // A changed file can be accepted all the same.
       guard !files.isEmpty else { throw error }
       driftProblem = error
     }
     accepted = try history.acceptance(of: drift, in: [path])
+    hash = sha256(try JSON.encode(self))
   }
 
   public var isNeeded: Bool { !files.isEmpty || (!drift.isEmpty && accepted == nil) }

@@ -1,26 +1,33 @@
 public import Migrations
 public import SQLite
-import Storage
+public import Storage
 
 /// A database of our own, to which migrations are applied in order to see what they make.
 public final class Scratch {
   public let connection: Connection
+  private let stop: StopSignal
 
   /// An empty one in memory.
-  public init() throws(Failure) {
+  ///
+  /// - Parameter stop: ends a statement that takes too long.
+  public init(stop: StopSignal = StopSignal()) throws(Failure) {
     connection = try Self.open(":memory:")
+    self.stop = stop
+    connection.interrupt { stop.requested != nil }
   }
 
   /// A copy of a database, in a temporary file without a name: it is gone with the connection, also after a kill
   /// (<https://sqlite.org/inmemorydb.html#temp_db>).
   public init(copyOf path: String) throws(Failure) {
     connection = try Self.open("")
+    stop = StopSignal()
     try Database.copy(path, into: connection)
   }
 
   /// A copy of another one.
   public init(copyOf other: Scratch) throws(Failure) {
     connection = try Self.open("")
+    stop = StopSignal()
     try Database.copy(other.connection, into: connection)
   }
 
@@ -47,7 +54,7 @@ public final class Scratch {
   /// Runs the statements of a file for the schema that they make, without any check. A statement that fails on
   /// rows, which this database does not have, or on an input's value is left out.
   ///
-  /// - Throws: `.statement` for one that makes, alters or drops something.
+  /// - Throws: `.statement` for one that makes, alters or drops something; the stop that was requested.
   public func run(_ file: Migration) throws(Failure) {
     for section in file.migrate {
       for statement in SQLStatement.all(of: section) where statement.verb != "vacuum" {
@@ -59,6 +66,7 @@ public final class Scratch {
           try prepared.bindSamples(of: file)
           try prepared.run()
         } catch {
+          try stop.check()
           guard ["create", "drop", "alter"].contains(statement.verb) else { continue }
           throw Failure(
             .statement, "SQLite refused the statement: \(error.message).", file: file.path,

@@ -275,6 +275,21 @@ extension Request {
   }
 }
 
+extension Request {
+  /// The hash of what a person has looked at, and agrees to.
+  ///
+  /// - Throws: `.usage` for what is not one entity tag.
+  func ifMatch() throws(Failure) -> String? {
+    guard let tag = headers[.ifMatch] else { return nil }
+    guard tag.count > 2, tag.hasPrefix("\""), tag.hasSuffix("\""),
+      !tag.dropFirst().dropLast().contains("\"")
+    else {
+      throw Failure(.usage, "If-Match must be one hash in double quotes.")
+    }
+    return String(tag.dropFirst().dropLast())
+  }
+}
+
 extension ControlContext {
   /// A path parameter that can be an id; ids are looked up, never made into paths.
   ///

@@ -75,7 +75,7 @@ struct DatabaseRoutes: Sendable {
       return try accepted(
         await start(
           goal, body.inputs ?? [:], consent: body.consent ?? body.confirm ?? false, pin: body.pin,
-          planHash: try hash(of: request), request, try context.person()))
+          planHash: try request.ifMatch(), request, try context.person()))
     }
     routes.on(.post, "\(base)/import/:id", for: .role(.technician)) { request, context in
       let body = try await request.strictBody(ImportBody.self, limit: bodyLimit)
@@ -212,6 +212,7 @@ struct DatabaseRoutes: Sendable {
     }
     routes.on(.post, "\(base)/restore/:id", for: .role(.owner), use: restore)
     routes.on(.post, "\(base)/rescue/:id", for: .role(.technician), use: rescue)
+    MendingRoutes(updater: updater, bodyLimit: bodyLimit).add(to: &routes)
     routes.on(.post, "\(base)/check", for: .role(.technician)) { request, context in
       let body = try await request.strictBody(CheckBody.self, limit: bodyLimit)
       return try accepted(
@@ -283,7 +284,7 @@ struct DatabaseRoutes: Sendable {
     let inputs = body.inputs ?? [:]
     let consent = body.consent ?? body.confirm ?? false
     let person = try context.person()
-    var planHash = try hash(of: request)
+    var planHash = try request.ifMatch()
     if planHash == nil, consentsToVersion, body.targetVersion != nil {
       planHash = try await updater.plan(goal).hash
     }
@@ -298,7 +299,7 @@ struct DatabaseRoutes: Sendable {
     let key = try key(
       of: request,
       Asked(
-        path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
+        path: request.uri.path, planHash: try request.ifMatch(), goal: goal, inputs: inputs,
         consent: consent, window: later.at ?? ""))
     if let schedule = try await updater.schedule(with: key) { return .later(schedule) }
     let other = try await approver(goal, planHash, beside: person)
@@ -317,7 +318,7 @@ struct DatabaseRoutes: Sendable {
   ) async throws -> RunDocument {
     try await checkConsent(to: goal, planHash)
     let asked = Asked(
-      path: request.uri.path, planHash: try hash(of: request), goal: goal, inputs: inputs,
+      path: request.uri.path, planHash: try request.ifMatch(), goal: goal, inputs: inputs,
       consent: consent)
     return try await start(request, asked, person, pin: pin) { key throws(Failure) in
       let other = try await approver(goal, planHash, beside: person)
@@ -456,17 +457,6 @@ struct DatabaseRoutes: Sendable {
 
   private func withoutFields(_ request: Request) async throws {
     _ = try await request.strictBody(NoFields.self, limit: bodyLimit)
-  }
-
-  /// The plan that a person has agreed to.
-  private func hash(of request: Request) throws(Failure) -> String? {
-    guard let tag = request.headers[.ifMatch] else { return nil }
-    guard tag.count > 2, tag.hasPrefix("\""), tag.hasSuffix("\""),
-      !tag.dropFirst().dropLast().contains("\"")
-    else {
-      throw Failure(.usage, "If-Match must be one plan hash in double quotes.")
-    }
-    return String(tag.dropFirst().dropLast())
   }
 }
 

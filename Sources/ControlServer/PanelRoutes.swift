@@ -24,6 +24,9 @@ struct PanelRoutes {
     ("model.js", script, PackageResources.model_js),
     ("more.js", script, PackageResources.more_js),
     ("run.js", script, PackageResources.run_js),
+    ("technician-de.js", script, PackageResources.technician_de_js),
+    ("technician-en.js", script, PackageResources.technician_en_js),
+    ("technician.js", script, PackageResources.technician_js),
     ("texts.js", script, PackageResources.texts_js),
     ("theme.js", script, PackageResources.theme_js),
   ]

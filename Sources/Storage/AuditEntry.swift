@@ -7,6 +7,10 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     case acceptChecksum = "accept_checksum"
     /// The schema is not what the migrations make, and stays so.
     case acceptDrift = "accept_drift"
+    /// A technician said at which version a database is that chock did not know.
+    case adopt
+    /// What a rescue copy has was written as files, for somebody to take along.
+    case exportRescue = "export_rescue"
     /// A person's word for a reading that no device gives.
     case attest
     /// A device has said otherwise.

@@ -5,10 +5,11 @@ import SQLite
 public enum Creation {
   /// Writes the ledger into a database that other means brought to `version`.
   ///
+  /// - Parameter recording: done before it counts; nothing is adopted when it fails.
   /// - Throws: `.databaseExists` when it is adopted already; what `Database.open` throws.
   public static func adopt(
     _ path: String, at version: SchemaVersion, catalog: MigrationCatalog, run: String,
-    chockVersion: String
+    chockVersion: String, recording: () throws(Failure) -> Void = {}
   ) throws(Failure) {
     let known = try catalog.upTo(version)
     let connection = try Database.openForWriting(path)
@@ -17,7 +18,9 @@ public enum Creation {
     else { throw adoptedAlready(path) }
     try Database.catching(path) { () throws(SQLiteError) in
       try connection.execute("PRAGMA synchronous = EXTRA; BEGIN IMMEDIATE")
-      do throws(SQLiteError) {
+    }
+    do throws(Failure) {
+      try Database.catching(path) { () throws(SQLiteError) in
         try LedgerTable.create(connection)
         for migration in known {
           try LedgerTable.insert(
@@ -26,11 +29,12 @@ public enum Creation {
               appliedAt: Timestamp.now(), durationMs: 0, run: run, chockVersion: chockVersion,
               kind: .adopted), connection)
         }
-        try connection.execute("COMMIT")
-      } catch {
-        try? connection.execute("ROLLBACK")
-        throw error
       }
+      try recording()
+      try Database.catching(path) { () throws(SQLiteError) in try connection.execute("COMMIT") }
+    } catch {
+      try? connection.execute("ROLLBACK")
+      throw error
     }
   }
 

@@ -20,6 +20,11 @@ public enum RescueExport {
     public var createdAt: String
     public var folder: String
     public var tables: [Table]
+
+    /// The names of all its files.
+    public var files: [String] {
+      [RescueExport.scriptName] + tables.compactMap(\.file) + [RescueExport.documentName]
+    }
   }
 
   public struct Table: Codable, Sendable, Equatable {
@@ -45,7 +50,7 @@ public enum RescueExport {
   /// - Throws: `.notAllowed` when the folder holds something; what is wrong with a file; `.noSpace`.
   public static func write(
     before: String, after: String, to folder: String, copy: String, snapshot: String?,
-    mayBeDamaged: Bool = false
+    mayBeDamaged: Bool = false, stop: StopSignal = StopSignal()
   ) throws(Failure) -> Document {
     guard try FileSystem.names(in: folder).isEmpty else {
       throw Failure(
@@ -62,10 +67,10 @@ public enum RescueExport {
       \(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
       PRAGMA defer_foreign_keys = ON;
       """)
-    if !mayBeDamaged { try park(before: before, after: after, script, literals) }
+    if !mayBeDamaged { try park(before: before, after: after, script, literals, stop) }
     var files: [TableKey: TextFile] = [:]
     var names: [TableKey: String] = [:]
-    let comparer = try Comparer(before: before, after: after)
+    let comparer = try Comparer(before: before, after: after, stop: stop)
     let comparison = try comparer.run { row throws(Failure) in
       let key = TableKey(row.layout.table)
       let file: TextFile
@@ -100,11 +105,11 @@ extension RescueExport {
   /// Rows that take one another's place where each value may be there only once get values that no row has, before
   /// they get their own.
   private static func park(
-    before: String, after: String, _ script: TextFile, _ literals: SQLLiterals
+    before: String, after: String, _ script: TextFile, _ literals: SQLLiterals, _ stop: StopSignal
   ) throws(Failure) {
     let older = try Database.open(before)
     var known: [TableKey: UniqueIndexes] = [:]
-    _ = try Comparer(before: before, after: after).run { row throws(Failure) in
+    _ = try Comparer(before: before, after: after, stop: stop).run { row throws(Failure) in
       guard row.change == .changed else { return }
       let key = TableKey(row.layout.table)
       let sql = try Database.catching(before) { () throws(SQLiteError) -> String? in

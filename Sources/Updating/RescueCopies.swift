@@ -61,6 +61,102 @@ public struct RescueCopies: Sendable {
     return "\(found.folder)/\(Restorer.damagedFile)"
   }
 
+  /// How many rows it has otherwise than the snapshot that was put back, and how many that the database has not.
+  ///
+  /// - Throws: `.notFound`, `.notAllowed`; what is wrong with a file; the stop that was requested.
+  public func show(_ id: String, stop: StopSignal = StopSignal()) throws(Failure) -> RescueDocument
+  {
+    var document = try compare(id, stop: stop)
+    document.missing = try missing(of: id, stop: stop)
+    return document
+  }
+
+  /// The same without what the database has.
+  func compare(_ id: String, stop: StopSignal) throws(Failure) -> RescueDocument {
+    let (path, rescue) = try find(id)
+    let comparison = try Comparer(before: try base(of: rescue), after: path, stop: stop).run()
+    return RescueDocument(
+      rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables)
+  }
+
+  /// - Returns: nil while the database cannot be read: then nobody can say.
+  func missing(of id: String, stop: StopSignal) throws(Failure) -> Int64? {
+    let (path, _) = try find(id)
+    do throws(Failure) {
+      return try Comparer(before: settings.databasePath, after: path, stop: stop).run().tables
+        .reduce(0) { $0 + $1.added }
+    } catch {
+      try stop.check()
+      return nil
+    }
+  }
+
+  /// Writes what it has otherwise as files. Who had it done is in the audit.
+  ///
+  /// - Parameters:
+  ///   - folder: made, or empty.
+  ///   - person: who asked for it.
+  /// - Throws: what ``RescueExport/write(before:after:to:copy:snapshot:mayBeDamaged:stop:)`` throws; `.notFound`,
+  ///   `.notAllowed`.
+  public func export(
+    _ id: String, to folder: String, by person: String, stop: StopSignal = StopSignal()
+  ) throws(Failure) -> RescueExport.Document {
+    let (path, rescue) = try find(id)
+    let base = try base(of: rescue)
+    try history.append(
+      AuditEntry(
+        .exportRescue, of: settings.databasePath, accepted: id, reason: "to take its rows along",
+        actor: person))
+    return try RescueExport.write(
+      before: base, after: path, to: folder, copy: id, snapshot: rescue.snapshot,
+      mayBeDamaged: rescue.copy.reason == .salvage, stop: stop)
+  }
+
+  /// The same in the state folder, in place of an older one.
+  func exportForDownload(
+    _ id: String, by person: String, stop: StopSignal
+  ) throws(Failure) -> RescueExport.Document {
+    let (_, rescue) = try find(id)
+    let folder = settings.rescueExportFolder(of: id)
+    let partial = folder + ".partial"
+    try FileSystem.removeAll(partial)
+    // As text, and as SQL.
+    try FileSystem.makeFolder(settings.exportsFolder)
+    try Space.check([
+      Space.Need(rescue.copy.sizeBytes * 3, at: settings.exportsFolder, for: "the export")
+    ])
+    do throws(Failure) {
+      var document = try export(id, to: partial, by: person, stop: stop)
+      document.folder = folder
+      try FileSystem.replace(
+        "\(partial)/\(RescueExport.documentName)", with: try JSON.encode(document, pretty: true))
+      try FileSystem.removeAll(folder)
+      try FileSystem.rename(partial, to: folder)
+      return document
+    } catch {
+      try? FileSystem.removeAll(partial)
+      throw error
+    }
+  }
+
+  func exportedFile(_ name: String, of id: String) throws(Failure) -> String {
+    _ = try find(id)
+    let folder = settings.rescueExportFolder(of: id)
+    guard let bytes = try FileSystem.read("\(folder)/\(RescueExport.documentName)"),
+      let document = try? JSON.decode(RescueExport.Document.self, from: bytes)
+    else {
+      throw Failure(
+        .notFound, "The rescue copy \(id) has not been exported.",
+        howToClear: "Export it first: POST /api/database/rescue/\(id)/export.")
+    }
+    guard document.files.contains(name) else {
+      throw Failure(
+        .notFound, "There is no such file in the export.",
+        howToClear: "There are: \(document.files.joined(separator: ", ")).")
+    }
+    return "\(folder)/\(name)"
+  }
+
   /// The file of the state that it is compared with: the snapshot that was put back, else the database.
   public func base(of copy: RescueCopy) throws(Failure) -> String {
     guard let id = copy.snapshot else { return settings.databasePath }
@@ -99,6 +195,17 @@ public struct RescueCopiesDocument: Codable, Sendable, Equatable {
     public var folder: String
     public var files: [String]
   }
+}
+
+/// `chock rescue show --json`, `GET /api/database/rescue/{id}`.
+public struct RescueDocument: Codable, Sendable, Equatable {
+  public var schema = "chock.RESCUE/1"
+  public var rescue: RescueCopy
+  /// What differs: `before` is the snapshot that was put back, `after` the copy.
+  public var tables: [TableDifference]
+  public var sameTables: Int
+  /// Rows of the copy that the database has not, over all tables; nil when nobody can tell.
+  public var missing: Int64?
 }
 
 /// What is in the database and not in a snapshot: `GET /api/database/restore/{id}`. It goes when that is put back,

@@ -109,6 +109,8 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
   /// Where rollbacks write what they take out of the database.
   var exportsFolder: String { stateDirectory + "/exports" }
   /// Where rehearsals take place: beside the snapshots.
+  /// What a technician takes along of a rescue copy.
+  func rescueExportFolder(of copy: String) -> String { "\(exportsFolder)/rescue-\(copy)" }
   var workFolder: String { stateDirectory + "/work" }
   /// For SQLite's temporary files, which have no name: beside the database, since /tmp may be in memory.
   var temporaryFolder: String { FileSystem.parent(databasePath) }

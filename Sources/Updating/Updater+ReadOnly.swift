@@ -74,6 +74,7 @@ extension Updater {
   /// A snapshot or a check only reads; and a run that changes the database does not before the application is
   /// stopped, nor when it is about to be started again.
   private var needsLock: Bool {
+    if isMending { return true }
     guard let current, current.kind != .recover else { return current != nil }
     guard current.kind.isWatched else { return false }
     switch current.phase {

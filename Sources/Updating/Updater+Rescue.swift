@@ -11,9 +11,7 @@ extension Updater {
   /// - Throws: `.notFound`, `.notAllowed` for the snapshot of another database, `.runActive`, also when a run begins
   ///   meanwhile, `.timeout`, `.interrupted` when the daemon stops, and what is wrong with one of the two.
   public func losses(restoring id: String) async throws(Failure) -> LossDocument {
-    // Outside WAL mode nobody can write meanwhile.
-    let isWAL = (try? Database.isInWALMode(settings.databasePath)) ?? false
-    return try await losses(restoring: id, within: isWAL ? .seconds(60) : .seconds(2))
+    try await losses(restoring: id, within: limitBesideApplication)
   }
 
   /// - Parameter limit: for the comparison itself; others before it are not counted.
@@ -22,18 +20,96 @@ extension Updater {
     guard current == nil else { throw Failure.runActive }
     let (path, snapshot) = try store.find(id)
     try snapshot.checkBelongs(to: settings.databasePath)
+    return try await limited(to: limit, Self.comparesTooLong, on: comparer) {
+      [settings] stop throws(Failure) in
+      try LossDocument(settings, path, snapshot, stop: stop)
+    }
+  }
+
+  /// Works for somebody who asks, one after another; a run that begins, and the end of the daemon, end it.
+  ///
+  /// - Parameters:
+  ///   - limit: for the work itself; others before it are not counted. Nil where nobody waits for it to end.
+  ///   - reason: what is thrown then.
+  func limited<R: Sendable>(
+    to limit: Duration?, _ reason: Failure, on reader: Reader,
+    _ work: @escaping @Sendable (StopSignal) throws(Failure) -> R
+  ) async throws(Failure) -> R {
     let stop = StopSignal()
     comparing.append(stop)
     defer { comparing.removeAll { $0 === stop } }
-    return try await comparer.read { [settings] in
-      // On a thread of its own: a daemon that is busy must not give it more time.
-      let end = DispatchWorkItem { stop.request(Self.comparesTooLong) }
-      DispatchQueue(label: "limit").asyncAfter(deadline: .now() + limit.seconds, execute: end)
-      defer { end.cancel() }
-      return Result { () throws(Failure) in
-        try LossDocument(settings, path, snapshot, stop: stop)
+    return try await reader.read {
+      // On another thread: a daemon that is busy must not give it more time.
+      let end = DispatchWorkItem { stop.request(reason) }
+      if let limit {
+        DispatchQueue(label: "limit").asyncAfter(deadline: .now() + limit.seconds, execute: end)
       }
+      defer { end.cancel() }
+      return Result { () throws(Failure) in try work(stop) }
     }.get()
+  }
+
+  // MARK: What rescue copies have
+
+  public nonisolated func rescueCopies() throws(Failure) -> RescueCopiesDocument {
+    try RescueCopies(settings: settings).list()
+  }
+
+  /// What a rescue copy has otherwise, and how much of it the database has not.
+  ///
+  /// - Throws: `.notFound`, `.notAllowed` for what is no rescue copy of this database, `.runActive`, also when a run
+  ///   begins meanwhile, `.timeout`, `.interrupted` when the daemon stops, and what is wrong with a file.
+  public func rescueCopy(_ id: String) async throws(Failure) -> RescueDocument {
+    try checkCanCompare()
+    let rescues = RescueCopies(settings: settings)
+    let (_, rescue) = try rescues.find(id)
+    // Beside the database it must not stand in the application's way.
+    let limit = limitBesideApplication
+    var document = try await limited(
+      to: rescue.snapshot == nil ? limit : nil, Self.comparesTooLong, on: comparer
+    ) { stop throws(Failure) in try rescues.compare(id, stop: stop) }
+    do throws(Failure) {
+      document.missing = try await limited(to: limit, Self.comparesTooLong, on: comparer) {
+        stop throws(Failure) in try rescues.missing(of: id, stop: stop)
+      }
+    } catch  where error.code == .timeout {}
+    return document
+  }
+
+  /// Writes what a rescue copy has otherwise as files, in a folder that the daemon keeps until the copy is deleted
+  /// or another export of it is made.
+  ///
+  /// - Parameter person: for the audit.
+  /// - Throws: as ``rescueCopy(_:)``; `.noSpace`.
+  public func exportRescue(
+    _ id: String, by person: String
+  ) async throws(Failure) -> RescueExport.Document {
+    try checkCanCompare()
+    let rescues = RescueCopies(settings: settings)
+    let (_, rescue) = try rescues.find(id)
+    // Beside the database it must not stand in the application's way.
+    let limit = rescue.snapshot == nil ? limitBesideApplication : nil
+    return try await limited(to: limit, Self.comparesTooLong, on: comparer) {
+      stop throws(Failure) in
+      try rescues.exportForDownload(id, by: person, stop: stop)
+    }
+  }
+
+  private func checkCanCompare() throws(Failure) {
+    guard !isShuttingDown else { throw Self.daemonStops }
+    guard current == nil else { throw Failure.runActive }
+  }
+
+  /// Outside WAL mode nobody can write while the database is read.
+  private var limitBesideApplication: Duration {
+    (try? Database.isInWALMode(settings.databasePath)) ?? false ? .seconds(60) : .seconds(2)
+  }
+
+  /// The path of one file of the newest export of a rescue copy.
+  ///
+  /// - Throws: `.notFound`; names are looked up, never joined into a path.
+  public nonisolated func rescueFile(_ name: String, of id: String) throws(Failure) -> String {
+    try RescueCopies(settings: settings).exportedFile(name, of: id)
   }
 
   private static let comparesTooLong = Failure(

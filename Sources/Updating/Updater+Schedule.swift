@@ -254,7 +254,7 @@ extension Updater {
         inTheWay
           ?? "chock did not run in the window, or the device's clock was wrong.")
     }
-    guard current == nil, recoveryMode == nil else {
+    guard current == nil, !isMending, recoveryMode == nil else {
       inTheWay = recoveryMode?.message ?? "Another run was active."
       return
     }

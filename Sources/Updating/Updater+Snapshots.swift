@@ -29,6 +29,7 @@ extension Updater {
           .deleteSnapshot, id,
           "of version \(snapshot.version ?? "unknown"), taken \(snapshot.createdAt)", person)
       }
+      try? FileSystem.removeAll(settings.rescueExportFolder(of: id))
     }
   }
 

@@ -54,7 +54,7 @@ public struct IdempotencyKey: Sendable, Equatable {
 
 /// The supervisor: one run at a time in a worker process, its events, and all that can be asked about it.
 ///
-/// It reads the application's database and never writes it.
+/// It reads the application's database, and writes nothing into it but its own record of what a technician accepts.
 public actor Updater {
   let isServed: Bool
   /// The events of this process, in order, with those of the recent past.
@@ -137,7 +137,11 @@ public actor Updater {
   let reader = Reader()
   /// Of its own: comparing two databases may take long.
   let comparer = Reader()
-  /// End the comparisons that go on: a restore may need the database for itself.
+  /// And so may the migration files, on a scratch database.
+  let mender = Reader()
+  /// What a technician accepts is being written down.
+  var isMending = false
+  /// End what goes on for those who asked: a run may need the database for itself.
   var comparing: [StopSignal] = []
   /// The full check in idle time: when it is due, and the worker that does it.
   var idleCheck: Task<Void, Never>?
@@ -299,7 +303,7 @@ public actor Updater {
   }
 
   private func autoMigrate() {
-    guard isAutoMigrationDue, current == nil, recoveryMode == nil else { return }
+    guard isAutoMigrationDue, current == nil, !isMending, recoveryMode == nil else { return }
     judge(forTechnician: true)
     guard verdict.isSafe else { return }
     isAutoMigrationDue = false
@@ -431,7 +435,7 @@ public actor Updater {
   ///
   /// - Throws: `.notFound`.
   public func exported(by run: String) throws(Failure) -> Export.Document {
-    let all = try FileSystem.names(in: settings.exportsFolder)
+    let all = try FileSystem.names(in: settings.exportsFolder).filter { !$0.hasPrefix("rescue-") }
     guard all.contains(run) else {
       throw Failure(
         .notFound, "There is no export of a run \(run).",
@@ -546,6 +550,6 @@ public actor Updater {
     noteTrigger()
     if !isServed, let asked = askedByTrigger { throw asked }
     if let recoveryMode { throw recoveryMode }
-    guard current == nil else { throw Failure.runActive }
+    guard current == nil, !isMending else { throw Failure.runActive }
   }
 }

@@ -19,60 +19,63 @@ struct AdoptCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "The version that the database is at; 0: none of the files is in it.", valueName: "version"))
   var at: SchemaVersion?
+  @Option(
+    help: ArgumentHelp(
+      "Why it is this one, for `chock audit`; else what was found.", valueName: "words"))
+  var reason: String?
   @Flag(name: .shortAndLong, help: "Do not ask, where what was found leaves no doubt.")
   var yes = false
   @Flag(name: .shortAndLong, help: "Show each difference of the schema.") var verbose = false
 
+  func validate() throws { try reason.map(checkReason) }
+
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      let settings = session.config.settings
-      guard let lock = try RunLock(folder: settings.stateDirectory) else {
-        throw Failure.runActive
-      }
-      defer { withExtendedLifetime(lock) {} }
-      let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
-      let found = try Adoption(try Database.open(settings.databasePath), catalog, at: at)
-      if let at { return try adopt(settings.databasePath, at, catalog, found, session) }
-      return try propose(settings.databasePath, catalog, found, session)
+      let updater = session.localUpdater()
+      try await updater.checkCanMend()
+      let found = try await updater.adoption(at: at)
+      if let at { return try await adopt(at, found, updater, session) }
+      return try await propose(found, updater, session)
     }
   }
 
   /// A person's word counts, also against what was found; at the terminal it is then asked for once more.
   private func adopt(
-    _ path: String, _ version: SchemaVersion, _ catalog: MigrationCatalog, _ found: Adoption,
-    _ session: Session
-  ) throws(Failure) -> Int32 {
-    _ = try catalog.upTo(version)
+    _ version: SchemaVersion, _ found: Adoption, _ updater: Updater, _ session: Session
+  ) async throws(Failure) -> Int32 {
     if !found.warnings.isEmpty {
       for line in warnings(found) { session.output.complain(line) }
       guard yes || !session.hasPerson || session.confirm("Adopt at version \(version)?") else {
         throw notAgreed
       }
     }
-    try write(path, version, catalog, found, session)
+    try await write(version, found, updater, session)
     return 0
   }
 
   private func propose(
-    _ path: String, _ catalog: MigrationCatalog, _ found: Adoption, _ session: Session
-  ) throws(Failure) -> Int32 {
+    _ found: Adoption, _ updater: Updater, _ session: Session
+  ) async throws(Failure) -> Int32 {
     guard found.isCertain, let version = found.proposal else {
-      let choices = catalog.migrations.map(\.version.description).joined(separator: ", ")
+      let choices = try MigrationCatalog(
+        directory: session.config.settings.migrationsDirectory
+      ).migrations.map(\.version.description).joined(separator: ", ")
       return try refuse(
         Failure(
-          .unadopted, "Nothing says for certain at which version the database is.", file: path,
+          .unadopted, "Nothing says for certain at which version the database is.",
+          file: found.path,
           howToClear:
             "Say it: `chock adopt --at VERSION`, with one of \(choices); 0 means that none of the files is in it."
         ), found, session)
     }
     if yes {
-      try write(path, version, catalog, found, session)
+      try await write(version, found, updater, session)
       return 0
     }
     guard session.hasPerson else { return try refuse(notAgreed, found, session) }
     for line in lines(found, session.output) { session.output.complain(line) }
     guard session.confirm("Adopt at version \(version)?") else { throw notAgreed }
-    try write(path, version, catalog, found, session)
+    try await write(version, found, updater, session)
     return 0
   }
 
@@ -83,15 +86,12 @@ struct AdoptCommand: AsyncParsableCommand {
   }
 
   private func write(
-    _ path: String, _ version: SchemaVersion, _ catalog: MigrationCatalog, _ found: Adoption,
-    _ session: Session
-  ) throws(Failure) {
-    try Creation.adopt(
-      path, at: version, catalog: catalog, run: "adopt", chockVersion: Chock.version)
-    try session.output.result(
-      AdoptedDocument(
-        version: version, path: path, warnings: found.warnings, differences: found.differences),
-      ["Adopted \(path) at version \(version)."])
+    _ version: SchemaVersion, _ found: Adoption, _ updater: Updater, _ session: Session
+  ) async throws(Failure) {
+    // Where nobody has said for which version it is, the proposal is what was compared.
+    let adopted = try await updater.adopt(
+      at: version, seen: found.hash, reason: reason, by: Session.user)
+    try session.output.result(adopted, ["Adopted \(adopted.path) at version \(version)."])
   }
 
   private func refuse(
@@ -167,12 +167,4 @@ private struct FoundDocument: Encodable {
     var container = encoder.container(keyedBy: Keys.self)
     try container.encode(error, forKey: .error)
   }
-}
-
-private struct AdoptedDocument: Encodable {
-  var schema = "chock.ADOPTED/1"
-  var version: SchemaVersion
-  var path: String
-  var warnings: [String]
-  var differences: [Schema.Difference]
 }

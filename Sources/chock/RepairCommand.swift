@@ -23,28 +23,15 @@ struct RepairCommand: AsyncParsableCommand {
   @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
 
   func validate() throws {
-    guard reason.map({ $0.contains { !$0.isWhitespace } }) ?? !yes else {
-      throw ValidationError("Give a --reason.")
-    }
-    guard reason?.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) ?? true
-    else { throw ValidationError("Write the --reason on one line, without control characters.") }
+    guard reason != nil || !yes else { throw ValidationError("Give a --reason.") }
+    try reason.map(checkReason)
   }
 
   func run() async throws {
     try await globals.session { session throws(Failure) in
-      let settings = session.config.settings
-      var lock: RunLock?
-      if reason != nil {
-        lock = try RunLock(folder: settings.stateDirectory)
-        guard lock != nil else { throw Failure.runActive }
-      }
-      defer { withExtendedLifetime(lock) {} }
-      if reason != nil, await session.localUpdater().hasInterruptedRun() {
-        throw Failure.interruptedRun
-      }
-      let found = try Repair(
-        try Database.open(settings.databasePath),
-        try MigrationCatalog(directory: settings.migrationsDirectory), session.history)
+      let updater = session.localUpdater()
+      if reason != nil { try await updater.checkCanMend() }
+      let found = try await updater.repair()
       let lines = Self.lines(found)
       guard found.isNeeded, let reason else {
         try session.output.result(found, lines)
@@ -58,7 +45,7 @@ struct RepairCommand: AsyncParsableCommand {
             howToClear: "Add --yes.")
         }
       }
-      try found.accept(reason: reason, actor: Session.user, session.history)
+      _ = try await updater.accept(seen: found.hash, reason: reason, by: Session.user)
       try session.output.result(found, lines + ["Accepted: \(reason)"])
       return 0
     }
@@ -86,6 +73,16 @@ struct RepairCommand: AsyncParsableCommand {
       lines.append("Nothing to repair.")
     }
     return lines
+  }
+}
+
+/// - Throws: what is wrong with words that a person will read in the audit.
+func checkReason(_ words: String) throws(ValidationError) {
+  guard words.contains(where: { !$0.isWhitespace }) else {
+    throw ValidationError("Give a --reason.")
+  }
+  guard words.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
+    throw ValidationError("Write the --reason on one line, without control characters.")
   }
 }
 
@@ -126,6 +123,8 @@ struct AuditCommand: AsyncParsableCommand {
       case .acceptChecksum:
         "accepted the changed file of version \(entry.version ?? "?") of \(entry.databasePath)"
       case .acceptDrift: "accepted drift of the schema of \(entry.databasePath)"
+      case .adopt: "adopted \(entry.databasePath) at version \(entry.accepted)"
+      case .exportRescue: "exported the rescue copy \(entry.accepted)"
       case .attest: "attested \(entry.accepted)"
       case .endAttestation: "\(entry.accepted) ended"
       case .breakLock: "broke the lock \(entry.accepted)"

@@ -52,25 +52,18 @@ struct RescueCommand: ParsableCommand {
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        let rescues = RescueCopies(settings: session.config.settings)
-        let (path, rescue) = try rescues.find(id)
-        let comparison = try Comparer(before: try rescues.base(of: rescue), after: path).run()
-        let base = rescue.snapshot.map { "snapshot \($0)" } ?? "the database"
-        try session.output.result(
-          ShowOutput(
-            rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables),
-          RescueCommand.lines(rescue)
-            + comparison.tables.map { Output.line($0, "in the copy", "in \(base)") }
-            + (comparison.tables.isEmpty ? ["It holds the same rows as \(base)."] : []))
+        let found = try RescueCopies(settings: session.config.settings).show(id)
+        let base = found.rescue.snapshot.map { "snapshot \($0)" } ?? "the database"
+        var lines = RescueCommand.lines(found.rescue)
+        lines += found.tables.map { Output.line($0, "in the copy", "in \(base)") }
+        if found.tables.isEmpty { lines.append("It holds the same rows as \(base).") }
+        if let missing = found.missing {
+          lines.append(
+            "\(missing) \(missing == 1 ? "row of it is" : "rows of it are") not in the database.")
+        }
+        try session.output.result(found, lines)
         return 0
       }
-    }
-
-    private struct ShowOutput: Encodable {
-      var schema = "chock.RESCUE/1"
-      var rescue: RescueCopy
-      var tables: [TableDifference]
-      var sameTables: Int
     }
   }
 
@@ -110,11 +103,8 @@ struct RescueCommand: ParsableCommand {
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        let rescues = RescueCopies(settings: session.config.settings)
-        let (path, rescue) = try rescues.find(id)
-        let document = try RescueExport.write(
-          before: try rescues.base(of: rescue), after: path, to: to, copy: id,
-          snapshot: rescue.snapshot, mayBeDamaged: rescue.copy.reason == .salvage)
+        let document = try RescueCopies(settings: session.config.settings).export(
+          id, to: to, by: Session.user)
         try session.output.result(
           document,
           document.tables.map {

@@ -29,8 +29,10 @@ struct PanelTests {
       // href="/v/…/app.css", from "./dom.js", and the languages, which are chosen at run time.
       var seen: Set<Substring> = []
       var bytes = page.body.utf8.count
+      var techniciansBytes = 0
       bytes += try await server.send("GET", "/chock-update.js").body.utf8.count
-      var waiting = links(in: page.body) + ["en.js", "de.js"]
+      var waiting =
+        links(in: page.body) + ["en.js", "de.js", "technician-en.js", "technician-de.js"]
       while let link = waiting.popLast() {
         guard seen.insert(link).inserted else { continue }
         let file = try await server.send("GET", "\(build)\(link)")
@@ -41,11 +43,16 @@ struct PanelTests {
           waiting += links(in: file.body)
           #expect(!file.body.contains("\n//") && !file.body.contains("\t//"), "\(link)")
         }
-        bytes += file.body.utf8.count
+        if link.hasPrefix("technician") {
+          techniciansBytes += file.body.utf8.count
+        } else {
+          bytes += file.body.utf8.count
+        }
       }
       #expect(seen.count > 10)
-      // All of it, in both languages.
-      #expect(bytes < 120_000)
+      // All that an owner loads, in both languages; and what a technician does besides.
+      #expect(bytes < 115_000)
+      #expect((1000..<30_000).contains(techniciansBytes))
       #expect(try await server.send("GET", "/v/0/app.js").status == 404)
     }
   }

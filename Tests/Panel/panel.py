@@ -1174,6 +1174,88 @@ def leaving():
         check("once is enough", not person.page.get_by_role("button", name="Leave recovery mode").count())
 
 
+def mending():
+    """By clicks a technician adopts a database, accepts a changed file in recovery mode, and puts rows in again."""
+    with Coach("mending", local="none", version=None) as coach, Person(coach.url) as person:
+        page = person.page
+        person.pair(coach, "technician", TECHNICIANS_PIN)
+        person.go("update")
+        person.heading("This database is new to chock")
+        page.get_by_role("link", name="A technician's tools").click()
+        person.press("Find out the version")
+        person.sees("The schema is exactly that of version 3, and of no other.")
+        page.get_by_label("The database is at version").select_option("2")
+        person.sees("differences to version 2")
+        person.sees("The schema differs from that of version 2")
+        both(person, "adoption")
+        page.get_by_label("The database is at version").select_option("3")
+        person.press("Adopt at version 3")
+        person.answer("Adopt at version 3", reason="Installed so", pin=TECHNICIANS_PIN)
+        until("it is adopted", lambda: coach.get("database/status").get("current_version") == "3")
+        person.go("update")
+        page.wait_for_selector("#consent")
+
+        coach.kill()
+        with open(coach.migrations / "0002_tanks_and_sensors.sql", "a") as file:
+            file.write("\n-- With a word of the dealer.\n")
+        coach.serve()
+        person.heading("Recovery mode")
+        page.get_by_role("link", name="A technician's tools").click()
+        person.press("Look for what has changed")
+        person.sees("The file of version 2 changed after it was applied.")
+        both(person, "accept")
+        person.press("Accept", exact=True)
+        person.answer("Accept", reason="Only a comment", pin=TECHNICIANS_PIN)
+        until("it is accepted", lambda: (coach.get("database/audit").get("entries") or [{}])[0].get("action") == "accept_checksum")
+        check("by name and with the reason", ["My phone (technician)", "Only a comment"]
+              == [coach.get("database/audit")["entries"][0][field] for field in ("actor", "reason")])
+        person.go("update")
+        person.press("Leave recovery mode")
+        person.answer("Leave recovery mode")
+        page.wait_for_selector("#consent")
+
+        before = json.loads(coach.chock("snapshots", "take", "--json"))["snapshot_id"]
+        coach.run(["sqlite3", coach.database, "INSERT INTO profiles (name, created_at) VALUES ('Somebody', 1)"])
+        copy = json.loads(coach.chock("restore", before, "--yes", "--json"))["rescue_copy"]
+        person.heading("Restored to version 3")
+        person.press("Done")
+        person.go("more")
+        person.press(re.compile("^Count: "))
+        person.sees("Not in the database: 1 row.")
+        person.press(re.compile("^Export: "))
+        with page.expect_download() as download:
+            page.get_by_role("link", name="rescue.sql").click()
+        check("the file is the rows", "Somebody" in Path(download.value.path()).read_text())
+        both(person, "rescue")
+        person.press(re.compile("^Put in again: "))
+        person.answer("Put in again", pin=TECHNICIANS_PIN)
+        person.heading("Rows put in again: Went well")
+        person.sees("profiles: 1 row put in, 0 left out")
+        person.judge("rows put in again")
+        person.shot("rescued-phone")
+        run = coach.get("database/history")[0]
+        check("they are there", run["kind"] == "rescue" and run["rescue_copy"] == copy and run["outcome"] == "committed", run)
+
+
+def both(person, name):
+    """On a phone by day, in both languages, and in the cab by night."""
+    page = person.page
+    person.judge(f"{name} on a phone")
+    person.shot(f"{name}-phone-light-en")
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": CAB[0], "height": CAB[1]})
+    person.fits(f"{name} in the cab")
+    person.shot(f"{name}-cab-dark-en")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.select_option("#language", "de")
+    person.sees("Für Techniker")
+    person.fits(f"{name} in German")
+    person.shot(f"{name}-phone-light-de")
+    page.select_option("#language", "en")
+    person.sees("For a technician")
+
+
 def tools():
     """A technician checks, tests all snapshots and salvages; an owner reads the errors since an update."""
     errors = [7]
@@ -1409,7 +1491,7 @@ def senses():
 # The longest first.
 SCENES = {scene.__name__: scene for scene in
           (views, update, pairing, devices, technician, word, brake, cancel, refused, later, reminder, connection,
-           snapshots, approvals, questions, notes, recovery, leaving, tools, senses, embedding, asleep, doomed, broken, german,
+           snapshots, approvals, questions, notes, recovery, leaving, mending, tools, senses, embedding, asleep, doomed, broken, german,
            strangers, pictures)}
 
 

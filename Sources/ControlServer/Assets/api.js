@@ -43,7 +43,7 @@ async function request(method, path, body, headers, seconds = 8) {
 }
 
 export const get = (path, seconds) => request("GET", path, undefined, undefined, seconds);
-export const post = (path, body = {}, headers) => request("POST", path, body, headers);
+export const post = (path, body = {}, headers, seconds) => request("POST", path, body, headers, seconds);
 export const put = (path, body = {}) => request("PUT", path, body);
 export const remove = (path) => request("DELETE", path);
 

@@ -1,5 +1,5 @@
 // Jedes Wort auf Deutsch. Was chock selbst sagt, bleibt Englisch, wo es hier keine Worte dafür gibt.
-import { count } from "./texts.js";
+import { count, number } from "./texts.js";
 
 export default {
 	about: "etwa", to: "bis", unknown: "unbekannt",
@@ -164,6 +164,7 @@ export default {
 		ended: "{}, nach {}.",
 		done: "Fertig", understood: "Verstanden",
 		snapshot: "Kopie von vorher", rescue: "Was vorher da war, liegt in", exported: "Was wegfiel, liegt in",
+		rescued: (table, rows, left) => `${table}: ${count(rows, "Zeile", "Zeilen")} eingesetzt, ${number(left)} ausgelassen`,
 		warning: "Bemerkenswert", database: "Version der Datenbank", word: "Auf das Wort einer Person",
 		run: "Lauf", by: "verlangt von {}",
 		next: "Nächster Schritt", where: "Wo", statement: "Anweisung", code: "Code",
@@ -191,7 +192,8 @@ export default {
 		brokenLead: "chock ändert nichts daran. Ein Techniker kann zu einer Kopie zurückgehen.",
 		isNew: "chock kennt diese Datenbank noch nicht",
 		newLead: "Ihre App arbeitet weiter wie bisher. Für Updates muss ein Techniker einmal sagen, welche Version sie ist.",
-		adopt: "Für den Techniker: `chock adopt`, auf dem Gerät, findet die Version heraus, zeigt sie und fragt.",
+		adopt: "Für den Techniker: Mehr, angemeldet, findet die Version heraus, zeigt sie und fragt; `chock adopt` auf dem Gerät auch.",
+		tools: "Werkzeuge für Techniker",
 		recovery: "Notbetrieb",
 		recoveryLead: "Nichts wird geändert, bis ein Techniker nachgesehen hat.",
 	},
@@ -216,22 +218,9 @@ export default {
 		seen: "zuletzt da {}", here: "dieses", remove: "Entfernen",
 		technician: "Für Techniker",
 		onDevice: "Anmelden, oder `chock` auf dem Gerät benutzen.",
-		rollback: "Zurücknehmen", rollbackLead: "Nimmt Änderungen zurück, und was mit ihnen aufgezeichnet wurde. Das wird aufgehoben.",
-		target: "Zurück auf Version", look: "Ansehen", count: "Zählen, was wegfiele",
-		loses: (rows, table) => `${count(rows, "Zeile", "Zeilen")} von ${table}`, losesNothing: "Nichts fiele weg.", losesTitle: "Was wegfiele",
-		locks: "Sperren", noLocks: "Niemand hält Updates auf.", break: "Sperre brechen", lock: "Updates 8 h aufhalten", reason: "Grund",
-		exported: "Was die Rücknahme von Version {} herausnahm, {}",
-		import: "Wieder einsetzen", importText: "Zeilen, die es inzwischen gibt, bleiben, wie sie sind.",
-		pins: "PINs", setPin: { owner: "Neue PIN für Besitzer", technician: "Neue PIN für Techniker" }, pinText: "Sie gilt sofort und beendet eine Aussperrung.",
-		tokens: "Token für Programme", newToken: "Neues Token", program: "Name des Programms", once: "Jetzt aufheben: Es wird nicht noch einmal gezeigt.", revoke: "Sperren",
 		diagnostics: "Eine Datei für den Support, ohne die Daten Ihrer App.",
 	},
-	tools: {
-		title: "Prüfen und retten", lead: "Nichts davon ändert die Datenbank.",
-		checks: { quick: "Prüfen: schnell", full: "Prüfen: alles", foreign_keys: "Prüfen: Verweise" },
-		verify: "Alle Kopien erproben", salvage: "Bergen", found: "{} Zeilen",
-		salvaged: (rows, id) => `${count(rows, "Zeile", "Zeilen")}: Kopie ${id}`, table: "{}: {} gelesen, {} verloren, {} Stellen unlesbar",
-	},
+	checks: { quick: "Prüfen: schnell", full: "Prüfen: alles", foreign_keys: "Prüfen: Verweise" },
 	pair: {
 		lead: "`chock pair` auf dem Gerät zeigt einen Code, das Telefon eines Besitzers unter Mehr auch.",
 		code: "Code", codeHint: "8 Ziffern, 2 Minuten lang gültig", name: "Name dieses Geräts", guess: "Mein Telefon",

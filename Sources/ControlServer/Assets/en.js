@@ -1,5 +1,5 @@
 // Every word in English. What the daemon says itself is English already. A value goes where {} is.
-import { count } from "./texts.js";
+import { count, number } from "./texts.js";
 
 export default {
 	about: "about", to: "to", unknown: "unknown",
@@ -136,6 +136,7 @@ export default {
 		ended: "{}, after {}.",
 		done: "Done", understood: "Understood",
 		snapshot: "Snapshot from before", rescue: "What was there before is kept in", exported: "What went is kept in",
+		rescued: (table, rows, left) => `${table}: ${count(rows, "row", "rows")} put in, ${number(left)} left out`,
 		warning: "Worth a look", database: "Database version", word: "On a person's word",
 		run: "Run", by: "asked for by {}",
 		next: "Next step", where: "Where", statement: "Statement", code: "Code",
@@ -163,7 +164,8 @@ export default {
 		brokenLead: "chock changes nothing in it. A technician can go back to a snapshot.",
 		isNew: "This database is new to chock",
 		newLead: "Your app works on as before. For updates, a technician has to say once which version it is.",
-		adopt: "For the technician: `chock adopt`, on the device, finds out the version, shows it and asks.",
+		adopt: "For the technician: More, signed in, finds out the version, shows it and asks; so does `chock adopt`, on the device.",
+		tools: "A technician's tools",
 		recovery: "Recovery mode",
 		recoveryLead: "Nothing is changed until a technician has looked.",
 	},
@@ -188,22 +190,9 @@ export default {
 		seen: "last seen {}", here: "this one", remove: "Remove",
 		technician: "For a technician",
 		onDevice: "Sign in, or use `chock` on the device.",
-		rollback: "Roll back", rollbackLead: "Takes changes back, and what was recorded with them. That is kept aside.",
-		target: "Back to version", look: "Look at it", count: "Count what would go",
-		loses: (rows, table) => `${count(rows, "row", "rows")} of ${table}`, losesNothing: "Nothing would be lost.", losesTitle: "What would go",
-		locks: "Locks", noLocks: "Nobody holds updates back.", break: "Break the lock", lock: "Hold updates back for 8 h", reason: "Reason",
-		exported: "What going back from version {} took out, {}",
-		import: "Put it in again", importText: "Rows that are there by now stay as they are.",
-		pins: "PINs", setPin: { owner: "New PIN for owners", technician: "New PIN for technicians" }, pinText: "It counts at once, and ends a lock-out.",
-		tokens: "Tokens for programs", newToken: "New token", program: "Name of the program", once: "Keep it now: it is not shown again.", revoke: "Revoke",
 		diagnostics: "One file for support, without your app's data.",
 	},
-	tools: {
-		title: "Check and mend", lead: "Nothing here changes the database.",
-		checks: { quick: "Check: quick", full: "Check: everything", foreign_keys: "Check: references" },
-		verify: "Test all snapshots", salvage: "Salvage", found: "{} lines",
-		salvaged: (rows, id) => `${count(rows, "row", "rows")}: snapshot ${id}`, table: "{}: {} read, {} lost, {} places unreadable",
-	},
+	checks: { quick: "Check: quick", full: "Check: everything", foreign_keys: "Check: references" },
 	pair: {
 		lead: "`chock pair` on the device shows a code, and so does an owner's phone under More.",
 		code: "Code", codeHint: "8 digits, good for 2 minutes", name: "Name of this device", guess: "My phone",

@@ -314,7 +314,8 @@ export function problemPart() {
 	return [
 		h("div.verdict", { "data-tone": tone, role: broken && "alert" }, icon(broken ? "violated" : "advice"), h("div", heading(title), h("p.lead", lead))),
 		own && failureCard(own),
-		mode === "recovery" && can("technician") && h("div.buttons", button(words.leave, leave)),
+		can("technician") && (mode === "recovery" || isNew) && h("div.buttons",
+			h("a.button.quiet", { href: "#more" }, words.tools), mode === "recovery" && button(words.leave, leave)),
 		isNew && tone === "calm" && h("p", prose(words.adopt)),
 		broken && h("div.buttons", h("a.button.quiet", { href: "#snapshots" }, t.views.snapshots)),
 	];

@@ -189,6 +189,7 @@ export function verdict(run) {
 	if (isStopped && (outcome === "refused" || state.stopping.has(run.id))) return calm(`${t.outcomes.cancelled}. ${words.still(from)}`);
 	switch (outcome) {
 		case "committed":
+			if (["import", "rescue"].includes(kind)) return good(`${t.kinds[kind]}: ${t.outcomes.committed}`);
 			return good(({ update: words.updated, recover: words.recovered }[kind] ?? words.restored)(to));
 		case "rolled_back":
 			return warn(putBack(from));

@@ -6,7 +6,7 @@ import { button, h, heading, icon, prose } from "./dom.js";
 import { errorWatch, facts, notice, part, problemPart, stops } from "./home.js";
 import { can, changed, closedGates, isActive, runSeconds, serverNow, state, steps, takeRun, undo, verdict } from "./model.js";
 import { diagnosticsButton } from "./more.js";
-import { bytes, capital, date, duration, language, moment, said, stopwatch, t } from "./texts.js";
+import { bytes, capital, date, duration, language, moment, plain, said, stopwatch, t } from "./texts.js";
 
 export async function cancel(run) {
 	state.stopping.add(run.id);
@@ -89,7 +89,7 @@ export function resultView() {
 		facts([
 			version && [words.database, version],
 			run.snapshot_id && run.kind !== "restore" && [words.snapshot, run.snapshot_id],
-			run.rescue_copy && [words.rescue, run.rescue_copy],
+			run.rescue_copy && run.kind !== "rescue" && [words.rescue, run.rescue_copy],
 			run.export_folder && [words.exported, run.export_folder],
 			run.warnings?.length > 0 && [words.warning, said(run.warnings.map((entry) => entry.message).join(" "))],
 			run.attestations?.length > 0 && [words.word,
@@ -98,9 +98,15 @@ export function resultView() {
 			isUpdated && errorWatch(),
 			[words.run, run.id, run.requested_by && words.by(run.requested_by)],
 		]),
+		run.rescued?.length > 0 && part(t.kinds.rescue, rescued(run)),
 		run.migrations && part(t.available.what, stops(run.migrations)),
 	];
 }
+
+// Row by row, what was put in again and what was left out, and why.
+export const rescued = ({ rescued: tables }) => tables?.length > 0 && h("ul", tables.map((own) => h("li",
+	t.result.rescued(plain(own.table), own.added + own.changed + own.deleted, own.conflicts + own.without_place),
+	own.examples.length > 0 && h("ul", own.examples.map((one) => h("li", h("code", one.row), " ", said(one.reason)))))));
 
 export function failureCard(own) {
 	const words = t.result;
@@ -173,7 +179,7 @@ export function runRow(run, ...more) {
 	const isStopped = run.error?.code === "CHK-STOPPED";
 	const isBad = run.outcome === "refused" && (run.found || (run.kind === "verify" && run.snapshot_id));
 	const [from, to] = [run.from_version, run.to_version];
-	return row(run.id, tone, picture, t.tools.checks[run.check] ?? t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
+	return row(run.id, tone, picture, t.checks[run.check] ?? t.kinds[run.kind] ?? run.kind, from && to && from !== to ? `${from} → ${to}` : to ?? from ?? "",
 		t.outcomes[isActive(run) ? "running" : isStopped ? "cancelled" : isBad ? "notGood" : run.outcome] ?? run.outcome,
 		[moment(run.started_at), run.ended_at && duration(runSeconds(run)), run.requested_by],
 		run.error && !isStopped && h("p", said(run.error.message), " ", h("code", run.error.code)), more);

@@ -15,9 +15,19 @@ const preferred = () =>
 const filled = (text) => (text?.includes?.("{}") ? (...values) => text.replaceAll("{}", () => values.shift() ?? "?")
 	: text?.constructor === Object ? Object.fromEntries(Object.entries(text).map(([name, inner]) => [name, filled(inner)])) : text);
 
+// Whose words are known beside those of everybody.
+let beside = null;
+
+const wordsOf = (name) => import(`./${name}.js`).then((file) => filled(file.default));
+
+export async function learn(name) {
+	beside = name;
+	Object.assign(t, await wordsOf(`${name}-${language}`));
+}
+
 export async function speak(chosen) {
 	const next = chosen ?? preferred();
-	t = filled((await import(`./${next}.js`)).default);
+	t = Object.assign(...await Promise.all([next, beside && `${beside}-${next}`].map((name) => name && wordsOf(name))));
 	language = next;
 	const locale = navigator.languages.find((tag) => tag.startsWith(next)) ?? next;
 	digits = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });

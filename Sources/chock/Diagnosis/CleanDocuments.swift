@@ -131,7 +131,7 @@ struct CleanAuditEntry: Encodable {
     // Checksums, ids, versions, roles.
     case .acceptChecksum, .acceptDrift, .approve, .schedule, .unschedule,
       .postpone, .cancel, .confirm, .acknowledge, .deleteSnapshot, .signIn, .signOut, .setPin,
-      .factoryState:
+      .factoryState, .adopt, .exportRescue:
       Cleaner.isPlain(entry.accepted, besides: "._-=") ? entry.accepted : nil
     case .refuse: entry.accepted.contains(" /api/") ? entry.accepted : nil
     // Names that people give, and what devices have said.
