@@ -87,26 +87,40 @@ public struct CopyPlace: Codable, Sendable, Equatable {
       return OpenedPlace(root: path, mount: nil)
     case .label(let label):
       let link = "/dev/disk/by-label/\(Self.linkName(label))"
-      var info = stat()
-      guard stat(link, &info) == 0 else {
+      guard let device = FileSystem.linkTarget(link) else {
         throw missing("No stick with the label \(label) is there", at: nil)
       }
-      guard info.st_mode & S_IFMT == S_IFBLK else {
-        throw missing("\(link) is no stick", at: link)
-      }
-      let number = UInt64(info.st_rdev)
-      // As the C library takes them apart (makedev(3)).
-      let major = number >> 8 & 0xfff | number >> 32 & 0xffff_f000
-      let minor = number & 0xff | number >> 12 & 0xffff_ff00
-      let device = FileSystem.canonical(link)
+      let number = try Self.number(of: device, link)
       if let there = Mounted.all().last(where: {
-        $0.root == "/" && ($0.device == "\(major):\(minor)" || $0.source == device)
+        $0.root == "/" && ($0.device == number || $0.source == device)
       }) {
         return OpenedPlace(root: there.path, mount: nil)
       }
       let mount = try PrivateMount(device, at: mountPoint, isReadOnly: isReadOnly)
       return OpenedPlace(root: mount.path, mount: mount)
     }
+  }
+
+  /// `MAJOR:MINOR` of a block device; nil where the device cannot be seen, as in a service with `PrivateDevices=`.
+  /// Where it is mounted can be seen there all the same.
+  private static func number(of device: String, _ link: String) throws(Failure) -> String? {
+    var info = stat()
+    guard stat(device, &info) == 0 else {
+      let name = device.split(separator: "/").last ?? ""
+      let bytes = (try? FileSystem.read("/sys/class/block/\(name)/dev")) ?? nil
+      return bytes.map { String(decoding: $0, as: UTF8.self).split(separator: "\n").first ?? "" }
+        .map(String.init)
+    }
+    guard info.st_mode & S_IFMT == S_IFBLK else {
+      throw Failure(
+        .copyPlace, "\(link) is no stick: copies of snapshots are not kept there now.", file: link,
+        howToClear: "Give the stick that is meant this label.")
+    }
+    let number = UInt64(info.st_rdev)
+    // As the C library takes them apart (makedev(3)).
+    let major = number >> 8 & 0xfff | number >> 32 & 0xffff_f000
+    let minor = number & 0xff | number >> 12 & 0xffff_ff00
+    return "\(major):\(minor)"
   }
 
   private func missing(_ words: String, at path: String?) -> Failure {

@@ -102,6 +102,15 @@ public enum FileSystem {
     return resolved(path) ?? resolved(parent(path)).map { "\($0)/\(name)" } ?? path
   }
 
+  /// Where a symbolic link leads, also when nothing is there; nil when it is none.
+  static func linkTarget(_ path: String) -> String? {
+    var name = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink(path, &name, name.count)
+    guard count > 0 else { return nil }
+    let target = String(decoding: name[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    return canonical(target.hasPrefix("/") ? target : "\(parent(path))/\(target)")
+  }
+
   /// The folder that holds `path`.
   public static func parent(_ path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }

@@ -68,7 +68,9 @@ public struct UpdateSettings: Codable, Sendable, Equatable {
     integrityCheckDays = 7
     integrityCheckIdleMinutes = 10
     recoveryTriggers = [
-      "/boot/firmware/CHOCK_RECOVERY", "/boot/CHOCK_RECOVERY", "/dev/disk/by-label/CHOCK_RECOVERY",
+      "/boot/firmware/CHOCK_RECOVERY", "/boot/CHOCK_RECOVERY",
+      // The label of a FAT or exFAT has 11 characters at most.
+      "/dev/disk/by-label/CHOCK_RECOV", "/dev/disk/by-label/CHOCK_RECOVERY",
     ]
     waitForGatesSeconds = 120
     maintenanceWindow = .standard

@@ -43,7 +43,7 @@ enum CopiesConfig {
     guard (table["label"] == nil) != (table["path"] == nil) else {
       throw place.saying(
         "A place for copies is a label or a path.",
-        "Such as label = \"COACH-BACKUP\", or path = \"/mnt/nas\".")
+        "Such as label = \"COACH-COPY\", or path = \"/mnt/nas\".")
     }
     let isLabel = table["label"] != nil
     let name = try row.text(isLabel ? "label" : "path")
@@ -51,7 +51,7 @@ enum CopiesConfig {
     guard let kind, name.hasPrefix("/") != isLabel else {
       throw place.saying(
         isLabel ? "\(name) is no label." : "\(name) is not an absolute path.",
-        isLabel ? "Such as \"COACH-BACKUP\"; a folder is a path." : "Begin it with /.")
+        isLabel ? "Such as \"COACH-COPY\"; a folder is a path." : "Begin it with /.")
     }
     guard !isLabel || table["require_mount"] == nil else {
       throw place.saying("require_mount is for a path.", "Remove it.")

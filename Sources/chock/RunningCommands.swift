@@ -369,7 +369,7 @@ struct RestoreCommand: AsyncParsableCommand {
     guard let colon = from.lastIndex(of: ":"), colon != from.startIndex,
       from.index(after: colon) != from.endIndex
     else {
-      throw ValidationError("--from \(from): write PLACE:ID, such as COACH-BACKUP:ID.")
+      throw ValidationError("--from \(from): write PLACE:ID, such as COACH-COPY:ID.")
     }
   }
 

@@ -534,6 +534,35 @@ struct StickTests {
     }
   }
 
+  @Test(
+    "Where its device cannot be seen, as in a service with PrivateDevices=, it is used where it is mounted",
+    .enabled(if: Mount.isPossible, "\(Mount.reason)"))
+  func unseen() async throws {
+    let outer = try TemporaryFolder()
+    let label = "CHK\(UInt32.random(in: 0x1000_0000...(.max)))".prefix(11).description
+    let link = "/dev/disk/by-label/\(label)"
+    try FileSystem.makeFolder(FileSystem.parent(link))
+    try #require(symlink("../../\(label)", link) == 0)
+    defer {
+      unlink(link)
+      // Where udev is not, they were made for it.
+      rmdir("/dev/disk/by-label")
+      rmdir("/dev/disk")
+    }
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[[snapshots.copies]]\nlabel = \"\(label)\"")
+    #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
+    let missing = try await coach.run("snapshots", "copy", "--offline")
+    #expect(missing.code == 75 && missing.error.contains("/dev/\(label)"), "\(missing)")
+    let stick = try Mount(tmpfs: outer("stick"), megabytes: 16, source: "/dev/\(label)")
+    defer { stick.detach() }
+    let copied = try await coach.run("snapshots", "copy", "--offline")
+    #expect(copied.code == 0, "\(copied)")
+    #expect(
+      try FileSystem.names(in: "\(stick.path)/chock-snapshots").contains { $0.hasSuffix(".sqlite") }
+    )
+  }
+
   @Test("A label that leads to no stick, or to one with nothing on it, is told")
   func noStick() async throws {
     let coach = try Sample.coach(

@@ -15,9 +15,13 @@ final class Mount: Sendable {
   }()
 
   /// A small file system in memory.
-  convenience init(tmpfs path: String, megabytes: Int) throws(Failure) {
+  ///
+  /// - Parameter source: what it says to be a mount of.
+  convenience init(
+    tmpfs path: String, megabytes: Int, source: String = "tmpfs"
+  ) throws(Failure) {
     try self.init(path, mkdir: true) {
-      mount("tmpfs", path, "tmpfs", UInt(MS_NODEV), "size=\(megabytes)m") == 0
+      mount(source, path, "tmpfs", UInt(MS_NODEV), "size=\(megabytes)m") == 0
     }
   }
 

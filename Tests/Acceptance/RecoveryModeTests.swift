@@ -235,7 +235,7 @@ struct RecoveryModeTests {
     .enabled(if: Mount.isPossible, "\(Mount.reason)"),
     arguments: [
       "/boot/firmware/CHOCK_RECOVERY", "/boot/CHOCK_RECOVERY",
-      "/dev/disk/by-label/CHOCK_RECOVERY",
+      "/dev/disk/by-label/CHOCK_RECOV", "/dev/disk/by-label/CHOCK_RECOVERY",
     ])
   func defaults(place: String) async throws {
     let coach = try Sample.coach()
@@ -249,7 +249,7 @@ struct RecoveryModeTests {
       : [
         "mount -t tmpfs tmpfs \(dev)", "cd \(dev)",
         "for name in null zero random urandom; do : > $name; mount --bind /dev/$name $name; done",
-        "mkdir -p disk/by-label", ": > sda1", "ln -s ../../sda1 disk/by-label/CHOCK_RECOVERY",
+        "mkdir -p disk/by-label", ": > sda1", "ln -s ../../sda1 \(place.dropFirst("/dev/".count))",
         "mount --move \(dev) /dev", "cd /",
       ]
     try coach.folder.write(
