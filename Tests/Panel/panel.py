@@ -1191,6 +1191,7 @@ def mending():
         page.get_by_label("The database is at version").select_option("3")
         person.press("Adopt at version 3")
         person.answer("Adopt at version 3", reason="Installed so", pin=TECHNICIANS_PIN)
+        page.wait_for_selector("dialog", state="hidden")
         until("it is adopted", lambda: coach.get("database/status").get("current_version") == "3")
         person.go("update")
         page.wait_for_selector("#consent")
@@ -1206,9 +1207,10 @@ def mending():
         both(person, "accept")
         person.press("Accept", exact=True)
         person.answer("Accept", reason="Only a comment", pin=TECHNICIANS_PIN)
-        until("it is accepted", lambda: (coach.get("database/audit").get("entries") or [{}])[0].get("action") == "accept_checksum")
-        check("by name and with the reason", ["My phone (technician)", "Only a comment"]
-              == [coach.get("database/audit")["entries"][0][field] for field in ("actor", "reason")])
+        page.wait_for_selector("dialog", state="hidden")
+        entry = coach.get("database/audit")["entries"][0]
+        check("it is accepted by name and with the reason", [entry[field] for field in ("action", "actor", "reason")]
+              == ["accept_checksum", "My phone (technician)", "Only a comment"], entry)
         person.go("update")
         person.press("Leave recovery mode")
         person.answer("Leave recovery mode")

@@ -71,7 +71,7 @@ const lookButton = (label, work, props) => button(label, () => looking(work), "q
 const accept = (path, { hash }, ok, text, body) => act(async () => {
 	const done = await ask({
 		title: `${ok}?`, text, ok, fields: [reasonField(), ...consentFields()],
-		submit: (values) => post(`database/${path}`, { ...body, ...values }, { "If-Match": `"${hash}"` }),
+		submit: (values) => post(`database/${path}`, { ...body, ...values }, { "If-Match": `"${hash}"` }, patience),
 	});
 	if (done) repair = adoption = null;
 	return done;
