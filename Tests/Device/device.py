@@ -457,7 +457,7 @@ def stick(device):
     restored from, asking for recovery mode, and silent. The stick is a SCSI disk of the kernel's that can be taken out
     and put in; the share is a mount in memory: nothing here is a network."""
     code, text = device.run(f"""set -e
-modprobe sd_mod; modprobe scsi_debug dev_size_mb=12 delay=0; udevadm settle
+modprobe sd_mod; modprobe scsi_debug dev_size_mb=48 delay=0; udevadm settle
 mkfs.vfat -n {LABEL} /dev/sda; udevadm trigger --settle /dev/sda
 echo '{FSTAB[1]}' >>/etc/fstab
 mkdir -p /mnt/share; mount -t tmpfs -o uid=coachiq share /mnt/share
@@ -499,12 +499,14 @@ systemctl daemon-reload; systemctl start local-fs.target; findmnt -t autofs {STI
             ".sqlite|' | sha256sum -c"))
     check("it is FAT", "vfat" in device.out(f"findmnt -n -o FSTYPE -T {STICK}/chock-snapshots"))
 
-    # Full: the oldest goes, the newest comes.
-    ids = [take() for _ in range(3)]
+    # Full: the oldest goes, the newest comes. The snapshots grow as the controller writes.
+    device.run(f"dd if=/dev/zero of={STICK}/other bs=1M count=30")
+    ids = [take() for _ in range(5)]
     device.run("chock snapshots copy", 400)
     copied(ids[-1])
     check("the oldest were given up", first not in copies() and ids[-1] in copies() and len(copies()) >= 2, copies())
-    check("the share has all", len(copies("/mnt/share/chock-snapshots")) == 4)
+    check("the share has all", len(copies("/mnt/share/chock-snapshots")) == 6)
+    device.run(f"rm {STICK}/other")
 
     # Pulled in the middle of a copy.
     device.run("echo 30 >/sys/bus/pseudo/drivers/scsi_debug/delay")
