@@ -24,10 +24,10 @@ TOP = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 # Debian, unpacked once. It is not part of the project, and `make clean` removes it.
 SYSTEM = TOP / ".build/device"
-PACKAGES = {"linux.uml": "user-mode-linux", "debootstrap": "debootstrap", "mke2fs": "e2fsprogs",
+PACKAGES = {"linux.uml": "user-mode-linux", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs",
             "dpkg-shlibdeps": "dpkg-dev"}
-INSIDE = ("systemd,systemd-sysv,dbus,libpam-systemd,polkitd,iproute2,kmod,can-utils,sqlite3,libsqlite3-0,curl,"
-          "python3-minimal,libpython3-stdlib")
+INSIDE = ("systemd,systemd-sysv,dbus,libpam-systemd,polkitd,udev,iproute2,kmod,can-utils,sqlite3,libsqlite3-0,curl,"
+          "dosfstools,python3-minimal,libpython3-stdlib")
 PIN = "271828"
 RELEASED = "19FFF49C#C02B0032FCFD7E7E"
 DATABASE = "/var/lib/coachiq/database/coachiq.db"
@@ -71,22 +71,23 @@ def missing():
     try:
         debian()
     except subprocess.CalledProcessError:
-        return f"Debian cannot be unpacked: {SYSTEM / 'debootstrap.log'}"
+        return f"Debian cannot be unpacked: {SYSTEM / 'debian.log'}"
     return None
 
 
 def debian():
-    """The folder with an unpacked Debian."""
-    system = SYSTEM / "debian"
-    if not system.exists():
-        print("Unpacking Debian (some minutes) ...", flush=True)
+    """The folder with an unpacked Debian, which has these packages."""
+    system, contents = SYSTEM / "debian", SYSTEM / "packages"
+    if not system.exists() or not contents.exists() or contents.read_text() != INSIDE:
+        print("Unpacking Debian (a minute or two) ...", flush=True)
         SYSTEM.mkdir(parents=True, exist_ok=True)
-        new = SYSTEM / "debian.new"
-        shutil.rmtree(new, ignore_errors=True)
-        with open(SYSTEM / "debootstrap.log", "w") as log:
-            subprocess.run(["debootstrap", "--variant=minbase", f"--include={INSIDE}", "bookworm", str(new)],
-                           stdout=log, stderr=log, check=True)
-        new.rename(system)
+        for folder in (system, SYSTEM / "debian.new"):
+            shutil.rmtree(folder, ignore_errors=True)
+        with open(SYSTEM / "debian.log", "w") as log:
+            subprocess.run(["mmdebstrap", "--variant=minbase", f"--include={INSIDE}", "bookworm",
+                            str(SYSTEM / "debian.new")], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        (SYSTEM / "debian.new").rename(system)
+        contents.write_text(INSIDE)
     return system
 
 
@@ -140,7 +141,12 @@ class Device:
         self.kernel = None
 
     def __enter__(self):
-        self.boot()
+        try:
+            self.boot()
+        except BaseException:
+            # Nobody leaves what was never entered.
+            self.cut()
+            raise
         return self
 
     def __exit__(self, kind, *_):
@@ -204,9 +210,9 @@ class Device:
 
     def cut(self):
         """The power is gone."""
-        if self.kernel.poll() is None:
+        if self.kernel and self.kernel.poll() is None:
             os.killpg(self.kernel.pid, signal.SIGKILL)
-        self.kernel.wait()
+            self.kernel.wait()
 
     def off(self):
         try:
@@ -440,8 +446,137 @@ def power(device, phase):
     after_cut(device, run)
 
 
+LABEL = "COACH-COPY"
+STICK = f"/mnt/{LABEL.lower()}"
+# The line of operations.md.
+FSTAB = re.search(r"`(LABEL=\S+ /mnt/\S+ vfat [^`]*)`", (TOP / "docs/operations.md").read_text())
+
+
+def stick(device):
+    """A USB stick with FAT, as operations.md has it set up, and a share: copied to, filled, pulled in the middle,
+    restored from, asking for recovery mode, and silent. The stick is a SCSI disk of the kernel's that can be taken out
+    and put in; the share is a mount in memory: nothing here is a network."""
+    code, text = device.run(f"""set -e
+modprobe sd_mod; modprobe scsi_debug dev_size_mb=48 delay=0; udevadm settle
+mkfs.vfat -n {LABEL} /dev/sda; udevadm trigger --settle /dev/sda
+echo '{FSTAB[1]}' >>/etc/fstab
+mkdir -p /mnt/share; mount -t tmpfs -o uid=coachiq share /mnt/share
+systemctl daemon-reload; systemctl start local-fs.target; findmnt -t autofs {STICK}""")
+    check("the stick is set up", code == 0, text)
+
+    def places(table):
+        device.run("sed -i '/^#places/,$d' /etc/chock/chock.toml; cat >>/etc/chock/chock.toml <<'.'\n#places\n"
+                   f"{table}\n.\nsystemctl restart chock")
+        device.ready()
+
+    def place(name=STICK):
+        return next((each for each in device.status().get("copies", []) if each["place"] == name), {})
+
+    def copies(folder=f"{STICK}/chock-snapshots"):
+        return [name[:-7] for name in device.out(f"ls {folder}").splitlines() if name.endswith(".sqlite")]
+
+    def take():
+        code, text = device.run("chock snapshots take --json")
+        try:
+            return json.loads(text.splitlines()[-1])["snapshot_id"]
+        except (ValueError, KeyError, IndexError):
+            check("a snapshot is taken", False, f"{code} {text}")
+            raise
+
+    def copied(id, name=STICK, root=None):
+        device.wait(f"it is copied to {name}", lambda: id in copies(f"{root or name}/chock-snapshots")
+                    and not place(name).get("is_copying"), 400)
+        check("nothing is amiss with it", not place(name).get("problem"), place(name))
+
+    device.adopt()
+    paths = f'[[snapshots.copies]]\npath = "{STICK}"\nkeep_at_least = 2\ntimeout_seconds = 300\n'
+    places(paths + '[[snapshots.copies]]\npath = "/mnt/share"')
+    first = take()
+    for name in (STICK, "/mnt/share"):
+        copied(first, name)
+        check("it is the same there", "OK" in device.out(
+            f"echo $(sha256sum </var/lib/chock/snapshots/{first}.sqlite) | sed 's| .*|  {name}/chock-snapshots/{first}"
+            ".sqlite|' | sha256sum -c"))
+    check("it is FAT", "vfat" in device.out(f"findmnt -n -o FSTYPE -T {STICK}/chock-snapshots"))
+
+    # Full: the oldest goes, the newest comes. The snapshots grow as the controller writes.
+    device.run(f"dd if=/dev/zero of={STICK}/other bs=1M count=30")
+    ids = [take() for _ in range(5)]
+    device.run("chock snapshots copy", 400)
+    copied(ids[-1])
+    check("the oldest were given up", first not in copies() and ids[-1] in copies() and len(copies()) >= 2, copies())
+    check("the share has all", len(copies("/mnt/share/chock-snapshots")) == 6)
+    device.run(f"rm {STICK}/other")
+
+    # Pulled in the middle of a copy.
+    device.run("echo 30 >/sys/bus/pseudo/drivers/scsi_debug/delay")
+    pulled = take()
+    device.wait("it is being copied", lambda: ".partial" in device.out(f"ls {STICK}/chock-snapshots"), 120)
+    device.run("echo 1 >/sys/block/sda/device/delete")
+    device.wait("it is told", lambda: place().get("problem"), 400)
+    check("as a place that is not there", place()["problem"]["code"] == "CHK-COPY-PLACE", place())
+    code, text = device.run("chock status")
+    check("the status says so", STICK in text, text)
+    check("chock lives", device.out("systemctl show -P NRestarts chock") == "0")
+    check("the share has it", pulled in copies("/mnt/share/chock-snapshots"))
+    # Put in again.
+    device.run("echo 0 >/sys/bus/pseudo/drivers/scsi_debug/delay; "
+               "for host in /sys/class/scsi_host/*; do echo '- - -' >$host/scan; done; udevadm settle")
+    device.wait("it is there again", lambda: device.run(f"ls {STICK}/chock-snapshots")[0] == 0, 120)
+    code, text = device.run("chock snapshots copy", 400)
+    check("it is copied to again", code == 0, text)
+    copied(pulled)
+    check("nothing is left of what was begun", ".partial" not in device.out(f"ls {STICK}/chock-snapshots"))
+    check("what is there is whole", device.out(
+        f"sha256sum <{STICK}/chock-snapshots/{pulled}.sqlite") == device.out(
+        f"sha256sum </var/lib/chock/snapshots/{pulled}.sqlite"))
+
+    # By its label, where it is mounted; the unit may not mount it.
+    places(f'[[snapshots.copies]]\nlabel = "{LABEL}"\nkeep_at_least = 2')
+    newest = take()
+    device.run("chock snapshots copy", 400)
+    copied(newest, LABEL, STICK)
+    device.run(f"systemctl stop $(systemd-escape -p --suffix=automount {STICK}) "
+               f"$(systemd-escape -p --suffix=mount {STICK})")
+    code, text = device.run("chock snapshots copy")
+    check("where it is not, it is said what to do", code == 75 and "/etc/fstab" in text, text)
+
+    # On a new card.
+    device.run("rm -r /var/lib/chock/snapshots; systemctl restart chock")
+    device.ready()
+    device.park()
+    code, text = device.run(f"chock snapshots list --from /mnt/share; chock restore --from /mnt/share:{first} --yes", 300)
+    check("it is brought back", code == 0, text)
+    code, text = device.run(f"systemctl start local-fs.target; chock restore --from {STICK}:{newest} --yes", 300)
+    check("also from the stick", code == 0, text)
+    check("it is what it was", device.status().get("current_version") == "3", device.status())
+
+    # A technician asks for recovery mode.
+    for ask, end in ((f"umount {STICK}; fatlabel /dev/sda CHOCK_RECOV; udevadm trigger --settle /dev/sda",
+                      f"fatlabel /dev/sda {LABEL}; udevadm trigger --settle /dev/sda"),
+                     ("mkdir -p /boot/firmware; touch /boot/firmware/CHOCK_RECOVERY",
+                      "rm /boot/firmware/CHOCK_RECOVERY")):
+        device.run(f"{ask}; systemctl restart chock")
+        device.ready()
+        check("it is in recovery mode", device.status().get("mode") == "recovery", device.status())
+        check("and stays there", device.run("chock recover --leave")[0] != 0)
+        code, text = device.run(f"{end}; chock recover --leave")
+        check("until its cause is gone", code == 0 and device.status().get("mode") != "recovery", text)
+
+    # It does not answer: longer than anybody waits.
+    places(paths.replace("300", "20"))
+    device.run("echo 3000 >/sys/bus/pseudo/drivers/scsi_debug/delay")
+    take()
+    device.wait("it is told", lambda: place().get("problem"), 180)
+    check("as too slow", "too slow" in place()["problem"]["message"], place())
+    check("chock lives", device.out("systemctl show -P NRestarts chock") == "0")
+    device.run("echo 0 >/sys/bus/pseudo/drivers/scsi_debug/delay", 180)
+    code, text = device.run("chock snapshots copy", 400)
+    check("it is copied to again", code == 0, text)
+
+
 SCENES = {scene.__name__: scene for scene in (
-    update, driving_off, stop, watchdog, memory, full_disk, read_only, clock, upgrade)}
+    update, driving_off, stop, watchdog, memory, full_disk, read_only, clock, upgrade, stick)}
 SCENES |= {f"power_{phase}": functools.partial(power, phase=phase) for phase in (
     "quiesce", "snapshot", "rehearse", "apply", "verify", "commit", "resume", "prove")}
 
