@@ -67,6 +67,11 @@ public struct RescueCopies: Sendable {
     return try store.find(id).path
   }
 
+  /// The version of that state; nil when it is not known.
+  public func baseVersion(of copy: RescueCopy) throws(Failure) -> String? {
+    try LedgerTable.read(try Database.open(try base(of: copy)))?.current.description
+  }
+
   /// The snapshot that the restore put back, if the history knows it and it is still there.
   private func snapshot(before copy: SnapshotDocument) -> String? {
     guard let run = copy.run, let text = (try? history.run(run)).flatMap({ $0 }),

@@ -56,12 +56,19 @@ struct RescueCommand: ParsableCommand {
         let (path, rescue) = try rescues.find(id)
         let comparison = try Comparer(before: try rescues.base(of: rescue), after: path).run()
         let base = rescue.snapshot.map { "snapshot \($0)" } ?? "the database"
+        let version = try rescues.baseVersion(of: rescue)
         try session.output.result(
           ShowOutput(
-            rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables),
+            rescue: rescue, baseVersion: version, tables: comparison.tables,
+            sameTables: comparison.sameTables),
           RescueCommand.lines(rescue)
-            + comparison.tables.map { Output.line($0, "in the copy", "in \(base)") }
-            + (comparison.tables.isEmpty ? ["It holds the same rows as \(base)."] : []))
+            + comparison.tables.map {
+              Output.line(
+                $0, "in the copy", "in \(base)", isSalvage: rescue.copy.reason == .salvage)
+            }
+            + (comparison.tables.isEmpty ? ["It holds the same rows as \(base)."] : [])
+            + Output.note(
+              rescue.copy.version, version, "what the update itself has changed is counted, too"))
         return 0
       }
     }
@@ -69,6 +76,8 @@ struct RescueCommand: ParsableCommand {
     private struct ShowOutput: Encodable {
       var schema = "chock.RESCUE/1"
       var rescue: RescueCopy
+      /// Of what it is compared with.
+      var baseVersion: String?
       var tables: [TableDifference]
       var sameTables: Int
     }
@@ -119,7 +128,9 @@ struct RescueCommand: ParsableCommand {
           document,
           document.tables.map {
             "\($0.file ?? "no file"): "
-              + Output.line($0.difference, "in the copy", "in the older state")
+              + Output.line(
+                $0.difference, "in the copy", "in the older state",
+                isSalvage: rescue.copy.reason == .salvage)
           } + ["Written to \(document.folder), for its owner only."])
         return 0
       }
@@ -133,7 +144,8 @@ struct RescueCommand: ParsableCommand {
       discussion: """
         One transaction, with snapshot and checks. A row that has changed in the database as well stays as it is \
         there, and is listed, like one that a constraint refuses or that has no place. Of a salvage only rows that \
-        are not there are put in: a row that it has otherwise may be damaged.
+        are not there are put in: a row that it has otherwise may be damaged. Where the copy is at a newer version than \
+        the database, tables whose rows the update in between changes are left out: update first, then apply it.
         """)
     @OptionGroup var globals: Globals
     @OptionGroup var offline: OfflineOptions
