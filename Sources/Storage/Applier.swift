@@ -57,6 +57,10 @@ public struct ApplyReport: Sendable {
   var seconds: [Double] = []
   /// Tables written, altered, created or dropped.
   var touchedTables: Set<TableKey> = []
+  /// Tables that were created or dropped, or that rows came into or went out of.
+  var refilledTables: Set<TableKey> = []
+  /// The columns that were written in rows that are there.
+  var updatedColumns: [TableKey: Set<TableKey>] = [:]
   /// The first statement that deleted rows of a table or dropped it.
   var removals: [TableKey: Place] = [:]
   /// What a table of before is called now.
@@ -133,6 +137,8 @@ struct Applier {
     }
     result.touchedTables = guardian.touchedTables
     result.droppedTables = guardian.droppedTables
+    result.refilledTables = guardian.refilledTables
+    result.updatedColumns = guardian.updatedColumns
     result.hasAlterations = guardian.hasAlterations
     return result
   }

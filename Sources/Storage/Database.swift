@@ -346,6 +346,29 @@ public enum Database {
     return found
   }
 
+  /// Makes AUTOINCREMENT go on behind `number`, unless it is further already; of another table nothing.
+  static func raiseSequence(
+    of table: TableKey, to number: Int64, _ connection: Connection
+  ) throws(SQLiteError) {
+    let find = try connection.prepare(
+      "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
+    try find.bind(table.text, at: 1)
+    guard try find.step(), let name = find.text(0),
+      SQLToken.all(of: find.text(1) ?? "").contains(where: { $0.isWord("autoincrement") })
+    else { return }
+    let update = try connection.prepare(
+      "UPDATE main.sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1 RETURNING 1")
+    try update.bind(name, at: 1)
+    try update.bind(number, at: 2)
+    var isThere = false
+    while try update.step() { isThere = true }
+    guard !isThere else { return }
+    let insert = try connection.prepare("INSERT INTO main.sqlite_sequence VALUES (?1, ?2)")
+    try insert.bind(name, at: 1)
+    try insert.bind(number, at: 2)
+    try insert.run()
+  }
+
   /// A name as an SQL identifier.
   public static func quoted(_ name: String) -> String {
     "\"" + name.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")

@@ -10,6 +10,10 @@ public final class MigrationGuard {
   public private(set) var refusal: (message: String, howToClear: String)?
   /// Tables that statements write to, alter, create or drop.
   private(set) var touchedTables: Set<TableKey> = []
+  /// Tables that any statement creates, drops, or puts rows into or takes them out of.
+  private(set) var refilledTables: Set<TableKey> = []
+  /// The columns that any statement writes in rows that are there; `rowid` for a rowid that no column is.
+  private(set) var updatedColumns: [TableKey: Set<TableKey>] = [:]
   /// Tables that the statement being compiled deletes from or drops.
   private(set) var removals: Set<TableKey> = []
   /// Tables that the statement being compiled alters, as it spells them.
@@ -99,6 +103,13 @@ public final class MigrationGuard {
       .dropVirtualTable:
       if request.action == .dropTable, let table = request.first {
         droppedTables.insert(TableKey(table))
+      }
+      if let table = request.first.map(TableKey.init) {
+        if request.action != .update {
+          refilledTables.insert(table)
+        } else if let column = request.second {
+          updatedColumns[table, default: []].insert(TableKey(column))
+        }
       }
       return touch(
         request.first, removes: request.action == .delete || request.action == .dropTable)

@@ -38,6 +38,16 @@ public enum RescueExport {
 
     """
 
+  /// That a value may be right in one version only.
+  private static func versionNote(_ before: String, _ after: String) throws(Failure) -> String {
+    func version(_ path: String) throws(Failure) -> SchemaVersion? {
+      try LedgerTable.read(try Database.open(path))?.current
+    }
+    guard let old = try version(before), let new = try version(after), old != new else { return "" }
+    return
+      "-- That is at version \(old), and the values are those of \(new): look at what the migrations in between convert.\n"
+  }
+
   public static let documentName = "rescue.json"
   public static let scriptName = "rescue.sql"
 
@@ -64,7 +74,7 @@ public enum RescueExport {
       """
       -- What \(copy) has otherwise than \(snapshot ?? "the database"), for the older schema.
       -- Tables and columns that it has not are in the .jsonl files only.
-      \(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
+      \(try versionNote(before, after))\(mayBeDamaged ? Self.damageNote : "")BEGIN IMMEDIATE;
       PRAGMA defer_foreign_keys = ON;
       """)
     if !mayBeDamaged { try park(before: before, after: after, script, literals, stop) }

@@ -28,6 +28,8 @@ public struct RescuedTable: Codable, Sendable, Equatable {
   public var keptDeletions: Int64 = 0
   /// The first of what was left out.
   public var examples: [Conflict] = []
+  /// Why nothing of the whole table was put in; nil where rows were looked at one by one.
+  public var leftOut: String?
 
   var written: Int64 { added + changed + deleted }
 
@@ -75,11 +77,26 @@ public struct Rescuer {
     }
   }
 
+  /// Tables of which nothing is put in: the copy is at a newer version than the database, and has their rows as they
+  /// are there.
+  public struct LeftOut {
+    var tables: Set<TableKey>
+    /// The file of an older state as it is at the version of the copy: what the copy has otherwise than that was
+    /// recorded.
+    var newer: String
+    var reason: String
+
+    public init(_ tables: Set<TableKey>, newer: String, reason: String) {
+      (self.tables, self.newer, self.reason) = (tables, newer, reason)
+    }
+  }
+
   private let live: Connection
   private let base: String
   private let knowsBase: Bool
   private let copy: String
   private let mayBeDamaged: Bool
+  private let leftOut: LeftOut?
   private let request: Request
   private let stop: StopSignal
   private let progress: (_ table: String, _ rows: Int64) -> Void
@@ -91,9 +108,10 @@ public struct Rescuer {
   ///     there are put in.
   ///   - mayBeDamaged: what the copy has otherwise may be damage, not a change: only rows that are not there are put
   ///     in, unless the request takes changes.
+  ///   - leftOut: nil where the copy is at the version of the database.
   public init(
     _ live: Connection, copy: String, base: String, knowsBase: Bool, mayBeDamaged: Bool = false,
-    _ request: Request, stop: StopSignal = StopSignal(),
+    leftOut: LeftOut? = nil, _ request: Request, stop: StopSignal = StopSignal(),
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     self.live = live
@@ -101,6 +119,7 @@ public struct Rescuer {
     self.knowsBase = knowsBase
     self.copy = copy
     self.mayBeDamaged = mayBeDamaged
+    self.leftOut = leftOut
     self.request = request
     self.stop = stop
     self.progress = progress
@@ -118,10 +137,12 @@ public struct Rescuer {
     defer { live.setTriggers(enabled: true) }
     let tables = try ComparedTable.all(in: live)
     var done: [TableKey: RescuedTable] = [:]
+    let leftOut = try self.leftOut(tables)
+    let left = Set(leftOut.keys).union(self.leftOut?.tables.intersection(tables.keys) ?? [])
     var wanted = request.tables
     while true {
       let pass = RescuePass(
-        live, tables, leavesChanges: leavesChanges, deletes: request.deletes)
+        live, tables, without: left, leavesChanges: leavesChanges, deletes: request.deletes)
       let comparer = try Comparer(
         before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
@@ -135,11 +156,58 @@ public struct Rescuer {
       wanted = pass.pending.union(pass.blocked.keys).map(\.text)
       guard pass.hasWritten || !moved.isEmpty, wanted?.isEmpty == false else { break }
     }
+    done.merge(leftOut) { _, left in left }
     let results = done.values.sorted { TableKey($0.table) < TableKey($1.table) }
     if request.isStrict { try checkWhole(results) }
+    try raiseSequences(without: left)
     try Importer.rebuildIndexes(
       of: Set(results.filter { $0.written > 0 }.map { TableKey($0.table) }), live)
     return results
+  }
+
+  /// What was recorded in tables of which nothing is put in.
+  private func leftOut(
+    _ tables: [TableKey: ComparedTable]
+  ) throws(Failure) -> [TableKey: RescuedTable] {
+    guard let leftOut else { return [:] }
+    let there = try ComparedTable.all(in: try Database.open(copy))
+    let wanted = request.tables.map { Set($0.map(TableKey.init)) }
+    let names = leftOut.tables.filter {
+      tables[$0] != nil && there[$0] != nil && wanted?.contains($0) ?? true
+    }
+    guard !names.isEmpty else { return [:] }
+    let comparison = try Comparer(
+      before: leftOut.newer, after: copy, tables: names.map(\.text), stop: stop,
+      progress: progress
+    ).run()
+    var left: [TableKey: RescuedTable] = [:]
+    for table in comparison.tables {
+      var result = RescuedTable(table.table)
+      result.conflicts = table.added + table.changed + (request.deletes ? table.deleted : 0)
+      if table.isByCount == true { result.conflicts = max(1, result.conflicts) }
+      result.keptDeletions = request.deletes ? 0 : table.deleted
+      guard result.conflicts + result.keptDeletions > 0 else { continue }
+      result.leftOut = leftOut.reason
+      left[TableKey(table.table)] = result
+    }
+    return left
+  }
+
+  /// A number that AUTOINCREMENT has given to a row which is gone is not given again. What a salvage says of it may be
+  /// damaged.
+  private func raiseSequences(without left: Set<TableKey>) throws(Failure) {
+    guard !mayBeDamaged else { return }
+    let kept = try Database.open(copy)
+    let numbers = try Database.catching(copy) { () throws(SQLiteError) in
+      try Database.sequences(kept)
+    }
+    let wanted = request.tables.map { Set($0.map(TableKey.init)) }
+    try Database.catching(live.fileName) { () throws(SQLiteError) in
+      for (table, number) in numbers where !left.contains(table) && wanted?.contains(table) ?? true
+      {
+        try Database.raiseSequence(of: table, to: number, live)
+      }
+    }
   }
 
   /// Rows that take one another's place.
@@ -157,7 +225,9 @@ public struct Rescuer {
 
   /// Why rows that are there stay as they are; nil where they are changed.
   private var leavesChanges: String? {
-    if !knowsBase { return "it is otherwise in the database, and the snapshot is gone" }
+    if !knowsBase {
+      return "it is otherwise in the database, and what the snapshot had is not known"
+    }
     guard mayBeDamaged, !request.changes else { return nil }
     return "it is otherwise in the salvage, where it may be damaged (--changes takes it)"
   }
@@ -165,7 +235,9 @@ public struct Rescuer {
   private func checkWhole(_ results: [RescuedTable]) throws(Failure) {
     guard let first = results.first(where: { $0.conflicts + $0.withoutPlace > 0 }) else { return }
     let rows = results.reduce(0) { $0 + $1.conflicts + $1.withoutPlace }
-    let example = first.examples.first.map { " (\($0.row): \($0.reason))" } ?? ""
+    let example =
+      first.leftOut.map { " (\($0))" }
+      ?? first.examples.first.map { " (\($0.row): \($0.reason))" } ?? ""
     throw Failure(
       .conflict,
       "\(rows) \(rows == 1 ? "row" : "rows") would have to be left out, the first of \(first.table)\(example).",
@@ -178,6 +250,7 @@ public struct Rescuer {
 private final class RescuePass {
   private let live: Connection
   private let tables: [TableKey: ComparedTable]
+  private let left: Set<TableKey>
   private let leavesChanges: String?
   private let deletes: Bool
   private var work: [TableKey: RescuedTableWork] = [:]
@@ -189,16 +262,19 @@ private final class RescuePass {
   private(set) var blocked: [TableKey: Set<String>] = [:]
 
   init(
-    _ live: Connection, _ tables: [TableKey: ComparedTable], leavesChanges: String?, deletes: Bool
+    _ live: Connection, _ tables: [TableKey: ComparedTable], without left: Set<TableKey>,
+    leavesChanges: String?, deletes: Bool
   ) {
     self.live = live
     self.tables = tables
+    self.left = left
     self.leavesChanges = leavesChanges
     self.deletes = deletes
   }
 
   func put(_ row: RowDifference) throws(Failure) {
     let key = TableKey(row.layout.table)
+    guard !left.contains(key) else { return }
     var result = results[key] ?? RescuedTable(row.layout.table)
     defer { results[key] = result }
     // A table that the newer state has not says nothing of rows.
@@ -249,7 +325,8 @@ private final class RescuePass {
 
   /// - Returns: the tables that the copy has otherwise, also those whose rows nobody can tell apart.
   func finish(_ comparison: Comparison) throws(Failure) -> [TableKey: RescuedTable] {
-    for table in comparison.tables where table.isByCount == true {
+    for table in comparison.tables
+    where table.isByCount == true && !left.contains(TableKey(table.table)) {
       var result = RescuedTable(table.table)
       result.withoutPlace = max(1, table.added)
       result.examples = [.init(row: "every row", reason: "nothing tells one row from another")]

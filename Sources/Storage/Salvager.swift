@@ -29,6 +29,8 @@ public struct Salvage: Codable, Sendable, Equatable {
   public var schemaFrom: String?
   /// The newest good snapshot, and how the result differs from it; nil when there is none.
   public var comparedWith: String?
+  /// The version of that snapshot; nil when it is not known.
+  public var comparedVersion: String?
   public var differences: [TableDifference]?
   public var sameTables: Int?
 
@@ -44,10 +46,14 @@ public struct Salvager {
     public var id: String
     public var path: String
     public var version: String?
+    /// Whether an update, a rollback or a restore may have come after it. Then its ledger, and maybe its schema, is
+    /// of another version than the damaged database was.
+    public var isOutdated: Bool
     var journalMode: String?
 
-    public init(_ document: SnapshotDocument, path: String) {
+    public init(_ document: SnapshotDocument, path: String, isOutdated: Bool = false) {
       (id, version, self.path) = (document.id, document.version, path)
+      self.isOutdated = isOutdated
       journalMode = document.journalMode
     }
   }
@@ -58,14 +64,18 @@ public struct Salvager {
   let result: String
   /// Newest first.
   let good: [Good]
+  /// The version that the database was at when it was damaged, as chock's history says; nil: it does not say.
+  let lastVersion: String?
   let stop: StopSignal
   let progress: (_ table: String, _ rows: Int64) -> Void
 
   public init(
-    of damaged: String, into result: String, good: [Good], stop: StopSignal,
+    of damaged: String, into result: String, good: [Good], lastVersion: String? = nil,
+    stop: StopSignal,
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     (self.damaged, self.result, self.good) = (damaged, result, good)
+    self.lastVersion = lastVersion
     (self.stop, self.progress) = (stop, progress)
   }
 
@@ -115,7 +125,8 @@ public struct Salvager {
       {
         salvage.schemaFrom = candidate.id
         salvage.problems.append(
-          "Its schema could not be read; that of snapshot \(candidate.id) was taken.")
+          "Its schema could not be read; that of snapshot \(candidate.id) was taken.\(doubt(of: candidate, connection))"
+        )
         return (connection, true)
       }
       try file.put(back: former)
@@ -128,6 +139,16 @@ public struct Salvager {
     }
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
     return (connection, false)
+  }
+
+  /// What is to be said of a schema that may be of another version.
+  private func doubt(of candidate: Good, _ connection: Connection) -> String {
+    guard candidate.isOutdated, ((try? LedgerTable.read(connection)) ?? nil) == nil else {
+      return ""
+    }
+    let known = lastVersion.map { " chock's history says that the database was at \($0)." } ?? ""
+    return
+      " It is that of version \(candidate.version ?? "?").\(known) What a later version has more, tables and columns, is not in the result."
   }
 
   /// Whether the ledger says the version of a snapshot, or cannot be read.
@@ -335,7 +356,8 @@ public struct Salvager {
   private func mendLedger(
     _ source: Connection, _ target: Connection, _ objects: [Object], _ salvage: inout Salvage
   ) throws(Failure) {
-    for candidate in good where isLedger(of: candidate, thatOf: source, target, objects) {
+    for candidate in good
+    where !candidate.isOutdated && isLedger(of: candidate, thatOf: source, target, objects) {
       try takeLedger(of: candidate, target)
       salvage.problems.append(
         "Its ledger could not be read; that of snapshot \(candidate.id) was taken, which has the same schema."
@@ -343,8 +365,12 @@ public struct Salvager {
       return
     }
     try execute("DROP TABLE IF EXISTS main.chock_migrations", target)
+    let known =
+      lastVersion.map {
+        " chock's history says that it was at \($0). Once it is restored, look whether it is, and say so: `chock adopt --at \($0)`."
+      } ?? " Once it is restored, say its version: `chock adopt --at VERSION`."
     salvage.problems.append(
-      "Its ledger could not be read, and no good snapshot has the same schema. Once it is restored, say its version: `chock adopt --at VERSION`."
+      "Its ledger could not be read, and no good snapshot is known to be of the same version.\(known)"
     )
   }
 

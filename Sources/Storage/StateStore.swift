@@ -167,6 +167,34 @@ public struct StateStore: Sendable {
     }
   }
 
+  /// The documents of the runs that changed the version of the database, or may have, in the order in which they were
+  /// first written.
+  ///
+  /// - Parameters:
+  ///   - run: the first that counts; nil: from the first on. It is there.
+  ///   - end: the first that no longer counts; nil, or unknown: to the last.
+  public func versionChanges(
+    from run: String? = nil, before end: String? = nil
+  ) throws(Failure) -> [String] {
+    guard FileSystem.facts(path) != nil else { return [] }
+    return try asking { connection throws(SQLiteError) in
+      let statement = try connection.prepare(
+        """
+        SELECT document FROM runs
+        WHERE document ->> 'kind' IN ('update', 'rollback', 'restore')
+          AND ifnull(document ->> 'outcome', '') NOT IN ('refused', 'rolled_back', 'nothing_to_do')
+          AND (?1 IS NULL OR rowid >= (SELECT rowid FROM runs WHERE id = ?1))
+          AND rowid < ifnull((SELECT rowid FROM runs WHERE id = ?2), 9223372036854775807)
+        ORDER BY rowid
+        """)
+      if let run { try statement.bind(run, at: 1) }
+      if let end { try statement.bind(end, at: 2) }
+      var documents: [String] = []
+      while try statement.step() { documents.append(statement.text(0) ?? "") }
+      return documents
+    }
+  }
+
   /// Nil when no run has this id.
   public func run(_ id: String) throws(Failure) -> String? {
     guard FileSystem.facts(path) != nil else { return nil }

@@ -76,7 +76,8 @@ public struct RescueCopies: Sendable {
     let (path, rescue) = try find(id)
     let comparison = try Comparer(before: try base(of: rescue), after: path, stop: stop).run()
     return RescueDocument(
-      rescue: rescue, tables: comparison.tables, sameTables: comparison.sameTables)
+      rescue: rescue, baseVersion: try baseVersion(of: rescue), tables: comparison.tables,
+      sameTables: comparison.sameTables)
   }
 
   /// - Returns: nil while the database cannot be read: then nobody can say.
@@ -163,6 +164,11 @@ public struct RescueCopies: Sendable {
     return try store.find(id).path
   }
 
+  /// The version of that state; nil when it is not known.
+  private func baseVersion(of copy: RescueCopy) throws(Failure) -> String? {
+    try LedgerTable.read(try Database.open(try base(of: copy)))?.current.description
+  }
+
   /// The snapshot that the restore put back, if the history knows it and it is still there.
   private func snapshot(before copy: SnapshotDocument) -> String? {
     guard let run = copy.run, let text = (try? history.run(run)).flatMap({ $0 }),
@@ -201,6 +207,8 @@ public struct RescueCopiesDocument: Codable, Sendable, Equatable {
 public struct RescueDocument: Codable, Sendable, Equatable {
   public var schema = "chock.RESCUE/1"
   public var rescue: RescueCopy
+  /// Of what it is compared with; nil when it is not known.
+  public var baseVersion: String?
   /// What differs: `before` is the snapshot that was put back, `after` the copy.
   public var tables: [TableDifference]
   public var sameTables: Int

@@ -1,4 +1,5 @@
 import Migrations
+import SQLite
 import Storage
 
 /// Puts in again what a restore took out.
@@ -15,13 +16,16 @@ struct RescueRun {
       for id in [id, rescue.snapshot].compactMap({ $0 }) {
         _ = try context.snapshots.verify(id, stop: context.stop)
       }
+      let states = try RescueVersions(
+        context: context, copy: rescue.copy.id, path,
+        base: rescue.snapshot == nil ? nil : try rescues.base(of: rescue), live
+      ).states()
       // At most all that the copy holds.
       return Rows(bytes: rescue.copy.sizeBytes * 2, enforcesForeignKeys: true) {
         transaction, before throws(Failure) in
-        let base = try rescue.snapshot == nil ? before : rescues.base(of: rescue)
         let rescuer = Rescuer(
-          live, copy: path, base: base, knowsBase: rescue.snapshot != nil,
-          mayBeDamaged: rescue.copy.reason == .salvage,
+          live, copy: states.copy, base: states.base ?? before, knowsBase: states.base != nil,
+          mayBeDamaged: rescue.copy.reason == .salvage, leftOut: states.leftOut,
           context.order.rescue ?? Rescuer.Request(), stop: context.stop
         ) { table, rows in
           context.progress("rescue", "Putting in what was kept of \(table)", done: rows)

@@ -22,8 +22,11 @@ struct SalvageRun {
       }
       let lost = try copyFiles(of: damaged ?? settings.databasePath, to: copy)
       Snapshot.removeDatabase(read)
-      let good = try goodSnapshots()
-      var salvage = try Salvager(of: copy, into: read, good: good, stop: context.stop) {
+      let versions = KnownVersions(context: context)
+      let good = try goodSnapshots(versions)
+      var salvage = try Salvager(
+        of: copy, into: read, good: good, lastVersion: try versions.last(), stop: context.stop
+      ) {
         context.progress("salvage", "Reading table \($0)", done: $1)
       }.run()
       if lost > 0 {
@@ -54,12 +57,13 @@ struct SalvageRun {
         "compare", "Comparing table \($0) with snapshot \(good.id)", done: $1)
     }.run()
     salvage.comparedWith = good.id
+    salvage.comparedVersion = good.version
     salvage.differences = comparison.tables
     salvage.sameTables = comparison.sameTables
   }
 
   /// Newest first, of the time before the damaged files were set aside; nothing that was itself salvaged.
-  private func goodSnapshots() throws(Failure) -> [Salvager.Good] {
+  private func goodSnapshots(_ versions: KnownVersions) throws(Failure) -> [Salvager.Good] {
     var before = "~"
     if let run = context.order.setAsideBy, let text = try context.history.run(run),
       let document = try? JSON.decode(RunDocument.self, from: Array(text.utf8))
@@ -77,7 +81,10 @@ struct SalvageRun {
       } catch  where error.code == .snapshotDamaged {
         continue
       }
-      good.append(Salvager.Good(document, path: try context.snapshots.find(document.id).path))
+      good.append(
+        Salvager.Good(
+          document, path: try context.snapshots.find(document.id).path,
+          isOutdated: try versions.isOutdated(document)))
       // Older ones say no more of a schema.
       if good.count == 3 { break }
     }

@@ -168,13 +168,19 @@ struct Output: Sendable {
     }
     return ["Otherwise than in the snapshot of \(losses.takenAt)\(versions):"]
       + losses.tables.map { "  " + Self.line($0, "here", "in the snapshot") }
+      + Self.note(
+        losses.currentVersion, losses.snapshotVersion,
+        "what the update itself has changed is counted, too")
   }
 
   /// How many rows of a table differ.
   ///
   /// - Parameters:
   ///   - after: where the later state is; likewise `before`.
-  static func line(_ table: TableDifference, _ after: String, _ before: String) -> String {
+  ///   - isSalvage: the later state is what could be read: what it has not may be lost, and was not deleted.
+  static func line(
+    _ table: TableDifference, _ after: String, _ before: String, isSalvage: Bool = false
+  ) -> String {
     func rows(_ count: Int64) -> String { "\(count) \(count == 1 ? "row" : "rows")" }
     func columns(_ names: [String]?, _ values: Int64, _ side: String) -> String? {
       guard let names else { return nil }
@@ -187,8 +193,11 @@ struct Output: Sendable {
     case .after: words.append("only \(after), \(rows(table.rowsAfter))")
     case .before: words.append("only \(before), \(rows(table.rowsBefore))")
     case nil:
-      words += [(table.added, "added"), (table.changed, "changed"), (table.deleted, "deleted")]
-        .filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+      words += [
+        (table.added, isSalvage ? "more" : "added"),
+        (table.changed, isSalvage ? "otherwise" : "changed"),
+        (table.deleted, isSalvage ? "not there" : "deleted"),
+      ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
     }
     words += [
       columns(table.columnsAfter, table.valuesAfter, after),
@@ -196,6 +205,12 @@ struct Output: Sendable {
       table.isByCount == true ? "its rows cannot be told apart, and differ" : nil,
     ].compactMap { $0 }
     return "\(table.table): \(words.joined(separator: ", "))"
+  }
+
+  /// That two states are at different versions.
+  static func note(_ copy: String?, _ other: String?, _ words: String) -> [String] {
+    guard let copy, let other, copy != other else { return [] }
+    return ["They are at different versions, \(copy) and \(other): \(words)."]
   }
 
   /// What became of the rows of a rescue copy.
@@ -206,8 +221,11 @@ struct Output: Sendable {
         (table.added, "added"), (table.changed, "changed"), (table.deleted, "deleted"),
         (table.same, "there already"), (table.conflicts, "left out"),
         (table.withoutPlace, "with something that has no place here"),
-        (table.keptDeletions, "that were deleted later stay (--deletions)"),
+        (table.keptDeletions, "not in the copy, which stay"),
       ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+      if let reason = table.leftOut {
+        return ["\(table.table): \(counts.joined(separator: ", "))", "  left out: \(reason)."]
+      }
       let more = table.conflicts - Int64(table.examples.count)
       return ["\(table.table): \(counts.joined(separator: ", "))"]
         + table.examples.map { "  left out: \($0.row): \($0.reason)" }
@@ -216,7 +234,7 @@ struct Output: Sendable {
   }
 
   /// What could be read of each table, and how that differs from a good snapshot.
-  private func lines(_ salvage: Salvage, _ id: String) -> [String] {
+  private func lines(_ salvage: Salvage, _ id: String, at version: String?) -> [String] {
     var lines = salvage.problems
     for table in salvage.tables {
       if let problem = table.problem {
@@ -243,10 +261,21 @@ struct Output: Sendable {
       "  \($0.table): \($0.added) rows more, \($0.changed) changed, \($0.deleted) not there"
     }
     lines.append("  \(salvage.sameTables ?? 0) tables hold the same rows.")
-    lines.append(
-      "`chock restore \(id)` puts it in place. Or `chock restore \(base)`, then `chock rescue apply \(id)`, which puts in the rows that it has more."
-    )
-    return lines
+    return lines + way(salvage, base, id, version)
+  }
+
+  /// What can be done with a salvage. Its rows only fit a database of its own version.
+  private func way(
+    _ salvage: Salvage, _ base: String, _ id: String, _ version: String?
+  ) -> [String] {
+    let place = "`chock restore \(id)` puts it in place."
+    guard let version else { return [place] }
+    let update =
+      version == salvage.comparedVersion
+      ? "" : " `chock update --to \(version)` (the salvage is at \(version)),"
+    return [
+      "\(place) Or `chock restore \(base)`,\(update) then `chock rescue apply \(id)`, which puts in the rows that it has more."
+    ]
   }
 
   /// How a run ended, for a person.
@@ -311,7 +340,9 @@ struct Output: Sendable {
         )
         lines += erased.copiesElsewhere.map { "Not erased: copies of snapshots at \($0)" }
       }
-      if let salvage = run.salvage { lines += self.lines(salvage, run.snapshotId ?? "ID") }
+      if let salvage = run.salvage {
+        lines += self.lines(salvage, run.snapshotId ?? "ID", at: run.fromVersion)
+      }
     case nil where run.phase == .prove:
       lines.append("The application is on probation; chock goes on with it at its next start.")
     case nil: lines.append("Still running: \(run.phase?.rawValue ?? "").")

@@ -55,8 +55,14 @@ struct RescueCommand: ParsableCommand {
         let found = try RescueCopies(settings: session.config.settings).show(id)
         let base = found.rescue.snapshot.map { "snapshot \($0)" } ?? "the database"
         var lines = RescueCommand.lines(found.rescue)
-        lines += found.tables.map { Output.line($0, "in the copy", "in \(base)") }
+        lines += found.tables.map {
+          Output.line(
+            $0, "in the copy", "in \(base)", isSalvage: found.rescue.copy.reason == .salvage)
+        }
         if found.tables.isEmpty { lines.append("It holds the same rows as \(base).") }
+        lines += Output.note(
+          found.rescue.copy.version, found.baseVersion,
+          "what the update itself has changed is counted, too")
         if let missing = found.missing {
           lines.append(
             "\(missing) \(missing == 1 ? "row of it is" : "rows of it are") not in the database.")
@@ -109,7 +115,9 @@ struct RescueCommand: ParsableCommand {
           document,
           document.tables.map {
             "\($0.file ?? "no file"): "
-              + Output.line($0.difference, "in the copy", "in the older state")
+              + Output.line(
+                $0.difference, "in the copy", "in the older state",
+                isSalvage: rescue.copy.reason == .salvage)
           } + ["Written to \(document.folder), for its owner only."])
         return 0
       }
@@ -123,7 +131,8 @@ struct RescueCommand: ParsableCommand {
       discussion: """
         One transaction, with snapshot and checks. A row that has changed in the database as well stays as it is \
         there, and is listed, like one that a constraint refuses or that has no place. Of a salvage only rows that \
-        are not there are put in: a row that it has otherwise may be damaged.
+        are not there are put in: a row that it has otherwise may be damaged. Where the copy is at a newer version than \
+        the database, tables whose rows the update in between changes are left out: update first, then apply it.
         """)
     @OptionGroup var globals: Globals
     @OptionGroup var offline: OfflineOptions

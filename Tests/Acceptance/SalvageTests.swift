@@ -58,7 +58,8 @@ struct SalvageTests {
     #expect(try noLeftovers(coach))
 
     let shown = try await coach.run("rescue", "show", id)
-    #expect(shown.output.contains("item"), "\(shown)")
+    #expect(shown.output.contains("item: 1 more"), "\(shown)")
+    #expect(!shown.output.contains("deleted"), "\(shown)")
     let refused = try await coach.run("rescue", "apply", id, "--deletions", "--offline", "--yes")
     #expect(refused.code == 77, "\(refused)")
     let applied: RunDocument = try await coach.run(

@@ -304,6 +304,26 @@ struct RescueTests {
       try three.value("SELECT group_concat(more) FROM t ORDER BY id") == "kept,also kept")
   }
 
+  @Test("A number that was given to a row which is gone is not given again")
+  func sequences() throws {
+    let three = try Three(
+      """
+      CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, x); INSERT INTO t (x) VALUES ('one');
+      CREATE TABLE empty (id INTEGER PRIMARY KEY AUTOINCREMENT, x); CREATE TABLE other (id INTEGER PRIMARY KEY AUTOINCREMENT, x);
+      """,
+      newer: """
+        INSERT INTO t (x) VALUES ('two'), ('three'); DELETE FROM t WHERE id > 1;
+        INSERT INTO empty (id) VALUES (7); DELETE FROM empty; INSERT INTO other (id) VALUES (5); DELETE FROM other;
+        """)
+    try three.put(Rescuer.Request(tables: ["t", "empty"]))
+    try three.workshop.execute(
+      "INSERT INTO t (x) VALUES ('next'); INSERT INTO empty (x) VALUES (1); INSERT INTO other (x) VALUES (1)"
+    )
+    #expect(try three.value("SELECT max(id) FROM t") == "4")
+    #expect(try three.value("SELECT id FROM empty") == "8")
+    #expect(try three.value("SELECT id FROM other") == "1")
+  }
+
   @Test("Without the snapshot only rows come in that are not there")
   func noBase() throws {
     let three = try Three(
