@@ -361,7 +361,7 @@ extension Failure.Code {
       )
     case .snapshotDamaged:
       Explanation(
-        "A snapshot is not what was written, or cannot be read.",
+        "A snapshot is not what was written, cannot be read, or is a copy of a database that was damaged.",
         done: "It was not used. Taken in a run: the run ended with nothing changed.",
         next:
           "`chock snapshots verify` shows which ones are good. A card that damages files has to be replaced."

@@ -241,6 +241,22 @@ public final class Connection {
     sqlite3_db_filename(handle, "main").map { String(cString: $0) } ?? ""
   }
 
+  /// Bytes of the file of the main database as they are, without its log and its journal; nil beyond its end.
+  ///
+  /// Through SQLite's own descriptor: to close another one of the same file would give up the locks of all
+  /// connections of this process (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+  public func fileBytes(at offset: Int64, count: Int) -> [UInt8]? {
+    var file: UnsafeMutablePointer<sqlite3_file>?
+    let code = withUnsafeMutablePointer(to: &file) {
+      sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, $0)
+    }
+    guard code == SQLITE_OK, let file, let read = file.pointee.pMethods?.pointee.xRead else {
+      return nil
+    }
+    var bytes = [UInt8](repeating: 0, count: count)
+    return read(file, &bytes, Int32(count), offset) == SQLITE_OK ? bytes : nil
+  }
+
   func lastError(_ code: Int32) -> SQLiteError {
     let offset = sqlite3_error_offset(handle)
     return SQLiteError(

@@ -26,6 +26,10 @@ public struct SQLiteError: Error, Sendable, Equatable {
   /// True when another row has a value that only one may have. SQLITE_CONSTRAINT_UNIQUE, a macro.
   public var isUnique: Bool { code == SQLITE_CONSTRAINT | 8 << 8 }
 
+  /// True when there is a journal to be played back, and the connection can only read.
+  /// SQLITE_READONLY_ROLLBACK, a macro.
+  public var isHotJournal: Bool { code == SQLITE_READONLY | 3 << 8 }
+
   /// What kind of trouble it is; what callers decide by.
   public var kind: Kind {
     // SQLITE_CONSTRAINT_FOREIGNKEY, a macro that Swift does not import.

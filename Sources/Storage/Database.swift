@@ -6,28 +6,16 @@ public enum Database {
   /// Opens an existing database and reads its header, so that whatever is wrong with the file is
   /// found here.
   ///
+  /// The journal of an application that was killed is played back, as the application itself would, if it is whole.
+  ///
   /// - Parameter busyTimeout: how long a call waits for a lock, in milliseconds.
   /// - Throws: `.databaseMissing`, `.databaseEmpty`, `.notADatabase`, `.databaseCorrupt`,
   ///   `.databaseReadOnly`, `.databaseLocked` or `.inputOutput`, naming the file and the way out.
   public static func open(
     _ path: String, mode: Connection.Mode = .readOnly, busyTimeout: Int32 = 5000
   ) throws(Failure) -> Connection {
-    guard let there = FileSystem.target(path) else {
-      throw Failure(
-        .databaseMissing, "There is no database at \(path).", file: path,
-        howToClear:
-          "Check database.path in the config. `chock init` creates a new database on purpose.")
-    }
-    guard there.isRegular else {
-      throw Failure(
-        .notADatabase, "\(path) is not a file.", file: path,
-        howToClear: "Point database.path in the config at the database file.")
-    }
-    guard there.size > 0 else {
-      throw Failure(
-        .databaseEmpty, "\(path) is empty (0 bytes): it holds no data at all.", file: path,
-        howToClear: "Restore a snapshot (`chock snapshots list`), or move the empty file away.")
-    }
+    try checkFile(path)
+    if mode == .readOnly || mode == .readWrite { try checkJournal(of: path) }
     return try catching(path) { () throws(SQLiteError) in
       func opened(_ mode: Connection.Mode) throws(SQLiteError) -> Connection {
         let connection = try Connection(path: path, mode: mode, busyTimeout: busyTimeout)
@@ -48,6 +36,54 @@ public enum Database {
         guard mode == .readOnly, error.kind == .readOnly else { throw error }
         return try opened(.readWrite)
       }
+    }
+  }
+
+  /// Whether there is a file with something in it. SQLite takes one of 0 bytes for a new database, and removes the
+  /// log beside it, which may be all that is left.
+  ///
+  /// - Throws: `.databaseMissing`, `.notADatabase`, `.databaseEmpty`.
+  public static func checkFile(_ path: String) throws(Failure) {
+    guard let there = FileSystem.target(path) else {
+      throw Failure(
+        .databaseMissing, "There is no database at \(path).", file: path,
+        howToClear:
+          "Check database.path in the config. `chock init` creates a new database on purpose.")
+    }
+    guard there.isRegular else {
+      throw Failure(
+        .notADatabase, "\(path) is not a file.", file: path,
+        howToClear: "Point database.path in the config at the database file.")
+    }
+    guard there.size > 0 else {
+      throw Failure(
+        .databaseEmpty, "\(path) is empty (0 bytes): it holds no data at all.", file: path,
+        howToClear: "Restore a snapshot (`chock snapshots list`), or move the empty file away.")
+    }
+  }
+
+  /// SQLite plays back what it can of a journal, and removes it. Where that would not be all, nothing is opened:
+  /// what a damaged journal still holds is for salvage.
+  private static func checkJournal(of path: String) throws(Failure) {
+    guard FileSystem.target(FileSystem.canonical(path) + "-journal")?.size ?? 0 > 0,
+      let look = try? Connection(path: path, mode: .readOnly, busyTimeout: 0)
+    else { return }
+    look.keepLogOnClose()
+    do throws(SQLiteError) {
+      _ = try look.integer("SELECT count(*) FROM sqlite_schema")
+    } catch {
+      guard error.isHotJournal, let journal = RollbackJournal(of: path) else { return }
+      let isWhole = journal.isWhole { number, size in
+        look.fileBytes(at: Int64(number - 1) * Int64(size), count: size)
+      }
+      guard !isWhole else { return }
+      throw Failure(
+        .databaseCorrupt,
+        "\(path) is damaged: a program was cut off in a transaction, and \(path)-journal, which takes it back, is damaged itself. It was left as it is.",
+        file: path,
+        howToClear:
+          "Before the application opens it: `chock rescue salvage` reads what both files still hold; `chock restore ID` puts a snapshot back, and keeps them."
+      )
     }
   }
 

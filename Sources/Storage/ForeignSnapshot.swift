@@ -65,6 +65,7 @@ public enum ForeignSnapshot {
       ("sqlite_version", isText(document.sqliteVersion, most: 64)),
       ("chock_version", isText(document.chockVersion, most: 64)),
       ("copied_by", isText(document.copiedBy, most: 64)),
+      ("damage", isText(document.damage, most: 16 << 10)),
     ]
     if let (field, _) = checks.first(where: { !$0.1 }) {
       throw wrong("its \(field) is not one that chock writes.")

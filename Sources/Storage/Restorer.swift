@@ -16,6 +16,8 @@ public struct Restorer {
   public static let damagedFile = "damaged.sqlite"
   /// Where the files of a damaged database are kept: a folder for each run.
   public let rescueFolder: String
+  /// The last full check of the database has failed.
+  let isSuspect: Bool
   let stop: StopSignal
   let progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   /// Called before the file is replaced, for which it has to leave WAL mode, with the mode to bring back.
@@ -24,7 +26,8 @@ public struct Restorer {
   let didNotReplace: (_ journalMode: String?) throws(Failure) -> Void
 
   public init(
-    databasePath: String, store: SnapshotStore, rescueFolder: String, stop: StopSignal,
+    databasePath: String, store: SnapshotStore, rescueFolder: String, isSuspect: Bool = false,
+    stop: StopSignal,
     progress: @escaping (_ step: String, _ done: Int64, _ total: Int64) -> Void,
     willReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in },
     didNotReplace: @escaping (_ journalMode: String?) throws(Failure) -> Void = { _ in }
@@ -32,6 +35,7 @@ public struct Restorer {
     self.databasePath = databasePath
     self.store = store
     self.rescueFolder = rescueFolder
+    self.isSuspect = isSuspect
     self.stop = stop
     self.progress = progress
     self.willReplace = willReplace
@@ -304,7 +308,8 @@ public struct Restorer {
     let version = try LedgerTable.read(reader)?.current
     // A database that is damaged fails its check here.
     let copy = try store.take(
-      of: reader, version: version, reason: .beforeRestore, run: run, stop: stop,
+      of: reader, version: version, reason: .beforeRestore, run: run, isSuspect: isSuspect,
+      stop: stop,
       progress: { step, done, total in progress("keep the newer state: \(step)", done, total) }
     ).document
     // The ledger is no part of the fingerprint.

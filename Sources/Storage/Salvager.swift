@@ -1,6 +1,12 @@
 public import Migrations
 import SQLite
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// What of one table could be read.
 public struct SalvagedTable: Codable, Sendable, Equatable {
   public var table: String
@@ -134,7 +140,9 @@ public struct Salvager {
     guard let connection = try? connect(), try !objects(connection).isEmpty else {
       throw Failure(
         .databaseCorrupt,
-        "Its schema is lost, and no good snapshot is of the version that it was at.",
+        good.isEmpty
+          ? "Its schema is lost, and there is no good snapshot to take that from."
+          : "Its schema is lost, and that of no good snapshot leads to its rows: it was at another version, or they are lost, too.",
         file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
     salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
@@ -221,6 +229,31 @@ public struct Salvager {
   /// Moves what the log holds into the file, or plays the journal back. Where that fails they are left out.
   private func readLog(_ salvage: inout Salvage) throws(Failure) {
     func isThere(_ suffix: String) -> Bool { (FileSystem.facts(damaged + suffix)?.size ?? 0) > 0 }
+    if let journal = RollbackJournal(of: damaged), !journal.isWhole({ _, _ in nil }) {
+      let lost = try journal.playBack(into: damaged, stop: stop)
+      if lost > 0 {
+        salvage.problems.append(
+          "Its journal is damaged: what an unfinished transaction has changed is in the result where \(lost == 1 ? "a page" : "\(lost) pages") of it could not be read."
+        )
+      }
+      try FileSystem.remove(damaged + "-journal")
+    }
+    if let log = try WriteAheadLog(of: damaged, stop: stop) {
+      if !log.hasHeader {
+        salvage.problems.append("Its log could not be read: the log's header is damaged.")
+      }
+      if log.passedOver > 0 {
+        salvage.problems.append(
+          "Its log is damaged in its middle: what was committed with the last \(log.passedOver) pages of it is missing."
+        )
+      }
+      // SQLite moves no log into a file that lacks more than the log has. The hole is read as pages that are lost.
+      if log.databaseBytes > FileSystem.facts(damaged)?.size ?? 0,
+        truncate(damaged, off_t(log.databaseBytes)) != 0
+      {
+        throw FileSystem.failure("extend", damaged)
+      }
+    }
     let sidecars = ["-wal", "-journal"].filter(isThere)
     do throws(SQLiteError) {
       let connection = try Connection(path: damaged, mode: .damaged)

@@ -294,7 +294,7 @@ public struct SnapshotCopies {
     guard !surplus.isEmpty else { return [] }
     // Looked for by its digest, and only when something is about to go.
     var newestGood: String?
-    for document in mine where newestGood == nil {
+    for document in mine where newestGood == nil && document.isComplete {
       let isGood =
         if good.contains(document.id) { true } else { try isWhole(document, stop) }
       if isGood { newestGood = document.id }

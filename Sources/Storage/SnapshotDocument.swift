@@ -27,6 +27,9 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   public var chockVersion: String?
   /// In a copy elsewhere: the chock that has put it there, and may remove it.
   public var copiedBy: String?
+  /// What the full check finds wrong with its content: it is a copy of a database that was damaged. Then it is for
+  /// looking at, and for its rows, and is never put back.
+  public var damage: String?
 
   /// Its fingerprint, if it was computed as this version does.
   var knownFingerprint: String? {
@@ -41,6 +44,19 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
     throw Failure(
       .notAllowed, "Snapshot \(id) is a copy of \(databasePath), not of \(path).",
       howToClear: "Set database.path to the database that it belongs to.")
+  }
+
+  /// Whether it can stand for the database: nothing is known to be wrong with it, and nothing was left out.
+  public var isComplete: Bool { damage == nil && reason != .salvage }
+
+  /// - Throws: `.snapshotDamaged` when it is a copy of a database that was damaged.
+  public func checkIsSound() throws(Failure) {
+    guard let damage else { return }
+    throw Failure(
+      .snapshotDamaged, "Snapshot \(id) was made of a database that was damaged: \(damage)",
+      howToClear:
+        "Put another snapshot back (`chock snapshots list`), or what `chock rescue salvage` reads. \(reason == .beforeRestore ? "`chock rescue apply \(id)`" : "`chock diff \(id) live --rows`") \(reason == .beforeRestore ? "puts its rows in" : "shows its rows")."
+    )
   }
 
   public enum Reason: String, Codable, Sendable {

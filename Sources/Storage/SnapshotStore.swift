@@ -24,11 +24,13 @@ public struct SnapshotStore: Sendable {
   /// It must not be inside a write transaction: the backup API then answers BUSY. While one is open, a
   /// second connection sees what was committed before it.
   ///
+  /// - Parameter isSuspect: the last full check of the database has failed. The copy gets one, too, and its document
+  ///   says what is found.
   /// - Throws: `.noSpace`, `.databaseCorrupt` (the copy failed its check), `.inputOutput`, or the
   ///   stop that was requested. No part of the copy is left then.
   public func take(
     of live: Connection, of databasePath: String? = nil, version: SchemaVersion?,
-    reason: SnapshotDocument.Reason, run: String?, stop: StopSignal,
+    reason: SnapshotDocument.Reason, run: String?, isSuspect: Bool = false, stop: StopSignal,
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
   ) throws(Failure) -> Snapshot {
     try FileSystem.makeFolder(folder)
@@ -37,14 +39,15 @@ public struct SnapshotStore: Sendable {
     do throws(Failure) {
       let (dataVersion, mode) = try copy(of: live, to: partial, stop: stop, progress: progress)
       // What is wrong with the copy is wrong with the database that it was made from.
-      let checked = try check(partial, of: live.fileName, stop: stop, progress: progress)
+      let checked = try check(
+        partial, of: live.fileName, isSuspect: isSuspect, stop: stop, progress: progress)
       let document = SnapshotDocument(
         id: id, createdAt: try nextTime(), databasePath: databasePath ?? live.fileName,
         version: version?.description, sha256: checked.digest,
         sizeBytes: FileSystem.facts(partial)?.size ?? 0, fingerprint: checked.fingerprint.total,
         journalMode: mode, reason: reason, run: run, pinned: false,
         verifiedAt: Timestamp.now(), sqliteVersion: Connection.sqliteVersion,
-        chockVersion: chockVersion)
+        chockVersion: chockVersion, damage: checked.damage)
       try write(document)
       try FileSystem.rename(partial, to: path(id))
       return Snapshot(
@@ -89,9 +92,9 @@ public struct SnapshotStore: Sendable {
 
   /// Syncs the copy and reads it twice at the same time: as a file, for its digest, and as a database.
   private func check(
-    _ partial: String, of source: String, stop: StopSignal,
+    _ partial: String, of source: String, isSuspect: Bool, stop: StopSignal,
     progress: (_ step: String, _ done: Int64, _ total: Int64) -> Void
-  ) throws(Failure) -> (fingerprint: Fingerprint, digest: String) {
+  ) throws(Failure) -> (fingerprint: Fingerprint, digest: String, damage: String?) {
     let ended = StopSignal()
     let digest = Background { () throws(Failure) in
       try FileSystem.sync(partial)
@@ -113,16 +116,28 @@ public struct SnapshotStore: Sendable {
         throw Failure(.inputOutput, "The copy could not leave WAL mode.", file: source)
       }
       try Database.check(copy, file: source, failingAs: .databaseCorrupt)
+      let damage = isSuspect ? try self.damage(of: copy, stop: stop) : nil
       progress("fingerprint", 0, 1)
       let fingerprint = try Fingerprint(copy, stop: stop)
       progress("digest", 0, 1)
       let value = try digest.value()
       try stop.check()
-      return (fingerprint, value)
+      return (fingerprint, value, damage)
     } catch {
       ended.request(error)
       _ = try? digest.value()
       throw stop.requested ?? error
+    }
+  }
+
+  private func damage(of copy: Connection, stop: StopSignal) throws(Failure) -> String? {
+    do throws(Failure) {
+      try Database.check(copy, .full, file: copy.fileName, failingAs: .databaseCorrupt)
+      return nil
+    } catch {
+      try stop.check()
+      guard error.code == .databaseCorrupt else { throw error }
+      return error.message
     }
   }
 
@@ -290,8 +305,7 @@ public struct SnapshotStore: Sendable {
     func isProtected(_ document: SnapshotDocument) -> Bool {
       if document.pinned || inUse.contains(document.id) { return true }
       // Looked for by its digest, and only when something is about to go.
-      // What was read out of a damaged database may lack anything.
-      newestGood = newestGood ?? kept.first { $0.reason != .salvage && isWhole($0) }?.id
+      newestGood = newestGood ?? kept.first { $0.isComplete && isWhole($0) }?.id
       return newestGood == nil || document.id == newestGood
     }
     let oldest = Timestamp.date(now)?.addingTimeInterval(-86_400 * Double(retention.days))

@@ -320,6 +320,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
   public var isSafeToMigrate: Bool
   public var gates: [GateDocument]
   public var safetyIssues: [String]
+  /// The newest that can stand for the database: no salvage, and no copy of a damaged one.
   public var latestBackup: SnapshotDocument?
   public var migrationInProgress: Bool
   public var currentJobId: String?

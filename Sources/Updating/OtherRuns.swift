@@ -24,8 +24,8 @@ struct SnapshotRun {
       let version = try LedgerTable.read(live)?.current
       context.set(
         snapshot: try context.snapshots.take(
-          of: live, version: version, reason: .manual, run: context.order.run, stop: context.stop,
-          progress: context.copyProgress
+          of: live, version: version, reason: .manual, run: context.order.run,
+          isSuspect: context.isSuspect, stop: context.stop, progress: context.copyProgress
         ).document)
       context.prune()
       return context.end(.finished)
@@ -151,6 +151,7 @@ struct RestoreRun {
       try Openers.checkNames(of: context.settings.databasePath)
       let snapshot = try context.snapshots.find(try context.wantedSnapshot()).document
       try snapshot.checkBelongs(to: context.settings.databasePath)
+      try snapshot.checkIsSound()
       let live = try? Database.open(context.settings.databasePath)
       let version = live.flatMap { live in
         (try? LedgerTable.read(live)).flatMap { $0 }?.current
@@ -185,8 +186,10 @@ struct RestoreRun {
         isCommitting = true
       }
       context.set(warnings: report.warnings)
+      // Of a database that was damaged, older copies are all that is known to be good.
+      let isSuspect = context.isSuspect
       context.forgetIntegrityCheck()
-      context.prune()
+      if !isSuspect, report.setAside == nil { context.prune() }
       return context.end(.restored)
     } catch {
       // Through SQLite it is one transaction, and before the rename nothing has changed. From the
@@ -206,7 +209,7 @@ extension RunContext {
   func restorer(stop: StopSignal) -> Restorer {
     Restorer(
       databasePath: settings.databasePath, store: snapshots,
-      rescueFolder: settings.rescueFolder(of: document.id),
+      rescueFolder: settings.rescueFolder(of: document.id), isSuspect: isSuspect,
       stop: stop, progress: copyProgress,
       willReplace: { [self] mode throws(Failure) in try willReplace(mode) },
       didNotReplace: { [self] mode throws(Failure) in try takeBackCommit(keeping: mode) })

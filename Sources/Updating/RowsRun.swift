@@ -56,7 +56,7 @@ struct RowsRun {
     ])
     let snapshot = try context.snapshots.take(
       of: live, version: ledger.current, reason: .beforeUpdate, run: context.order.run,
-      stop: context.stop, progress: context.copyProgress)
+      isSuspect: context.isSuspect, stop: context.stop, progress: context.copyProgress)
     context.set(snapshot: snapshot.document)
     _ = try context.permit()
     try context.enter(.apply)

@@ -357,8 +357,21 @@ final class RunContext {
     application = journal.application
   }
 
+  /// Whether the last full check of the database has failed, or nobody can say.
+  var isSuspect: Bool {
+    do throws(Failure) {
+      return try history.integrityCheck(of: settings.databasePath)?.problem != nil
+    } catch {
+      return true
+    }
+  }
+
   /// Removes what retention no longer wants; a failure is only logged.
+  ///
+  /// Nothing while the database is known to be damaged, or in recovery mode: any older snapshot may be the one that
+  /// is needed then.
   func prune() {
+    guard !order.isInRecovery, !isSuspect else { return }
     do throws(Failure) {
       let inUse = Set([document.snapshotId, document.rescueCopy].compactMap { $0 })
       for id in try snapshots.prune(

@@ -15,12 +15,13 @@ struct SalvageRun {
     let copy = "\(settings.snapshotsFolder)/salvage.partial"
     let read = "\(settings.snapshotsFolder)/salvage-read.partial"
     defer { for path in [copy, read] { Snapshot.removeDatabase(path) } }
+    var source = settings.databasePath
     do throws(Failure) {
       try context.show(.snapshot)
-      let damaged = try context.order.setAsideBy.map { (run) throws(Failure) in
-        try RescueCopies(settings: settings).setAside(by: run)
+      if let run = context.order.setAsideBy {
+        source = try RescueCopies(settings: settings).setAside(by: run)
       }
-      let lost = try copyFiles(of: damaged ?? settings.databasePath, to: copy)
+      let lost = try copyFiles(of: source, to: copy)
       Snapshot.removeDatabase(read)
       let versions = KnownVersions(context: context)
       let good = try goodSnapshots(versions)
@@ -43,6 +44,12 @@ struct SalvageRun {
         ).document, salvage)
       return context.conclude(.finished)
     } catch {
+      var error = error
+      // What is copied and made is gone then; it is about the damaged file.
+      if error.file == copy || error.file == read {
+        error.message = error.message.replacing(error.file ?? "", with: source)
+        error.file = source
+      }
       return context.conclude(.refused, error)
     }
   }
@@ -62,7 +69,7 @@ struct SalvageRun {
     salvage.sameTables = comparison.sameTables
   }
 
-  /// Newest first, of the time before the damaged files were set aside; nothing that was itself salvaged.
+  /// Newest first, of the time before the damaged files were set aside; nothing that was itself salvaged, or is damaged.
   private func goodSnapshots(_ versions: KnownVersions) throws(Failure) -> [Salvager.Good] {
     var before = "~"
     if let run = context.order.setAsideBy, let text = try context.history.run(run),
@@ -72,7 +79,7 @@ struct SalvageRun {
     }
     var good: [Salvager.Good] = []
     for document in try context.snapshots.list()
-    where document.reason != .salvage && document.createdAt < before
+    where document.isComplete && document.createdAt < before
       && (try? document.checkBelongs(to: settings.databasePath)) != nil
     {
       context.progress("snapshots", "Looking for a good snapshot")
@@ -105,6 +112,16 @@ struct SalvageRun {
       throw Failure(
         .databaseMissing, "There is no database at \(path).", file: path,
         howToClear: "Check database.path in the config.")
+    }
+    guard facts()[0]?.size ?? 0 > 0 else {
+      let log = FileSystem.target(main + "-wal")?.size ?? 0
+      throw Failure(
+        .databaseEmpty,
+        "\(path) is empty (0 bytes): there is nothing to read in it."
+          + (log > 0
+            ? " Its log of \(ByteCount.text(log)) beside it is left as it is; without the file it cannot be read."
+            : ""),
+        file: path, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
     let bytes = facts().reduce(0) { $0 + ($1?.size ?? 0) }
     try Space.check([

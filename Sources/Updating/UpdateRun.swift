@@ -75,7 +75,7 @@ struct UpdateRun {
     ])
     let snapshot = try context.snapshots.take(
       of: live, version: plan.from, reason: .beforeUpdate, run: context.order.run,
-      stop: context.stop, progress: context.copyProgress)
+      isSuspect: context.isSuspect, stop: context.stop, progress: context.copyProgress)
     context.set(snapshot: snapshot.document)
     return snapshot
   }
@@ -234,7 +234,7 @@ extension RunContext {
     let reader = try Database.open(settings.databasePath, busyTimeout: 30_000)
     let snapshot = try snapshots.take(
       of: reader, version: version, reason: .beforeUpdate, run: order.run,
-      stop: stop, progress: copyProgress)
+      isSuspect: isSuspect, stop: stop, progress: copyProgress)
     discardSnapshot()
     set(snapshot: snapshot.document)
     // The journal names the snapshot; the phase is the same.

@@ -35,7 +35,7 @@ extension Updater {
       self.endedRuns = endedRuns
       state = DatabaseState(settings)
       latestBackup = (try? store.list())?.first {
-        (try? $0.checkBelongs(to: settings.databasePath)) != nil
+        $0.isComplete && (try? $0.checkBelongs(to: settings.databasePath)) != nil
       }
       integrityCheck = (try? history.integrityCheck(of: settings.databasePath)) ?? nil
       openers = Openers.programs(of: settings.databasePath, withLocks: false)

@@ -12,6 +12,7 @@ extension Updater {
     let stamp = Timestamp.now().prefix(19).filter { $0 != "-" && $0 != ":" }
     let id = "\(stamp)Z-\(kind.rawValue)-\(String(UInt32.random(in: 0x1000...0xffff), radix: 16))"
     var order = WorkOrder(run: id, kind: kind, settings: settings, requestedBy: requestedBy)
+    order.isInRecovery = recoveryMode != nil
     fill(&order)
     return order
   }

@@ -8,6 +8,8 @@ struct WorkOrder: Codable, Sendable {
   var kind: RunKind
   var settings: UpdateSettings
   var requestedBy: String
+  /// chock is in recovery mode.
+  var isInRecovery = false
   var goal = Goal.newest
   /// What a person gave to the plan's inputs.
   var inputs: [String: InputValue] = [:]

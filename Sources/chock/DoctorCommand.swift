@@ -108,7 +108,9 @@ struct DoctorCommand: AsyncParsableCommand {
   private func database(_ settings: UpdateSettings) -> [Finding] {
     var findings: [Finding] = []
     do throws(Failure) {
+      // For reading only SQLite does not look at CHECK.
       let connection = try Database.openForWriting(settings.databasePath)
+      connection.keepLogOnClose()
       try Openers.checkNames(of: settings.databasePath)
       let drifted = try Database.check(
         connection, file: settings.databasePath, failingAs: .databaseCorrupt)

@@ -109,15 +109,15 @@ struct RescueCommand: ParsableCommand {
 
     func run() async throws {
       try await globals.session { session throws(Failure) in
-        let document = try RescueCopies(settings: session.config.settings).export(
-          id, to: to, by: Session.user)
+        let rescues = RescueCopies(settings: session.config.settings)
+        let isSalvage = try rescues.find(id).copy.copy.reason == .salvage
+        let document = try rescues.export(id, to: to, by: Session.user)
         try session.output.result(
           document,
           document.tables.map {
             "\($0.file ?? "no file"): "
               + Output.line(
-                $0.difference, "in the copy", "in the older state",
-                isSalvage: rescue.copy.reason == .salvage)
+                $0.difference, "in the copy", "in the older state", isSalvage: isSalvage)
           } + ["Written to \(document.folder), for its owner only."])
         return 0
       }

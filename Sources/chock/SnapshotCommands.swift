@@ -17,7 +17,7 @@ struct SnapshotsCommand: ParsableCommand {
     let version = snapshot.version.map { "version \($0)" } ?? "not adopted"
     return
       "\(snapshot.id)  \(version)  \(ByteCount.text(snapshot.sizeBytes))  \(snapshot.reason.rawValue)"
-      + (snapshot.pinned ? "  pinned" : "")
+      + (snapshot.pinned ? "  pinned" : "") + (snapshot.damage == nil ? "" : "  damaged")
   }
 
   /// A place, and what lies there.

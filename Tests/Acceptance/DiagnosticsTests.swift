@@ -1,6 +1,7 @@
 import Coach
 import Glibc
 import Migrations
+import SQLite
 import Storage
 import TestSupport
 import Testing
@@ -355,6 +356,43 @@ struct DiagnosticsTests {
     #expect(found.missing("database.json") != nil)
     #expect(found.missing("versions.json") == nil)
     #expect(found.names == Self.names)
+  }
+
+  @Test(
+    "Who looks leaves the log as it is, also where it is all that is left",
+    arguments: [true, false])
+  func onlyTheLog(isEmpty: Bool) async throws {
+    let coach = try Sample.coach()
+    let log = coach.database + "-wal"
+    var files: [[UInt8]] = []
+    do {
+      let application = try Connection(path: coach.database, mode: .readWrite)
+      try application.execute(
+        "PRAGMA wal_autocheckpoint = 0; INSERT INTO item (body) VALUES ('only in the log')")
+      files = try [coach.database, log].map { try #require(try FileSystem.read($0)) }
+    }
+    try #require(!files[1].isEmpty)
+    let content = isEmpty ? [] : files[0]
+    try FileSystem.replace(coach.database, with: content)
+    try FileSystem.replace(log, with: files[1])
+    for verb in [["status"], ["doctor"], ["doctor", "--integrity"], ["diff"]] {
+      _ = try await coach.run(verb)
+      #expect(try FileSystem.read(log) == files[1], "\(verb)")
+      #expect(try FileSystem.read(coach.database) == content, "\(verb)")
+    }
+    let found = try await diagnose(coach)
+    let daemon = try await coach.serve()
+    #expect(try daemon.askOverTCP("GET", "/api/diagnostics").status == 200)
+    #expect(await daemon.stop() == .exited(0))
+    #expect(try FileSystem.read(log) == files[1])
+    #expect(try FileSystem.read(coach.database) == content)
+    if isEmpty {
+      #expect(found.text("database.json").contains("CHK-DATABASE-EMPTY"))
+    } else {
+      #expect(
+        try SampleDatabase.value(
+          coach.database, "SELECT count(*) FROM item WHERE body = 'only in the log'") == "1")
+    }
   }
 
   @Test("A full disk is told, and nothing half is left")

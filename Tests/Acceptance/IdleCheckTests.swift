@@ -70,6 +70,44 @@ struct IdleCheckTests {
     #expect(try await coach.run("status").output.contains("Checked    0 days ago: sound"))
   }
 
+  @Test(
+    "A copy of a damaged database says so, takes no good one's place and is not put back",
+    .timeLimit(.minutes(15)))
+  func copyOfDamaged() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n[snapshots]\nmax_total_bytes = 1")
+    func take() async throws -> String {
+      let run: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+        .document()
+      return try #require(run.snapshotId)
+    }
+    let good = try await take()
+    try damageIndex(coach.database)
+    let check = try await coach.run("recover", "--check", "full", "--offline")
+    #expect(check.code == 65, "\(check)")
+    let copies = [try await take(), try await take()]
+    let listed: SnapshotsDocument = try await coach.run("snapshots", "list", "--json").document()
+    #expect(Set(listed.snapshots.map(\.id)) == Set(copies + [good]))
+    for snapshot in listed.snapshots {
+      let says = snapshot.damage?.contains("missing from index") == true
+      #expect(says == (snapshot.id != good), "\(snapshot)")
+    }
+    #expect(try await coach.run("status").output.contains("Snapshot   \(good)"))
+    let content = try FileSystem.read(coach.database)
+    let refused = try await coach.run("restore", copies[1], "--offline", "--yes")
+    #expect(refused.code == 65 && refused.error.contains("was damaged"), "\(refused)")
+    #expect(refused.error.contains("chock rescue salvage"), "\(refused)")
+    #expect(try FileSystem.read(coach.database) == content)
+    let salvaged: RunDocument = try await coach.run("rescue", "salvage", "--offline", "--json")
+      .document()
+    #expect(salvaged.salvage?.comparedWith == good, "\(salvaged)")
+    // Asked for, too, retention leaves the newest good one.
+    #expect(try await coach.run("snapshots", "prune").code == 0)
+    #expect(try await coach.run("restore", good, "--offline", "--yes").code == 0)
+    let left: SnapshotsDocument = try await coach.run("snapshots", "list", "--json").document()
+    #expect(left.snapshots.first { $0.reason == .beforeRestore }?.damage != nil, "\(left)")
+  }
+
   @Test("A config can demand it in every run", .timeLimit(.minutes(15))) func inRun() async throws {
     let coach = try Sample.coach(
       config: "\(TestCoach.development)\n[integrity]\nin_run = true\n[update]\nrehearse = false")

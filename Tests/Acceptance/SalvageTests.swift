@@ -191,6 +191,11 @@ struct SalvageTests {
     // The snapshot's own schema leads to nothing either.
     let garbage = try await coach.run("rescue", "salvage", "--offline", "--json")
     #expect(garbage.code == 65, "\(garbage)")
+    #expect(!(garbage.output + garbage.error).contains("partial"), "\(garbage)")
+    try FileSystem.replace(coach.database, with: [])
+    let empty = try await coach.run("rescue", "salvage", "--offline")
+    #expect(empty.code == 65 && empty.error.contains("0 bytes"), "\(empty)")
+    try FileSystem.replace(coach.database, with: [UInt8](repeating: 0x5a, count: 100_000))
     for id in try await snapshots(coach) { _ = try await coach.run("snapshots", "delete", id) }
     let alone = try await coach.run("rescue", "salvage", "--offline")
     #expect(alone.code == 65 && alone.error.contains("no good snapshot"), "\(alone)")

@@ -43,6 +43,17 @@ import Testing
     #expect(try prune() == [])
   }
 
+  @Test("A copy of a damaged database never counts as the newest good one")
+  func copyOfDamage() throws {
+    for (id, days) in [("a", 10), ("b", 11), ("c", 12)] { try add(id, daysOld: days) }
+    var document = try workshop.store.find("a").document
+    document.damage = "row 77 missing from index ib"
+    try workshop.folder.write(try JSON.text(document), to: "state/snapshots/a.json")
+    #expect(try prune() == ["c", "a"])
+    #expect(try prune(maxTotalBytes: 1) == [])
+    #expect(try left() == ["b"])
+  }
+
   @Test("So many of the newest stay, however old") func count() throws {
     for (id, days) in [("a", 10), ("b", 11), ("c", 12), ("d", 13)] { try add(id, daysOld: days) }
     #expect(try prune(keepAtLeast: 3) == ["d"])

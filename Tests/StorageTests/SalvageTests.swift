@@ -259,6 +259,51 @@ struct SalvageTests {
     }
   }
 
+  /// A database of which a log of its own holds later rows, as a killed program leaves it.
+  private func withLog(_ workshop: Workshop) throws -> (database: [UInt8], log: [UInt8]) {
+    let program = try Connection(path: workshop.database, mode: .readWrite)
+    try program.execute("PRAGMA wal_autocheckpoint = 0")
+    for number in 0..<100 {
+      try program.execute("INSERT INTO plain (body) VALUES ('in the log \(number)')")
+    }
+    return (
+      try #require(try FileSystem.read(workshop.database)),
+      try #require(try FileSystem.read(workshop.database + "-wal"))
+    )
+  }
+
+  @Test("Of a file that was cut off, what its log holds is read", arguments: [10, 3, 2])
+  func cutWithLog(part: Int) throws {
+    let (workshop, good) = try workshop(journalMode: "WAL")
+    let (database, log) = try withLog(workshop)
+    try write(Array(database.prefix(database.count / 4096 / part * 4096)), to: workshop.database)
+    try write(log, to: workshop.database + "-wal")
+    let (report, path) = try salvage(workshop, good: [good])
+    #expect(!report.problems.contains { $0.contains("log") }, "\(report.problems)")
+    #expect(
+      try SampleDatabase.value(path, "SELECT count(*) FROM plain WHERE body LIKE 'in the log %'")
+        == "100")
+  }
+
+  @Test("What a damaged log lacks is told", arguments: [0, 20_000])
+  func damagedLog(at offset: Int) throws {
+    let (workshop, good) = try workshop(journalMode: "WAL")
+    let (database, whole) = try withLog(workshop)
+    var log = whole
+    log.replaceSubrange(offset..<offset + 32, with: Array(repeating: 0x99, count: 32))
+    try write(database, to: workshop.database)
+    try write(log, to: workshop.database + "-wal")
+    let (report, path) = try salvage(workshop, good: [good])
+    #expect(
+      report.problems.contains { $0.contains(offset == 0 ? "log's header" : "log is damaged") },
+      "\(report.problems)")
+    let rows = try #require(
+      Int(
+        try SampleDatabase.value(
+          path, "SELECT count(*) FROM plain WHERE body LIKE 'in the log %'") ?? ""))
+    #expect(rows < 100)
+  }
+
   @Test("Without its first page the schema of the newest good snapshot leads to the rows")
   func firstPage() throws {
     let (workshop, good) = try workshop()

@@ -203,7 +203,7 @@ export default {
 		empty: "Noch gibt es keine Kopie.",
 		version: "Version {}",
 		reasons: { before_update: "vor einem Update", before_restore: "vor einer Rückkehr", manual: "verlangt", salvage: "gerettet" },
-		verified: "geprüft {}", unverified: "nicht geprüft", pinned: "Bleibt für immer",
+		verified: "geprüft {}", unverified: "nicht geprüft", damaged: "Kopie einer beschädigten Datenbank", pinned: "Bleibt für immer",
 		take: "Kopie machen", verify: "Prüfen", pin: "Für immer behalten", unpin: "Nicht mehr behalten", remove: "Löschen", restore: "Dorthin zurück",
 		removeText: "Dann ist sie für immer weg.",
 	},

@@ -175,7 +175,7 @@ export default {
 		empty: "No snapshot has been taken yet.",
 		version: "Version {}",
 		reasons: { before_update: "before an update", before_restore: "before going back", manual: "asked for", salvage: "salvaged" },
-		verified: "checked {}", unverified: "not checked", pinned: "Kept for good",
+		verified: "checked {}", unverified: "not checked", damaged: "made of a damaged database", pinned: "Kept for good",
 		take: "Take a snapshot", verify: "Check", pin: "Keep for good", unpin: "No longer keep", remove: "Delete", restore: "Go back to it",
 		removeText: "It is gone then, for good.",
 	},

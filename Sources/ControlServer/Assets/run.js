@@ -206,11 +206,11 @@ export function snapshotsView() {
 		const path = `database/backups/${id}`;
 		const label = words.version(version);
 		const choice = (name, work, kind) => button(name, () => start(work), kind, { "aria-label": `${name}: ${label}, ${at}` });
-		return row(id, verified ? "good" : "calm", verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
-			[at, words.reasons[snapshot.reason] ?? snapshot.reason, verified ? words.verified(moment(verified)) : words.unverified],
+		return row(id, snapshot.damage ? "bad" : verified ? "good" : "calm", snapshot.damage ? "violated" : verified ? "satisfied" : "unknown", label, bytes(snapshot.size_bytes), pinned ? words.pinned : "",
+			[at, words.reasons[snapshot.reason] ?? snapshot.reason, snapshot.damage ? words.damaged : verified ? words.verified(moment(verified)) : words.unverified],
 			h("code.sub", id),
 			isIdle && h("div.buttons",
-				!why && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
+				!why && !snapshot.damage && (can("technician") || id === newest) && choice(words.restore, () => askRestore(snapshot)),
 				choice(words.verify, () => post(`${path}/verify`)),
 				choice(pinned ? words.unpin : words.pin, () => (pinned ? remove : put)(`${path}/pin`)),
 				can("technician") && !pinned && choice(words.remove, () => ask({

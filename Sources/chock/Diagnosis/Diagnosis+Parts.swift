@@ -436,15 +436,7 @@ extension Diagnosis {
 
   /// Only read; also what an application that was killed has left is not played back.
   private func connection() throws(Failure) -> Connection {
-    guard let there = FileSystem.target(settings.databasePath) else {
-      throw Failure(
-        .databaseMissing, "There is no database at \(settings.databasePath).",
-        file: settings.databasePath)
-    }
-    guard there.isRegular else {
-      throw Failure(
-        .notADatabase, "\(settings.databasePath) is not a file.", file: settings.databasePath)
-    }
+    try Database.checkFile(settings.databasePath)
     let connection = try Database.catching(settings.databasePath) { () throws(SQLiteError) in
       try Connection(path: settings.databasePath, mode: .readOnly, busyTimeout: 500)
     }
