@@ -229,8 +229,8 @@ struct Trial {
           "chock.toml", "coach.db", "state/lock", "state/state.db", Shim.counter,
           "state/safe-mode.json",
         ].contains(name)
-        // Recovery has nothing to write down of a salvage: SQLite removes it when something is.
-        || prepared.scenario == .salvage && name == "state/state.db-journal"
+        // Recovery has nothing to write down of these: SQLite removes it when something is.
+        || [.salvage, .rescueExport].contains(prepared.scenario) && name == "state/state.db-journal"
         || ["migrations/", "state/snapshots/", "state/rescue/", "state/exports/", "units/"]
           .contains(
             where: name.hasPrefix)

@@ -86,7 +86,7 @@ struct IdleCheckTests {
     let check = try await coach.run("recover", "--check", "full", "--offline")
     #expect(check.code == 65, "\(check)")
     let copies = [try await take(), try await take()]
-    let listed: SnapshotsDocument = try await coach.run("snapshots", "list", "--json").document()
+    let listed: SnapshotsAnswer = try await coach.run("snapshots", "list", "--json").document()
     #expect(Set(listed.snapshots.map(\.id)) == Set(copies + [good]))
     for snapshot in listed.snapshots {
       let says = snapshot.damage?.contains("missing from index") == true
@@ -104,7 +104,7 @@ struct IdleCheckTests {
     // Asked for, too, retention leaves the newest good one.
     #expect(try await coach.run("snapshots", "prune").code == 0)
     #expect(try await coach.run("restore", good, "--offline", "--yes").code == 0)
-    let left: SnapshotsDocument = try await coach.run("snapshots", "list", "--json").document()
+    let left: SnapshotsAnswer = try await coach.run("snapshots", "list", "--json").document()
     #expect(left.snapshots.first { $0.reason == .beforeRestore }?.damage != nil, "\(left)")
   }
 
