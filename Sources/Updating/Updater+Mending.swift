@@ -81,7 +81,9 @@ extension Updater {
 
   /// - Throws: `.runActive`, `.interrupted` while nothing of it is possible.
   public func checkCanMend() throws(Failure) {
-    guard current == nil, !isMending else { throw Failure.runActive }
+    guard current == nil, !isMending, (try? runElsewhere())??.isActive != true else {
+      throw Failure.runActive
+    }
     guard !hasInterruptedRun() else { throw Failure.interruptedRun }
   }
 
