@@ -136,7 +136,7 @@ extension Updater {
       guard isNews, Self.damage.contains(problem.code) || atStart && contradicts(problem)
       else { return }
       enterRecoveryMode(problem)
-    } else if let recoveryMode, Self.isOfDatabase(recoveryMode.code) {
+    } else if isLeftByHand, let recoveryMode, Self.isOfDatabase(recoveryMode.code) {
       self.recoveryMode = Self.mended
     }
     if !atStart, recoveryMode != before { Task { publishState() } }

@@ -89,6 +89,11 @@ struct RecoveryModeTests {
     #expect(told?.status?.problem == (try daemon.status().problem))
     #expect(told?.status?.problem != nil)
     try isNotReady(daemon, try #require(told?.status?.problem?.code.rawValue))
+    if !byDamage {
+      // That the database is there again mends nothing: the run has to be recovered.
+      #expect(rename(coach.database + ".away", coach.database) == 0)
+      #expect(try daemon.status().problem?.code == told?.status?.problem?.code)
+    }
     #expect(await daemon.stop() == .exited(0))
   }
 
