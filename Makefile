@@ -98,10 +98,10 @@ install: $(if $(BINARY),,release)
 	install -D "$(CHOCK)" $(ROOT)/bin/chock
 	install -d $(addprefix $(ROOT)/share/doc/chock/,decisions examples pictures)
 	install -m 0644 -t $(ROOT)/share/doc/chock README.md LICENSE CHANGELOG.md docs/*.md docs/alerts.yml
-	sed -i 's|(docs/|(|g' $(ROOT)/share/doc/chock/README.md
 	install -m 0644 -t $(ROOT)/share/doc/chock/pictures docs/pictures/*.png
 	install -m 0644 -t $(ROOT)/share/doc/chock/decisions docs/decisions/*.md
 	install -m 0644 -t $(ROOT)/share/doc/chock/examples docs/chock.example.toml docs/chock-update.html docs/examples/*
+	docs/links.py $(ROOT)/share/doc/chock
 	docs/man.py "$(CHOCK)" $(ROOT)/share/man
 	install -d $(ROOT)/share/bash-completion/completions $(ROOT)/$(ZSH) $(ROOT)/share/fish/vendor_completions.d
 	"$(CHOCK)" --generate-completion-script bash | sed '1{/^#!/d}' > $(ROOT)/share/bash-completion/completions/chock

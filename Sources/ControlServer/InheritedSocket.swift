@@ -30,6 +30,26 @@ public struct InheritedSocket: Sendable {
     self.port = port
   }
 
+  /// Answers whoever waits there that nobody will come.
+  public func turnAway() {
+    _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+    let words = "chock cannot start. `journalctl -u chock` says why.\n"
+    let answer =
+      "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+      + "Content-Length: \(words.utf8.count)\r\nConnection: close\r\n\r\n\(words)"
+    // No more than can wait: somebody may come again and again.
+    for _ in 0..<Int(SOMAXCONN) {
+      let client = accept(descriptor, nil, nil)
+      guard client >= 0 else { return }
+      // What is left unread would break the connection off, and the answer be lost.
+      var question = [UInt8](repeating: 0, count: 1 << 16)
+      _ = recv(client, &question, question.count, Int32(MSG_DONTWAIT))
+      _ = send(
+        client, answer, answer.utf8.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+      close(client)
+    }
+  }
+
   /// Where a TCP socket listens; nil for everything else.
   private static func address(_ descriptor: Int32) -> (host: String, port: Int)? {
     guard option(SO_ACCEPTCONN, of: descriptor) == 1,

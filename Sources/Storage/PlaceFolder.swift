@@ -262,7 +262,8 @@ public final class PlaceFolder {
       return Failure(
         .copyPlace,
         "The place for copies does not answer: could not \(verb) \(path): \(words). Was it pulled out?",
-        file: path, howToClear: "Put it in again; when it stays so, use another one.")
+        file: path,
+        howToClear: "Put it in again. When it stays so, unmount it first, or use another one.")
     default:
       return Failure(.copyPlace, "Could not \(verb) \(path): \(words).", file: path)
     }

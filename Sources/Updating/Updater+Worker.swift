@@ -77,6 +77,16 @@ extension Updater {
   /// Recovers at the daemon's start. An application that is being started or watched after it keeps the daemon
   /// from nothing.
   func recoverAtStart() async {
+    while !isShuttingDown, let other = try? runElsewhere(), other.isActive {
+      if !Self.isChanging(other.run) {
+        // systemd may start this daemon for an application that is ordered behind it, and that run waits for.
+        Task { await recoverWhenFree() }
+        return
+      }
+      // Nobody opens meanwhile what it may be about to replace. The kernel tells nobody of an flock that has gone.
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+    guard !isShuttingDown else { return }
     guard let journal = (try? journalFile.read()) ?? nil, journal.application != nil else {
       _ = await recover()
       return
@@ -86,6 +96,26 @@ extension Updater {
     await withCheckedContinuation { continuation in
       start = continuation
       Task { await supervise(order(.recover, requestedBy: "recovery")) }
+    }
+  }
+
+  /// The database may be another one, or its application be stopped, when the run has ended.
+  private static func isChanging(_ run: RunDocument) -> Bool {
+    RunKind.changing.contains(run.kind) && ![.resume, .prove].contains(run.phase)
+  }
+
+  /// Another process has a run that keeps the daemon from nothing: when it is over, what it may have left is
+  /// recovered.
+  private func recoverWhenFree() async {
+    while !isShuttingDown, let other = try? runElsewhere(), other.isActive {
+      try? await Task.sleep(for: .seconds(1))
+    }
+    guard !isShuttingDown, current == nil else { return }
+    if hasInterruptedRun() {
+      await supervise(order(.recover, requestedBy: "recovery"))
+    } else {
+      noteLastRun((try? history(limit: 20)) ?? [])
+      publishState()
     }
   }
 

@@ -117,7 +117,7 @@ public actor Updater {
   private var isAutoMigrationDue = false
   /// The start of the daemon, while it waits for recovery.
   var start: CheckedContinuation<Void, Never>?
-  var isShuttingDown = false
+  public internal(set) var isShuttingDown = false
   var scheduled: ScheduleFile.Document?
   var scheduleWatch: Task<Void, Never>?
   /// What has kept the scheduled update from starting so far, and from when on it may be tried again.

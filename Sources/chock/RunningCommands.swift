@@ -33,9 +33,18 @@ extension Session {
       }
     }
     defer { interrupts.cancel() }
-    let ended = try await engine.follow(started.id) { [output] in output.progress($0) }
-    output.endProgress()
-    return ended
+    defer { output.endProgress() }
+    do throws(Failure) {
+      return try await engine.follow(started.id) { [output] in output.progress($0) }
+    } catch {
+      // It was begun, and may have ended in any way since.
+      var lost = started
+      lost.cancellable = false
+      lost.error = Failure(
+        error.code, "How the run \(started.id) ended is not known here. \(error.message)",
+        howToClear: "`chock status` says it when the daemon is there again.")
+      return lost
+    }
   }
 
   /// Puts in again what another run took out, once a person has said yes.
@@ -76,8 +85,8 @@ extension Session {
     case .restored where [.update, .rollback].contains(run.kind): 1
     case .committed, .restored, .nothingToDo, .finished: 0
     case .needsRecovery: 2
-    case .refused: run.error?.exitCode ?? 1
-    case .rolledBack, nil: 1
+    case .refused, nil: run.error?.exitCode ?? 1
+    case .rolledBack: 1
     }
   }
 

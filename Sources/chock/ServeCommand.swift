@@ -18,9 +18,14 @@ struct ServeCommand: AsyncParsableCommand {
 
   func run() async throws {
     let recovery = recovery
-    try await globals.session { session throws(Failure) in
-      try await Self.serve(session, recovery: recovery)
-      return 0
+    do {
+      try await globals.session { session throws(Failure) in
+        try await Self.serve(session, recovery: recovery)
+        return 0
+      }
+    } catch let code as ExitCode {
+      await FailedStart.end(with: code.rawValue)
+      throw code
     }
   }
 
@@ -46,8 +51,18 @@ struct ServeCommand: AsyncParsableCommand {
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     // To the end: a second one must not break off what the first one began.
     defer { withExtendedLifetime(signals) {} }
+    // Until the services listen to the others. A recovery that has begun is finished; a run of another process is
+    // not waited for any more.
+    let early = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+    let stop = Task { for await _ in early { return await updater.endQuestions() } }
+    defer { stop.cancel() }
+    manager.tell("STATUS=Starting: what was interrupted or runs elsewhere comes first")
     try await manager.extendingTimeout(updater) { () throws(Failure) in
       try await updater.start(recovery: recovery)
+    }
+    guard await !updater.isShuttingDown else {
+      manager.tell("STOPPING=1")
+      return await updater.shutDown()
     }
     if !recovery {
       await updater.startIdleChecks()
@@ -59,6 +74,7 @@ struct ServeCommand: AsyncParsableCommand {
     let coach = CoachSources(sources)
     var configuration = session.config.server
     if let inherited { configuration.take(inherited) }
+    let words = await manager.words(of: updater.status())
     let server = ControlServer(
       updater: updater, configuration: configuration, logger: serverLogger,
       diagnostics: session.diagnostics(of: updater, coach)
@@ -70,7 +86,8 @@ struct ServeCommand: AsyncParsableCommand {
       if configuration.isOpen {
         logger.notice("The coach's network can reach it; devices are paired with `chock pair`.")
       }
-      manager.tell("READY=1")
+      FailedStart.forget()
+      manager.tell("READY=1\nSTATUS=\(words)")
     }
     let group = ServiceGroup(
       configuration: ServiceGroupConfiguration(
@@ -179,13 +196,13 @@ private struct Supervision: Service {
 
   func run() async throws {
     await withGracefulShutdownHandler {
-      var told: String?
+      var told = manager.words(of: await updater.status())
       // A stream ends when its reader is too slow for it; the daemon does not.
       while !Task.isShuttingDownGracefully, !Task.isCancelled {
         let events = updater.events.subscribe(
-          since: nil, only: [.phase, .progress, .result, Self.wakes])
+          since: nil, only: [.state, .phase, .progress, .result, Self.wakes])
         for await event in events.events {
-          if let words = manager.words(of: event), words != told {
+          if let words = manager.words(of: event, after: told), words != told {
             told = words
             manager.tell("STATUS=\(words)")
           }

@@ -1,4 +1,5 @@
 import Glibc
+import Migrations
 import Updating
 
 /// systemd's notification socket (sd_notify(3)); nothing where there is none.
@@ -18,10 +19,23 @@ struct ServiceManager: Sendable {
       ? environment("WATCHDOG_USEC").flatMap(Int64.init).map { .microseconds(max(1, $0 / 2)) } : nil
   }
 
-  /// What `systemctl status` shows behind an event; nil when it tells of no run.
-  func words(of event: PublishedEvent) -> String? {
+  /// What `systemctl status` shows while nothing is done.
+  func words(of status: StatusDocument) -> String {
+    guard status.mode == .recovery else { return "Ready" }
+    return "\(Self.recovery): \(status.problem?.message ?? "a person is needed")"
+  }
+
+  private static let recovery = "Recovery mode"
+
+  /// What `systemctl status` shows behind an event, and after what was told last; nil for no news.
+  func words(of event: PublishedEvent, after told: String) -> String? {
     // Read only for somebody.
     guard path != nil, let event = event.event else { return nil }
+    if let status = event.status {
+      // How the last run ended stays.
+      let isOfMode = status.mode == .recovery || told.hasPrefix(Self.recovery)
+      return isOfMode ? words(of: status) : nil
+    }
     if let outcome = event.result?.outcome { return "Last run: \(outcome.rawValue)" }
     guard let phase = event.phase else { return nil }
     let percent = event.fraction.map { ", \(Int($0 * 100)) %" } ?? ""

@@ -89,6 +89,49 @@ struct ApplicationTests {
     try await application.quit()
   }
 
+  /// `systemctl start` for a unit that is ordered behind chock's: chock is started first, and has to be ready.
+  private static let ordered = """
+    #!/usr/bin/env python3
+    import os, socket, subprocess, sys
+    chock, program, folder = "CHOCK", "PROGRAM", "FOLDER"
+    if "start" in sys.argv and not os.path.exists(folder + "/daemon"):
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind(folder + "/ready")
+        ready.settimeout(20)
+        daemon = subprocess.Popen([chock, "serve"], start_new_session=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=open(folder + "/daemon.log", "w"),
+            env=os.environ | {"NOTIFY_SOCKET": folder + "/ready"})
+        print(daemon.pid, file=open(folder + "/daemon", "w"))
+        while b"READY=1" not in ready.recv(4096):
+            pass
+    os.execvp("python3", ["python3", program, "systemctl", folder, *sys.argv[1:]])
+    """
+
+  @Test(
+    "A daemon that is started because the application is, by a run without it, does not wait for that run"
+  )
+  func orderedBehind() async throws {
+    let application = try await CoachApplication(.units)
+    let script = Self.ordered.replacing("CHOCK", with: TestCoach.binary)
+      .replacing("PROGRAM", with: CoachApplication.program)
+      .replacing("FOLDER", with: application.folder.path)
+    try application.folder.write(script, to: "bin/systemctl")
+    try #require(chmod(application.folder("bin/systemctl"), 0o700) == 0)
+    let answer = try await application.coach.run(
+      "update", "--offline", "--json", environment: application.environment)
+    let run = try answer.document(RunDocument.self)
+    #expect(run.outcome == .committed && run.warnings == nil, "\(run)")
+    let daemon = Int32(TestCoach.text(application.folder("daemon")).filter(\.isNumber))
+    // It knows of the run when that has ended.
+    try await waitUntil("it is told") {
+      let status = try await application.coach.run("status", "--json").document(StatusDocument.self)
+      return status.run?.id == run.id && status.run?.outcome == .committed
+    }
+    kill(try #require(daemon), SIGTERM)
+    try await waitUntil("it has ended") { !Processes.isRunning(try #require(daemon)) }
+    try await isBack(application, "2")
+  }
+
   @Test("An update that fails in the rehearsal, and one that fails in the database")
   func failing() async throws {
     for top in ["", "[update]\nrehearse = false\n"] {

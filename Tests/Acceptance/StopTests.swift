@@ -45,6 +45,30 @@ struct StopTests {
     try isOld(coach)
   }
 
+  @Test(
+    "A command whose daemon dies under the run does not say how that ended",
+    .timeLimit(.minutes(15)))
+  func lost() async throws {
+    let coach = try Sample.coach(
+      config: "\(TestCoach.development)\n\(Self.noRehearsal)", update: Sample.endless)
+    let daemon = try await coach.serve()
+    let call = try coach.start(["update", "--yes", "--json"])
+    try await waitUntil("it applies") {
+      try daemon.status().run?.phase == .apply || call.process.end != nil
+    }
+    let id = try daemon.status().run?.id
+    daemon.process.signal(SIGKILL)
+    _ = await daemon.process.ended()
+    let answer = await call.answer()
+    let run = try answer.document(RunDocument.self)
+    #expect(answer.code == 69 && run.id == id && run.outcome == nil, "\(answer)")
+    #expect(run.error?.howToClear?.contains("chock status") == true, "\(answer)")
+    let next = try await coach.serve()
+    #expect(try next.run(try #require(id)).outcome == .rolledBack)
+    #expect(await next.stop() == .exited(0))
+    try isOld(coach)
+  }
+
   @Test("So does a reading that nobody renews", .timeLimit(.minutes(15)))
   func expiry() async throws {
     let coach = try Sample.coach(

@@ -20,16 +20,9 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-failures = 0
-checks = 0
-
-
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        print(f"  FAILED: {what}\n    {detail}")
+sys.path.insert(0, str(HERE.parent))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 
 
 class Coach:
@@ -480,8 +473,7 @@ def main():
              "--requirement", str(HERE / "requirements.txt")], check=True)
         for part in (alembic, django, yoyo, dbmate, others, terminal):
             part()
-    print(f"{checks} checks, {failures} failed")
-    sys.exit(1 if failures else 0)
+    sys.exit(checks.end("of adoption"))
 
 
 main()

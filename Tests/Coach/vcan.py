@@ -8,6 +8,7 @@ listens to vcan0 as it would to can0.
     vcan.py CHOCK [SCENE...]
 """
 
+import functools
 import json
 import os
 import shutil
@@ -22,9 +23,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import checks  # noqa: E402
 PACKAGES = {"linux.uml": "user-mode-linux", "insmod": "kmod", "canplayer": "can-utils", "ip": "iproute2"}
-failures = 0
-checks = 0
 
 
 def main():
@@ -94,18 +95,11 @@ def missing():
 
 # In the second kernel. What begins with "| " reaches the person.
 
-def say(words):
+def say(words, **_):
     print(f"| {words}", flush=True)
 
 
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        say(f"  FAILED: {what}")
-        for line in str(detail).splitlines()[:20]:
-            say(f"    {line}")
+check = functools.partial(checks.check, say=say)
 
 
 def run(*command):
@@ -358,19 +352,19 @@ def play(chock, names):
     for name in names:
         scene, profile = SCENES[name]
         began = time.monotonic()
-        before = failures
+        before = checks.failed
         say(name)
         try:
             with Coach(chock, profile) as coach:
                 scene(coach)
-                if failures > before:
+                if checks.failed > before:
                     say(coach.log_text())
         except Exception as error:
             check(f"{name} was played", False, repr(error))
             subprocess.run(["ip", "link", "delete", "vcan0"], capture_output=True)
         say(f"  {time.monotonic() - began:.1f} s")
-    say(f"{checks} checks on a CAN bus, {failures} failed.")
-    return 1 if failures else 0
+    say(f"{checks.made} checks on a CAN bus, {checks.failed} failed.")
+    return 1 if checks.failed else 0
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 # Debian, unpacked once. It is not part of the project, and `make clean` removes it.
 SYSTEM = TOP / ".build/device"
 PACKAGES = {"linux.uml": "user-mode-linux", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs",
@@ -32,22 +35,15 @@ PIN = "271828"
 RELEASED = "19FFF49C#C02B0032FCFD7E7E"
 DATABASE = "/var/lib/coachiq/database/coachiq.db"
 WRITTEN = "/var/lib/coachiq/written"
-failures = 0
-checks = 0
-
-
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        print(f"  FAILED: {what}", flush=True)
-        for line in str(detail).splitlines()[-80:]:
-            print(f"    {line}")
 
 
 def run(*command, **options):
-    return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, **options).stdout
+    try:
+        return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True,
+                              **options).stdout
+    except subprocess.CalledProcessError as error:
+        print(error.stderr, file=sys.stderr)
+        raise
 
 
 # The image.
@@ -369,14 +365,20 @@ def watchdog(device):
 
 
 def memory(device):
-    """What takes too much memory is killed, and the database put back."""
+    """Memory runs out: the worker is killed, the daemon lives, and the database is put back."""
     run = begun(device)
-    device.run("systemctl set-property --runtime chock MemoryMax=8M MemorySwapMax=0")
-    device.wait("the kernel kills", lambda: "oom_kill 0" not in device.out(
-        "cat /sys/fs/cgroup/system.slice/chock.service/memory.events; systemctl is-active chock"))
-    device.run("systemctl set-property --runtime chock MemoryMax=200M; systemctl is-active chock || systemctl start chock")
+    before = device.out("systemctl show -P MainPID chock")
+    # Less and less, until the kernel kills.
+    killed = device.out("""for size in $(seq 120 -2 2); do
+systemctl set-property --runtime chock MemoryMax=${size}M MemorySwapMax=0; sleep 0.2
+grep -q 'oom_kill 0' /sys/fs/cgroup/system.slice/chock.service/memory.events || break
+done
+grep oom_kill /sys/fs/cgroup/system.slice/chock.service/memory.events
+systemctl set-property --runtime chock MemoryMax=200M""")
+    check("the kernel kills", "oom_kill 0" not in killed, killed)
     result = device.ended(run)
     check("it is taken back", result["outcome"] in TAKEN_BACK, result)
+    check("the daemon lives", device.out("systemctl show -P MainPID chock") == before, device.out("dmesg | tail -30"))
     device.judge("3")
 
 
@@ -447,9 +449,11 @@ def power(device, phase):
 
 
 LABEL = "COACH-COPY"
-STICK = f"/mnt/{LABEL.lower()}"
-# The line of operations.md.
-FSTAB = re.search(r"`(LABEL=\S+ /mnt/\S+ vfat [^`]*)`", (TOP / "docs/operations.md").read_text())
+# As operations.md has it set up.
+MANUAL = (TOP / "docs/operations.md").read_text()
+FSTAB = re.search(rf"`(LABEL={LABEL} (/mnt/\S+) vfat [^`]*)`", MANUAL)
+STICK = FSTAB[2]
+PULLED = re.search(r"`(\w+=\w+)` in `(\[Mount\])` of `(\S+)/(\S+)`", MANUAL)
 
 
 def stick(device):
@@ -460,6 +464,7 @@ def stick(device):
 modprobe sd_mod; modprobe scsi_debug dev_size_mb=48 delay=0; udevadm settle
 mkfs.vfat -n {LABEL} /dev/sda; udevadm trigger --settle /dev/sda
 echo '{FSTAB[1]}' >>/etc/fstab
+mkdir -p {PULLED[3]}; printf '%s\n' '{PULLED[2]}' {PULLED[1]} >{PULLED[3]}/{PULLED[4]}
 mkdir -p /mnt/share; mount -t tmpfs -o uid=coachiq share /mnt/share
 systemctl daemon-reload; systemctl start local-fs.target; findmnt -t autofs {STICK}""")
     check("the stick is set up", code == 0, text)
@@ -518,7 +523,7 @@ systemctl daemon-reload; systemctl start local-fs.target; findmnt -t autofs {STI
     code, text = device.run("chock status")
     check("the status says so", STICK in text, text)
     check("chock lives", device.out("systemctl show -P NRestarts chock") == "0")
-    check("the share has it", pulled in copies("/mnt/share/chock-snapshots"))
+    device.wait("the share has it", lambda: pulled in copies("/mnt/share/chock-snapshots"), 400)
     # Put in again.
     device.run("echo 0 >/sys/bus/pseudo/drivers/scsi_debug/delay; "
                "for host in /sys/class/scsi_host/*; do echo '- - -' >$host/scan; done; udevadm settle")
@@ -594,15 +599,14 @@ def main():
         CHOCK = Path(sys.argv[1]).resolve()
         DISK = image(CHOCK, FOLDER)
         for name in names:
-            began, before = time.monotonic(), failures
+            began, before = time.monotonic(), checks.failed
             try:
                 with Device(name) as device:
                     SCENES[name](device)
             except (TimeoutError, ValueError, KeyError, IndexError) as error:
                 check(f"{name} comes to its end", False, error)
-            print(f"{name}, {time.monotonic() - began:.0f} s{', FAILED' if failures > before else ''}", flush=True)
-    print(f"{checks} checks on a booted device, {failures} failed.")
-    return 1 if failures else 0
+            print(f"{name}, {time.monotonic() - began:.0f} s{', FAILED' if checks.failed > before else ''}", flush=True)
+    return checks.end("on a booted device")
 
 
 if __name__ == "__main__":

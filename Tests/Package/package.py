@@ -22,6 +22,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 PACKAGES = {
     "dpkg-shlibdeps": "dpkg-dev", "lintian": "lintian", "mandoc": "mandoc", "man": "man-db", "fish": "fish",
     "zsh": "zsh", "debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
@@ -37,20 +40,6 @@ CREATE TABLE slow (number INTEGER) STRICT;
 INSERT INTO slow WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;
 """
 BEGAN = time.monotonic()
-failures = 0
-checks = 0
-
-
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        print(f"  FAILED: {what}")
-        for line in str(detail).splitlines()[:30]:
-            print(f"    {line[:300]}")
-    return is_good
-
 
 def run(*words, code=0, **options):
     """The output of a program, which has to end with this code."""
@@ -124,6 +113,15 @@ def looked_at(package, tree):
     settings = [line for line in (tree / "etc/chock/chock.toml").read_text().splitlines()
                 if line and not line.startswith(("#", "["))]
     check("its config sets nothing", settings == [], settings)
+    links(tree / "usr/share/doc/chock")
+
+
+def links(folder):
+    """Each link of an installed page leads to something."""
+    found = [(page, link) for page in folder.rglob("*.md")
+             for link in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text())]
+    dead = [f"{page.name}: {link}" for page, link in found if not (page.parent / link).is_file()]
+    check("its pages lead to what is there", len(found) > 300 and not dead, f"{len(found)} links\n" + "\n".join(dead))
 
 
 def elsewhere(folder):
@@ -134,6 +132,7 @@ def elsewhere(folder):
           "\nExecStart=/opt/chock/bin/chock serve\n" in (own / "lib/systemd/system/chock.service").read_text())
     for name in ("bin/chock", "share/man/man1/chock.1", "share/zsh/site-functions/_chock"):
         check(f"make install brings {name}", (own / name).is_file())
+    links(own / "share/doc/chock")
     check("make install writes nothing elsewhere", [f.name for f in folder.iterdir()] == ["opt"])
 
 
@@ -486,8 +485,7 @@ def main():
         completions(tree)
         dependencies(tree, folder / "venv")
         live(package, folder)
-    print(f"{checks} checks of the package in {time.monotonic() - BEGAN:.0f} s, {failures} failed.")
-    return 1 if failures else 0
+    return checks.end(f"of the package in {time.monotonic() - BEGAN:.0f} s")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 PHONE, CAB, TABLET, DESK = (360, 740), (1024, 600), (768, 1024), (1440, 900)
 SIZES = {"phone": PHONE, "cab": CAB, "tablet": TABLET, "desk": DESK}
 PIN, TECHNICIANS_PIN = "135790", "246802"
@@ -37,19 +40,6 @@ SLOW = """-- Description: Count for a while
 CREATE TABLE slow AS WITH RECURSIVE count(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM count LIMIT 20000000)
 SELECT sum(x) FROM count;
 """
-failures = 0
-checks = 0
-
-
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        print(f"  FAILED: {what}")
-        for line in str(detail).splitlines()[:20]:
-            print(f"    {line}")
-
 
 def until(what, condition, seconds=30):
     deadline = time.monotonic() + seconds
@@ -1533,8 +1523,7 @@ def main():
             play(scenes[0])
         else:
             play_all(scenes or SCENES)
-    print(f"{checks} checks in a browser in {time.monotonic() - began:.0f} s, {failures} failed. Pictures: {SHOTS}")
-    return 1 if failures else 0
+    return checks.end(f"in a browser in {time.monotonic() - began:.0f} s, with pictures in {SHOTS}")
 
 
 def play(name):
@@ -1555,7 +1544,6 @@ def play(name):
 
 def play_all(names):
     """Each in a process and a browser of its own, two at once: much of a scene is waiting."""
-    global checks, failures
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
     def played(name):
@@ -1570,8 +1558,8 @@ def play_all(names):
             *lines, last = process.stdout.splitlines() or [""]
             print(f"{name}, {seconds:.0f} s", *lines, sep="\n", flush=True)
             counts = re.match(r"(\d+) checks .* (\d+) failed", last)
-            checks += int(counts[1]) if counts else 0
-            failures += int(counts[2]) if counts else 0
+            checks.made += int(counts[1]) if counts else 0
+            checks.failed += int(counts[2]) if counts else 0
             if not counts or (process.returncode and counts[2] == "0"):
                 check(f"{name} was played to its end", False, process.stdout)
 

@@ -24,25 +24,14 @@ import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "Tests"))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 FAST = "-- migrate:up\nCREATE TABLE note{0} (text TEXT NOT NULL) STRICT;\n-- migrate:down\nDROP TABLE note{0};\n"
 # Some seconds of work with the rows of the first table, and none without.
 SLOW = ("-- migrate:up\nCREATE TABLE slow AS SELECT count(*) AS x FROM note1 a, note1 b, note1 c "
         "WHERE a.text || b.text < c.text;\n-- migrate:down\nDROP TABLE slow;\n")
 PHASES = ["plan", "safety", "snapshot", "rehearse", "apply", "verify", "commit", "done"]
-failures = 0
-checks = 0
-
-
-def check(what, is_good, detail=""):
-    global failures, checks
-    checks += 1
-    if not is_good:
-        failures += 1
-        print(f"  FAILED: {what}")
-        for line in str(detail).splitlines()[:30]:
-            print(f"    {line[:300]}")
-    return is_good
-
 
 class Daemon:
     """A daemon with a coach of its own: three small migrations, of which one is applied."""
@@ -436,8 +425,7 @@ def main():
             print(name, flush=True)
             PARTS[name]()
             print(f"  {time.monotonic() - began:.1f} s", flush=True)
-    print(f"{checks} checks of the interface, {failures} failed")
-    sys.exit(1 if failures else 0)
+    sys.exit(checks.end("of the interface"))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ chock ($version) unstable; urgency=medium
  -- $maintainer  $(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
 END
 gzip -9n "$documents"/changelog{,.Debian} "$documents/dependencies.txt" "$root"/usr/share/man/man?/*
+docs/links.py "$documents"
 # A debug build has its symbols, a release none.
 strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root/usr/bin/chock"
 

@@ -69,17 +69,40 @@ def notices(checkout, modules):
     for header in checkout.glob("Sources/CTOML/**/toml.hpp"):
         lines = header.read_text().split("\n//-----")[2:]
         texts += [re.sub(r"^// ?", "", part, flags=re.M) for part in lines if "MIT License" in part][:1]
+    # Sources that were taken over say it in a comment at their head.
+    for module in modules:
+        for source in sorted((checkout / "Sources" / module).rglob("*.c")):
+            comments = re.findall(r"/\*.*?\*/", source.read_text(errors="replace"), re.S)
+            texts += [f"{source.name}:\n{comment}" for comment in comments if BSD in comment]
     return [text.strip() for text in texts]
 
 
-def swift_version():
-    return re.search(r"Swift version (\S+)", run("swift", "--version")).group(1)
+BSD = "Redistribution and use in source and binary forms"
 
 
-def sqlite_package():
-    """The library of the system that is linked when chock starts."""
-    words = run("dpkg-query", "--show", "--showformat=${Package} ${Version}", "libsqlite3-0").split()
-    return words[0], words[1]
+def swift_version(chock):
+    """Of the compiler that has built it, which SwiftPM notes beside the binary: here there may be none."""
+    note = next(chock.parent.glob("swift-version-*.txt")).read_text()
+    return re.search(r"Swift version (\S+)", note).group(1)
+
+
+# What may be linked when chock starts.
+SYSTEM = {"libsqlite3-0": ("https://www.sqlite.org/", "blessing"),
+          "libc6": ("https://www.gnu.org/software/libc/", "LGPL-2.1-or-later"),
+          "libgcc-s1": ("https://gcc.gnu.org/", "GPL-3.0-or-later WITH GCC-exception-3.1"),
+          "libstdc++6": ("https://gcc.gnu.org/", "GPL-3.0-or-later WITH GCC-exception-3.1")}
+
+
+def system_packages(chock):
+    """The packages of the system whose libraries are linked when chock starts, and their versions."""
+    names = set()
+    for library in re.findall(r"(/\S+) \(0x", run("ldd", str(chock))):
+        # Merged folders: a package may know its file by either name.
+        for path in (library, "/usr" + library, library.removeprefix("/usr")):
+            found = subprocess.run(["dpkg-query", "--search", path], capture_output=True, text=True).stdout
+            names |= {line.split(":")[0] for line in found.splitlines()}
+    # Swift's own, in a debug build, are of no package.
+    return {name: run("dpkg-query", "--show", "--showformat=${Version}\n", name).split()[0] for name in sorted(names)}
 
 
 def package(name, version, location, licence_, comment=None, purl=None):
@@ -101,11 +124,14 @@ def main():
     built = packages(linked_modules(chock))
     entries = [package("chock", version, "NOASSERTION", "Apache-2.0")]
     relations = [("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-chock")]
-    text = [f"What is linked into chock {version}. All but the system's libsqlite3 is a part of the binary."]
+    text = [f"What is linked into chock {version}. What is of the system says so; all else is a part of the binary."]
 
     for pin, checkout, modules in built:
         state, location = pin["state"], pin["location"]
         declared = licence(next(checkout.glob("LICENSE*")).read_text())
+        texts = notices(checkout, modules)
+        if any(BSD in text for text in texts):
+            declared += " AND BSD-3-Clause"
         path = location.removeprefix("https://").removesuffix(".git")
         entry = package(
             pin["identity"], state["version"], f"git+{location}@{state['revision']}", declared,
@@ -113,19 +139,18 @@ def main():
         entries.append(entry)
         relations.append(("SPDXRef-chock", "STATIC_LINK", entry["SPDXID"]))
         text += ["\n" + "=" * 78, f"{pin['identity']} {state['version']}: {declared}", location,
-                 *(f"\n{notice}" for notice in notices(checkout, modules))]
+                 *(f"\n{notice}" for notice in texts)]
 
-    swift = package("swift-runtime", swift_version(), "https://github.com/swiftlang/swift",
+    swift = package("swift-runtime", swift_version(chock), "https://github.com/swiftlang/swift",
                     "Apache-2.0 WITH Swift-exception",
                     "Standard library, Dispatch and Foundation of the toolchain, linked statically.")
-    name, number = sqlite_package()
-    sqlite = package(name, number, "https://www.sqlite.org/", "blessing", "Of the system; linked at the start.",
-                     f"pkg:deb/debian/{name}@{number}")
-    entries += [swift, sqlite]
-    relations += [("SPDXRef-chock", "STATIC_LINK", swift["SPDXID"]), ("SPDXRef-chock", "DYNAMIC_LINK", sqlite["SPDXID"])]
-    text += ["\n" + "=" * 78, f"swift-runtime {swift['versionInfo']}: {swift['licenseDeclared']}",
-             swift["downloadLocation"], swift["comment"],
-             "\n" + "=" * 78, f"{name} {number}: public domain", sqlite["downloadLocation"], sqlite["comment"]]
+    system = [package(name, number, *SYSTEM[name], "Of the system; linked at the start.",
+                      f"pkg:deb/debian/{name}@{number}") for name, number in system_packages(chock).items()]
+    for entry, relation in [(swift, "STATIC_LINK"), *((entry, "DYNAMIC_LINK") for entry in system)]:
+        entries.append(entry)
+        relations.append(("SPDXRef-chock", relation, entry["SPDXID"]))
+        text += ["\n" + "=" * 78, f"{entry['name']} {entry['versionInfo']}: {entry['licenseDeclared']}",
+                 entry["downloadLocation"], entry["comment"]]
 
     content = json.dumps([entries, relations], sort_keys=True).encode()
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(os.environ["SOURCE_DATE_EPOCH"])))
