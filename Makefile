@@ -63,13 +63,14 @@ fuzz: deps
 	Tests/Fuzz/fuzz.sh $(SECONDS)
 
 # Databases that other tools made, by the tools themselves (from PyPI): adopted and updated. Scenes on a
-# CAN bus of a second kernel. The panel in a browser. The interface against its descriptions, and RFC 6455. The
+# CAN bus of a second kernel, and two on a booted device. The panel in a browser. The interface against its descriptions, and RFC 6455. The
 # commands, links and words of the documentation.
 acceptance: deps venv
 	$(SWIFT) build --product chock
 	$(SWIFT) build --product WebSocketEcho
 	$(LIMITED) 20m Tests/Adoption/adopt.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Coach/vcan.py $$($(SWIFT) build --show-bin-path)/chock
+	$(LIMITED) 20m Tests/Device/device.py $$($(SWIFT) build --show-bin-path)/chock update power_apply
 	$(LIMITED) 30m Tests/Panel/panel.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/interface.py $$($(SWIFT) build --show-bin-path)/chock
 	$(LIMITED) 20m Tests/Protocol/autobahn.py $$($(SWIFT) build --show-bin-path)/WebSocketEcho

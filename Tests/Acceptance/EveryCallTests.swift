@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Updating
 
-/// A spread of the calls in `make test`, all of them in `make torture` (CHOCK_TORTURE=1); with
+/// A spread of the calls in `make test`, another one each day, all of them in `make torture` (CHOCK_TORTURE=1); with
 /// CHOCK_TORTURE=update all of that scenario, and with CHOCK_TORTURE=update/kill/17 that one point, as a
 /// bad outcome names it.
 @Suite(
@@ -19,7 +19,7 @@ struct EveryCallTests {
   func kill(_ scenario: Scenario) async throws {
     guard Selection.wants(scenario) else { return }
     let prepared = try await Cache.shared.prepared(scenario)
-    let few = [.update, .updateDelete, .restore, .restoreReplace].contains(scenario) ? 24 : 11
+    let few = [.update, .updateDelete, .restore, .restoreReplace].contains(scenario) ? 14 : 7
     let points = Selection.points(prepared, "kill", few: few)
     try await forEach(points) { point in
       let trial = try Trial(prepared, Shim(.kill, at: [point]), "kill/\(point)")
@@ -40,8 +40,8 @@ struct EveryCallTests {
     guard Selection.wants(scenario) else { return }
     let prepared = try await Cache.shared.prepared(scenario)
     for (name, deed, isSticky, few) in [
-      ("eio", Shim.Deed.eio, false, 4), ("eio-from", .eio, true, 3),
-      ("enospc-from", .enospc, true, 3),
+      ("eio", Shim.Deed.eio, false, 3), ("eio-from", .eio, true, 2),
+      ("enospc-from", .enospc, true, 2),
     ] {
       try await forEach(Selection.points(prepared, name, few: few)) { point in
         _ = try await Trial(
@@ -58,7 +58,7 @@ struct EveryCallTests {
   func commit(_ scenario: Scenario) async throws {
     guard Selection.wants(scenario) else { return }
     let prepared = try await Cache.shared.prepared(scenario)
-    try await forEach(Selection.points(prepared, "commit", few: 24, of: 24)) { point in
+    try await forEach(Selection.points(prepared, "commit", few: 12, of: 24)) { point in
       var shim = Shim(.eio, at: [point], phase: .commit)
       shim.role = "worker"
       _ = try await Trial(prepared, shim, "commit/\(point)").run()
@@ -101,7 +101,8 @@ private enum Selection {
       return [Int(parts[2].prefix { $0 != "+" }) ?? 1]
     }
     let count = min(few, calls)
-    return (0..<count).map { 1 + $0 * (calls - 1) / max(1, count - 1) }
+    let today = (time(nil) / 86400) * 7 % (calls / count)
+    return (0..<count).map { 1 + ($0 * calls / count + today) % calls }
   }
 
   /// Where the recovery from a kill at `point` is killed itself, counted from there.
