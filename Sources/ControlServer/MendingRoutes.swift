@@ -110,12 +110,8 @@ struct MendingRoutes: Sendable {
 
   /// Why, for the audit.
   private static func words(_ reason: String) throws(Failure) -> String {
-    guard reason.contains(where: { !$0.isWhitespace }), reason.unicodeScalars.count <= 300,
-      reason.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control })
-    else {
-      throw Failure(
-        .usage, "`reason` must be words on one line, of 300 characters at most.", pointer: "/reason"
-      )
+    guard AuditEntry.isReason(reason) else {
+      throw Failure(.usage, "`reason` must be \(AuditEntry.reasonRule).", pointer: "/reason")
     }
     return reason
   }

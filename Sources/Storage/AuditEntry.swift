@@ -80,6 +80,15 @@ public struct AuditEntry: Codable, Sendable, Equatable {
     self.accepted = accepted
   }
 
+  /// Whether a person may give these words as the reason: `reasonRule`.
+  public static func isReason(_ words: String) -> Bool {
+    words.contains { !$0.isWhitespace } && words.unicodeScalars.count <= 300
+      && words.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
+  }
+
+  public static let reasonRule =
+    "words on one line, of 300 characters at most, without control characters"
+
   /// What makes a later change of an entry, or a missing one, noticed: the SHA-256 over it and the one before.
   static func chain(_ document: String, behind last: String?) -> String {
     sha256(Array("\(last ?? "")\n\(document)".utf8))

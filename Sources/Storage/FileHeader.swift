@@ -43,7 +43,7 @@ struct FileHeader: Equatable {
   }
 
   private func number(_ offset: Int) -> Int {
-    bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
+    Int(bytes.number(at: offset))
   }
 
   // MARK: What it says
@@ -119,7 +119,7 @@ struct FileHeader: Equatable {
     }
     put(Array(repeating: 0, count: 20), 72)
     let count = UInt32(truncatingIfNeeded: size / Int64(pages.size))
-    put([24, 16, 8, 0].map { UInt8(truncatingIfNeeded: count >> $0) }, 28)
+    put(count.bytes, 28)
     put(Array(bytes[24..<28]), 92)
     return new
   }
@@ -134,20 +134,17 @@ struct FileHeader: Equatable {
 
   /// The size of the pages as the log of a file, or its journal, says it.
   static func pageSize(byLogOf path: String) -> Int? {
-    func number(_ bytes: [UInt8], _ offset: Int) -> Int {
-      bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) }
-    }
     // <https://sqlite.org/fileformat2.html#walformat>, <https://sqlite.org/fileformat2.html#rollbackjournal>
-    if let log = try? start(of: path + "-wal", count: 12), number(log, 0) & ~1 == 0x377f_0682,
-      Pages.sizes.contains(number(log, 8))
+    if let log = try? start(of: path + "-wal", count: 12), log.number(at: 0) & ~1 == 0x377f_0682,
+      Pages.sizes.contains(Int(log.number(at: 8)))
     {
-      return number(log, 8)
+      return Int(log.number(at: 8))
     }
     let magic: [UInt8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]
     if let journal = try? start(of: path + "-journal", count: 28), journal.starts(with: magic),
-      Pages.sizes.contains(number(journal, 24))
+      Pages.sizes.contains(Int(journal.number(at: 24)))
     {
-      return number(journal, 24)
+      return Int(journal.number(at: 24))
     }
     return nil
   }

@@ -12,7 +12,9 @@ final class PageFile {
   let path: String
   let pageSize: Int
   /// Without what is reserved at the end of each page.
-  private let usable: Int
+  let usable: Int
+  /// Whether pages of it only say which page belongs to which (auto_vacuum).
+  let hasPointerMap: Bool
   private let file: Int32
 
   static let magic = Array("SQLite format 3\0".utf8)
@@ -36,6 +38,7 @@ final class PageFile {
     self.file = file
     pageSize = size
     usable = size - Int(header[20])
+    hasPointerMap = header.number(at: 52) > 0
   }
 
   deinit { close(file) }
@@ -57,7 +60,7 @@ final class PageFile {
     return bytes
   }
 
-  private func write(_ bytes: [UInt8], at offset: Int) throws(Failure) {
+  func write(_ bytes: [UInt8], at offset: Int) throws(Failure) {
     guard pwrite(file, bytes, bytes.count, off_t(offset)) == bytes.count else {
       throw FileSystem.failure("write", path)
     }
@@ -72,59 +75,17 @@ final class PageFile {
       throw FileSystem.failure("cut", path)
     }
     // At 28 the number of pages, which counts when 92 holds the same as the change counter at 24.
-    try write(Self.bytes(UInt32(truncatingIfNeeded: pages)), at: 28)
+    try write(UInt32(truncatingIfNeeded: pages).bytes, at: 28)
     try write(Array(first[24..<28]), at: 92)
+  }
+
+  func cut(to bytes: Int) throws(Failure) {
+    guard ftruncate(file, off_t(bytes)) == 0 else { throw FileSystem.failure("cut", path) }
   }
 
   /// Makes the header say that no log belongs to the file
   /// (<https://sqlite.org/fileformat2.html#file_format_version_numbers>).
   func leaveWAL() throws(Failure) { try write([1, 1], at: 18) }
-
-  /// Takes the pages that hold the schema from another file of the same database, to the same places.
-  ///
-  /// - Returns: what was in those places; nil when the page sizes differ.
-  func takeSchema(from good: PageFile) throws(Failure) -> [UInt32: [UInt8]]? {
-    guard good.pageSize == pageSize else { return nil }
-    var former: [UInt32: [UInt8]] = [:]
-    for number in good.schemaPages() {
-      // One that this file has not is not made: what is between would be zeros.
-      guard let bytes = good.page(number), let present = page(number) else { continue }
-      former[number] = present
-      // The header stays its own.
-      let start = number == 1 ? 100 : 0
-      try write(Array(bytes[start...]), at: Int(number - 1) * pageSize + start)
-    }
-    return former
-  }
-
-  func put(back pages: [UInt32: [UInt8]]) throws(Failure) {
-    for (number, bytes) in pages { try write(bytes, at: Int(number - 1) * pageSize) }
-  }
-
-  /// The b-tree of the schema with its overflow pages.
-  private func schemaPages() -> Set<UInt32> {
-    var found: Set<UInt32> = []
-    var open: [UInt32] = [1]
-    while let number = open.popLast() {
-      guard !found.contains(number), let page = page(number) else { continue }
-      found.insert(number)
-      let start = number == 1 ? 100 : 0
-      switch page[start] {
-      case 5:
-        for (child, _) in children(of: page, start) { open.append(child) }
-      case 13:
-        for cell in cells(of: page, start, header: 8) {
-          var next = overflow(of: page, cell)
-          while next > 0, !found.contains(next), let page = self.page(next) {
-            found.insert(next)
-            next = Self.number(page, 0)
-          }
-        }
-      default: break
-      }
-    }
-    return found
-  }
 
   /// A leaf of a table, or what stands in the place of one.
   struct Leaf {
@@ -172,20 +133,20 @@ final class PageFile {
   }
 
   /// Of an inner page of a table: each child with the greatest key in it; the last has none.
-  private func children(of page: [UInt8], _ start: Int) -> [(page: UInt32, key: Int64?)] {
+  func children(of page: [UInt8], _ start: Int) -> [(page: UInt32, key: Int64?)] {
     var children: [(UInt32, Int64?)] = []
     for cell in cells(of: page, start, header: 12) where cell + 4 < pageSize {
-      children.append((Self.number(page, cell), Self.varint(page, cell + 4).value))
+      children.append((page.number(at: cell), Self.varint(page, cell + 4).value))
     }
-    children.append((Self.number(page, start + 8), nil))
+    children.append((page.number(at: start + 8), nil))
     return children
   }
 
-  private static func count(of page: [UInt8], _ start: Int) -> Int {
+  static func count(of page: [UInt8], _ start: Int) -> Int {
     Int(page[start + 3]) << 8 | Int(page[start + 4])
   }
 
-  private func cells(of page: [UInt8], _ start: Int, header: Int) -> [Int] {
+  func cells(of page: [UInt8], _ start: Int, header: Int) -> [Int] {
     (0..<Self.count(of: page, start)).compactMap { index in
       let place = start + header + 2 * index
       guard place + 1 < pageSize else { return nil }
@@ -194,29 +155,18 @@ final class PageFile {
     }
   }
 
-  /// The first overflow page of a cell on a leaf of a table; 0 where there is none
+  /// How much of a row stands on its own page; the rest is in overflow pages
   /// (<https://sqlite.org/fileformat2.html#b_tree_pages>).
-  private func overflow(of page: [UInt8], _ cell: Int) -> UInt32 {
-    let (payload, afterSize) = Self.varint(page, cell)
-    let (_, begin) = Self.varint(page, afterSize)
-    let most = usable - 35
-    guard payload > most, payload < Int64(Int32.max) else { return 0 }
+  func localBytes(_ payload: Int, isTableLeaf: Bool) -> Int {
+    let most = isTableLeaf ? usable - 35 : (usable - 12) * 64 / 255 - 23
+    guard payload > most else { return payload }
     let least = (usable - 12) * 32 / 255 - 23
-    let local = least + (Int(payload) - least) % (usable - 4)
-    let end = begin + (local <= most ? local : least)
-    return end + 4 <= pageSize ? Self.number(page, end) : 0
-  }
-
-  private static func number(_ page: [UInt8], _ offset: Int) -> UInt32 {
-    page[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
-  }
-
-  private static func bytes(_ number: UInt32) -> [UInt8] {
-    [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: number >> $0) }
+    let local = least + (payload - least) % (usable - 4)
+    return local <= most ? local : least
   }
 
   /// A number of 1 to 9 bytes, and where it ends.
-  private static func varint(_ page: [UInt8], _ offset: Int) -> (value: Int64, end: Int) {
+  static func varint(_ page: [UInt8], _ offset: Int) -> (value: Int64, end: Int) {
     var value: UInt64 = 0
     for index in 0..<9 {
       guard offset + index < page.count else { return (Int64(bitPattern: value), page.count) }

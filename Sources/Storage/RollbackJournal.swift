@@ -61,20 +61,16 @@ final class RollbackJournal {
     return pread(file, &bytes, count, off_t(offset)) == count ? bytes : nil
   }
 
-  private static func number(_ bytes: [UInt8], _ offset: Int) -> UInt32 {
-    bytes[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
-  }
-
   private func part(at offset: Int) -> Part? {
     guard let header = bytes(offset, 28), header.starts(with: Self.magic) else { return nil }
-    let count = Self.number(header, 8)
-    let sector = Int(Self.number(header, 20))
-    let pageSize = Int(Self.number(header, 24))
+    let count = header.number(at: 8)
+    let sector = Int(header.number(at: 20))
+    let pageSize = Int(header.number(at: 24))
     guard (5...16).contains(where: { sector == 1 << $0 }), FileHeader.Pages.sizes.contains(pageSize)
     else { return nil }
     return Part(
-      start: offset, count: count == .max ? nil : Int(count), seed: Self.number(header, 12),
-      databasePages: Self.number(header, 16), sector: sector, pageSize: pageSize)
+      start: offset, count: count == .max ? nil : Int(count), seed: header.number(at: 12),
+      databasePages: header.number(at: 16), sector: sector, pageSize: pageSize)
   }
 
   /// The page of a part, if it is what was written.
@@ -84,8 +80,8 @@ final class RollbackJournal {
     let sum = stride(from: part.pageSize - 200, to: 0, by: -200).reduce(part.seed) {
       $0 &+ UInt32(content[$1])
     }
-    let number = Self.number(record, 0)
-    guard number > 0, sum == Self.number(record, part.pageSize + 4) else { return nil }
+    let number = record.number(at: 0)
+    guard number > 0, sum == record.number(at: part.pageSize + 4) else { return nil }
     return (number, content)
   }
 

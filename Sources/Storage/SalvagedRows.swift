@@ -39,6 +39,18 @@ struct SalvagedRows {
     return copied
   }
 
+  /// Rows of a tree that belongs to no table, with the number of its page and the tables that they may be of.
+  func copy(_ tree: SalvageSource.LostTree, into table: String) throws(Failure) -> SalvagedTable {
+    let fields = (0..<tree.rows.fields).map { "c\($0)" }
+    let mayBe = tree.rows.mayBe.joined(separator: ", ").replacing("'", with: "''")
+    return try copy(
+      SalvagedTable(table: table), key: "rowid",
+      values: ["\(tree.rows.page)", mayBe.isEmpty ? "NULL" : "'\(mayBe)'"] + fields,
+      from: "main.\(Database.quoted(tree.name)) NOT INDEXED",
+      into: ("main.\(table)", ["id", "rootpgno", "may_be"] + fields), isKeyWritten: true,
+      root: tree.root, undo: "WHERE rootpgno = \(tree.rows.page)")
+  }
+
   /// Whether a table has a rowid, and a column that is another name of it.
   private func layout(
     of table: String
@@ -100,7 +112,7 @@ struct SalvagedRows {
 
   private func copy(
     _ copied: SalvagedTable, key: String, values: [String], from table: String,
-    into: (table: String, columns: [String]), isKeyWritten: Bool, root: Int64?
+    into: (table: String, columns: [String]), isKeyWritten: Bool, root: Int64?, undo: String = ""
   ) throws(Failure) -> SalvagedTable {
     let stream: Stream
     do throws(SQLiteError) {
@@ -120,7 +132,7 @@ struct SalvagedRows {
     if try !read(stream, .min, .max, isDown: false) {
       // What was read may be out of its place.
       try Database.catching(target.fileName) { () throws(SQLiteError) in
-        try self.target.execute("DELETE FROM \(into.table)")
+        try self.target.execute("DELETE FROM \(into.table) \(undo)")
       }
       stream.copied.read = 0
       stream.copied.refused = 0

@@ -20,10 +20,26 @@ public struct SalvagedTable: Codable, Sendable, Equatable {
   public var refused: Int64 = 0
   /// Some of them: `rowid 12: UNIQUE constraint failed: trips.id`.
   public var examples: [String] = []
+  /// Rows with more fields than the table has columns by the schema that was taken; nil: none. With all their fields
+  /// they are in `lost_and_found`.
+  public var longer: Int64?
   /// Why nothing of it is in the result.
   public var problem: String?
 
-  public var isWhole: Bool { unreadablePlaces == 0 && refused == 0 && problem == nil }
+  public var isWhole: Bool {
+    unreadablePlaces == 0 && refused == 0 && problem == nil && longer == nil
+  }
+}
+
+/// Rows that belong together and to no table that is known. They are in the table `lost_and_found` of the result.
+public struct LostRows: Codable, Sendable, Equatable {
+  /// The first page of their tree: `rootpgno` there.
+  public var page: Int64
+  public var rows: Int64
+  /// How many fields the longest has.
+  public var fields: Int
+  /// The tables whose rows look like these.
+  public var mayBe: [String]
 }
 
 /// What became of a damaged database.
@@ -33,6 +49,8 @@ public struct Salvage: Codable, Sendable, Equatable {
   public var problems: [String] = []
   /// The snapshot whose schema was taken, since the file's own could not be read.
   public var schemaFrom: String?
+  /// Rows whose table nobody knows; nil: none.
+  public var lost: [LostRows]?
   /// The newest good snapshot, and how the result differs from it; nil when there is none.
   public var comparedWith: String?
   /// The version of that snapshot; nil when it is not known.
@@ -72,17 +90,28 @@ public struct Salvager {
   let good: [Good]
   /// The version that the database was at when it was damaged, as chock's history says; nil: it does not say.
   let lastVersion: String?
+  /// Those that it may have been at, the likeliest first.
+  let versions: [String]
+  /// Carries the migrations up to a version out on a copy of a snapshot.
+  let bring: (Good, _ version: String) throws(Failure) -> LaterState
   let stop: StopSignal
   let progress: (_ table: String, _ rows: Int64) -> Void
 
   public init(
     of damaged: String, into result: String, good: [Good], lastVersion: String? = nil,
-    stop: StopSignal,
+    versions: [String] = [], stop: StopSignal,
+    bring: @escaping (Good, _ version: String) throws(Failure) -> LaterState = Self.noFiles,
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     (self.damaged, self.result, self.good) = (damaged, result, good)
     self.lastVersion = lastVersion
-    (self.stop, self.progress) = (stop, progress)
+    self.versions = versions.isEmpty ? lastVersion.map { [$0] } ?? [] : versions
+    (self.stop, self.bring, self.progress) = (stop, bring, progress)
+  }
+
+  /// For who has no migration files.
+  public static func noFiles(_ good: Good, _ version: String) throws(Failure) -> LaterState {
+    throw Failure(.migrationsMissing, "There are no migration files.")
   }
 
   /// - Throws: `.notADatabase` or `.databaseCorrupt` when nothing can be read, `.noSpace`, the stop that was
@@ -91,9 +120,10 @@ public struct Salvager {
     var salvage = Salvage()
     do throws(Failure) {
       // As the application had it: a snapshot of the result says so, and its restore brings it back.
-      let isWAL = try FileHeader(of: damaged).isWAL ?? (good.first?.journalMode == "wal")
-      let (source, isSchemaWhole) = try opened(&salvage)
-      try fill(source, isSchemaWhole: isSchemaWhole, &salvage)
+      let hasLog = (FileSystem.facts(damaged + "-wal")?.size ?? 0) > 0
+      let isWAL =
+        try FileHeader(of: damaged).isWAL ?? (hasLog || good.first?.journalMode == "wal")
+      try fill(try opened(&salvage), &salvage)
       if isWAL {
         try execute(
           "PRAGMA journal_mode = WAL",
@@ -110,84 +140,62 @@ public struct Salvager {
   // MARK: Making it open
 
   /// The damaged file as far as SQLite opens it: with its log, and a header and a schema that can be read.
-  private func opened(
-    _ salvage: inout Salvage
-  ) throws(Failure) -> (Connection, isSchemaWhole: Bool) {
-    try mendHeader(&salvage)
-    try PageFile(damaged)?.setPageCount()
+  private func opened(_ salvage: inout Salvage) throws(Failure) -> SalvageSource {
+    let isHollow = FileSystem.facts(damaged)?.size == 0
+    let byLog = FileHeader.pageSize(byLogOf: damaged)
     try readLog(&salvage)
-    try PageFile(damaged)?.setPageCount()
-    if let connection = try? connect(), (try? isSchemaWhole(connection)) == true {
-      return (connection, true)
-    }
-    // A schema from before fits as long as the ledger is the same: root pages stay where they are.
-    for candidate in good {
-      guard let good = try PageFile(candidate.path, isReadOnly: true),
-        let file = try PageFile(damaged), let former = try file.takeSchema(from: good)
-      else { continue }
-      try file.setPageCount()
-      if let connection = try? connect(), (try? isSchemaWhole(connection)) == true,
-        fits(candidate, connection)
-      {
-        salvage.schemaFrom = candidate.id
-        salvage.problems.append(
-          "Its schema could not be read; that of snapshot \(candidate.id) was taken.\(doubt(of: candidate, connection))"
-        )
-        return (connection, true)
-      }
-      try file.put(back: former)
-    }
-    guard let connection = try? connect(), try !objects(connection).isEmpty else {
+    guard FileSystem.facts(damaged)?.size ?? 0 > 0 else {
       throw Failure(
-        .databaseCorrupt,
-        good.isEmpty
-          ? "Its schema is lost, and there is no good snapshot to take that from."
-          : "Its schema is lost, and that of no good snapshot leads to its rows: it was at another version, or they are lost, too.",
+        .databaseEmpty,
+        "\(damaged) is empty (0 bytes), and nothing that was committed can be read in its log.",
         file: damaged, howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
-    salvage.problems.append("A part of its schema could not be read, nor what belongs to it.")
-    return (connection, false)
-  }
-
-  /// What is to be said of a schema that may be of another version.
-  private func doubt(of candidate: Good, _ connection: Connection) -> String {
-    guard candidate.isOutdated, ((try? LedgerTable.read(connection)) ?? nil) == nil else {
-      return ""
+    if isHollow {
+      salvage.problems.append(
+        "It is empty (0 bytes): only what its log holds could be read.")
     }
-    let known = lastVersion.map { " chock's history says that the database was at \($0)." } ?? ""
-    return
-      " It is that of version \(candidate.version ?? "?").\(known) What a later version has more, tables and columns, is not in the result."
-  }
-
-  /// Whether the ledger says the version of a snapshot, or cannot be read.
-  private func fits(_ good: Good, _ connection: Connection) -> Bool {
-    guard let ledger = (try? LedgerTable.read(connection)).flatMap({ $0 }) else { return true }
-    return ledger.current.description == good.version
+    let isHeaderMended = try mendHeader(&salvage, byLog: byLog)
+    try PageFile(damaged)?.setPageCount()
+    try leaveLog(&salvage)
+    try PageFile(damaged)?.setPageCount()
+    if !isHollow, let connection = try? connect(), (try? isSchemaWhole(connection)) == true {
+      return SalvageSource(
+        connection: connection, objects: try objects(connection), isSchemaWhole: true,
+        autoVacuum: number("auto_vacuum", connection))
+    }
+    guard let file = try PageFile(damaged) else {
+      throw Failure(.notADatabase, "It is no SQLite database.", file: damaged)
+    }
+    return try LostSchema(
+      of: damaged, file, good: good, versions: versions, lastVersion: lastVersion,
+      isHeaderMended: isHeaderMended, stop: stop, bring: bring
+    ) { () throws(Failure) in try connect() }.found(&salvage)
   }
 
   /// Makes a header that cannot be right be that of a database again. What is lost of it is tried: the header that
   /// leads to the most rows is taken.
-  private func mendHeader(_ salvage: inout Salvage) throws(Failure) {
+  ///
+  /// - Returns: whether it was mended.
+  private func mendHeader(_ salvage: inout Salvage, byLog: Int?) throws(Failure) -> Bool {
     let own = try FileHeader(of: damaged)
     let goodHeaders = good.compactMap { try? FileHeader(of: $0.path) }
     let size = FileSystem.facts(damaged)?.size ?? 0
-    let byLog = FileHeader.pageSize(byLogOf: damaged)
-    guard !own.isSound(size: size, like: goodHeaders.first, byLog: byLog) else { return }
+    guard !own.isSound(size: size, like: goodHeaders.first, byLog: byLog) else { return false }
     let usual = goodHeaders.first?.pages?.reserved ?? 0
     // Of those that lead to as many rows the first is taken.
     let said =
       [byLog.map { FileHeader.Pages(size: $0, reserved: usual) }] + goodHeaders.map(\.pages)
       + [own.hasMagic ? own.pages : nil]
     let any = FileHeader.Pages.sizes.map { FileHeader.Pages(size: $0, reserved: 0) }
-    var best: (header: FileHeader, rows: Int)?
+    var best: (header: FileHeader, rows: (Int, Int))?
     var tried: Set<FileHeader.Pages> = []
     for pages in said.compactMap(\.self) + any where tried.insert(pages).inserted {
       let header = own.rebuilt(pages, size: size, like: goodHeaders.first)
       try header.write(to: damaged)
       let rows = try rowsInReach()
-      if rows > best?.rows ?? -1 { best = (header, rows) }
+      if rows > best?.rows ?? (-1, -1) { best = (header, rows) }
     }
-    guard let best, best.rows > 0 || said.contains(where: { $0 != nil }) else {
+    guard let best, best.rows > (0, 0) || said.contains(where: { $0 != nil }) else {
       throw Failure(
         .notADatabase,
         "It is no SQLite database, or its first page is lost, and there is no good snapshot to take that from.",
@@ -197,15 +205,19 @@ public struct Salvager {
     if !best.header.isSame(as: own) {
       salvage.problems.append("A part of its header could not be read.")
     }
+    return true
   }
 
-  /// To how many rows the schema leads, by the bare pages of the file without its log.
-  private func rowsInReach() throws(Failure) -> Int {
+  /// To how many rows the schema leads, by the bare pages of the file; and where it leads nowhere, how many there are.
+  private func rowsInReach() throws(Failure) -> (bySchema: Int, byPages: Int) {
     try stop.check()
-    guard let pages = try PageFile(damaged, isReadOnly: true),
-      let connection = try? Connection(path: damaged, mode: .damagedAlone)
-    else { return 0 }
-    let objects = try objects(connection)
+    guard let pages = try PageFile(damaged, isReadOnly: true) else { return (0, 0) }
+    let connection = try? Connection(path: damaged, mode: .damagedAlone)
+    let objects = try connection.map { (open) throws(Failure) in try self.objects(open) } ?? []
+    guard !objects.isEmpty else {
+      let trees = try PageTrees(of: pages, isListLost: true, stop: stop).trees
+      return (0, trees.values.reduce(0) { $0 + Int(clamping: $1.rows) })
+    }
     var rows = objects.count
     for object in objects where object.type == "table" {
       guard let root = UInt32(exactly: object.root), root > 0 else { continue }
@@ -214,7 +226,7 @@ public struct Salvager {
         try stop.check()
       }
     }
-    return rows
+    return (rows, 0)
   }
 
   private func connect() throws(Failure) -> Connection {
@@ -226,9 +238,13 @@ public struct Salvager {
     return connection
   }
 
-  /// Moves what the log holds into the file, or plays the journal back. Where that fails they are left out.
+  private func isThere(_ suffix: String) -> Bool {
+    (FileSystem.facts(damaged + suffix)?.size ?? 0) > 0
+  }
+
+  /// Moves what the log holds into the file, and plays a damaged journal back. What belongs to a whole journal is
+  /// SQLite's to do.
   private func readLog(_ salvage: inout Salvage) throws(Failure) {
-    func isThere(_ suffix: String) -> Bool { (FileSystem.facts(damaged + suffix)?.size ?? 0) > 0 }
     if let journal = RollbackJournal(of: damaged), !journal.isWhole({ _, _ in nil }) {
       let lost = try journal.playBack(into: damaged, stop: stop)
       if lost > 0 {
@@ -238,32 +254,33 @@ public struct Salvager {
       }
       try FileSystem.remove(damaged + "-journal")
     }
-    if let log = try WriteAheadLog(of: damaged, stop: stop) {
-      if !log.hasHeader {
-        salvage.problems.append("Its log could not be read: the log's header is damaged.")
-      }
-      if log.passedOver > 0 {
-        salvage.problems.append(
-          "Its log is damaged in its middle: what was committed with the last \(log.passedOver) pages of it is missing."
-        )
-      }
-      // SQLite moves no log into a file that lacks more than the log has. The hole is read as pages that are lost.
-      if log.databaseBytes > FileSystem.facts(damaged)?.size ?? 0,
-        truncate(damaged, off_t(log.databaseBytes)) != 0
-      {
-        throw FileSystem.failure("extend", damaged)
-      }
+    guard !isThere("-journal"), let log = try WriteAheadLog(of: damaged, stop: stop) else { return }
+    if !log.hasHeader {
+      salvage.problems.append("Its log could not be read: the log's header is damaged.")
     }
+    if log.passedOver > 0 {
+      salvage.problems.append(
+        "Its log is damaged in its middle: what was committed with the last \(log.passedOver) pages of it is missing."
+      )
+    }
+    try log.play(into: damaged, stop: stop)
+    for suffix in ["-wal", "-shm"] { try FileSystem.remove(damaged + suffix) }
+  }
+
+  /// Has SQLite play the journal back. Where that fails it is left out.
+  private func leaveLog(_ salvage: inout Salvage) throws(Failure) {
     let sidecars = ["-wal", "-journal"].filter(isThere)
-    do throws(SQLiteError) {
-      let connection = try Connection(path: damaged, mode: .damaged)
-      _ = try connection.integer("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)")
-      try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-      try connection.execute("PRAGMA journal_mode = DELETE")
-    } catch {
-      // The schema is looked at again.
-      if !sidecars.isEmpty, isThere("-wal") || isThere("-journal") {
-        salvage.problems.append("Its log could not be read: \(error.message).")
+    if !sidecars.isEmpty {
+      do throws(SQLiteError) {
+        let connection = try Connection(path: damaged, mode: .damaged)
+        _ = try connection.integer("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)")
+        try connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try connection.execute("PRAGMA journal_mode = DELETE")
+      } catch {
+        // The schema is looked at again.
+        if isThere("-wal") || isThere("-journal") {
+          salvage.problems.append("Its log could not be read: \(error.message).")
+        }
       }
     }
     for suffix in ["-wal", "-shm", "-journal"] { try FileSystem.remove(damaged + suffix) }
@@ -293,27 +310,18 @@ public struct Salvager {
 
   // MARK: Making the new one
 
-  private struct Object {
-    var type: String
-    var name: String
-    var root: Int64
-    var sql: String
-  }
-
-  private func fill(
-    _ source: Connection, isSchemaWhole: Bool, _ salvage: inout Salvage
-  ) throws(Failure) {
-    let objects = try self.objects(source)
-    guard objects.contains(where: { $0.type == "table" }) else {
+  private func fill(_ found: SalvageSource, _ salvage: inout Salvage) throws(Failure) {
+    let (source, objects) = (found.connection, found.objects)
+    guard objects.contains(where: { $0.type == "table" }) || !found.lost.isEmpty else {
       throw Failure(
         .databaseCorrupt, "No table could be read out of it.", file: damaged,
         howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
-    let target = try made(like: source)
+    let target = try made(like: source, autoVacuum: found.autoVacuum)
     let pages = try PageFile(damaged)
     let reader = SalvagedRows(
       source: source, target: target, pages: pages, stop: stop, progress: progress)
-    func make(_ object: Object) throws(Failure) -> String? {
+    func make(_ object: SalvagedObject) throws(Failure) -> String? {
       do throws(SQLiteError) {
         try target.execute(object.sql)
         return nil
@@ -344,8 +352,12 @@ public struct Salvager {
     }
     for index in unique { try note(try make(index), index, &salvage) }
     for table in tables {
-      salvage.tables.append(try reader.copy(table.name, root: table.root))
+      var copied = try reader.copy(table.name, root: table.root)
+      if found.missing.contains(TableKey(table.name)) { copied.unreadablePlaces += 1 }
+      copied.longer = found.longer[TableKey(table.name)]
+      salvage.tables.append(copied)
     }
+    try copyLost(found.lost, reader, target, &salvage)
     for table in virtual where table.rows != .none {
       guard let object = objects.first(where: { $0.name == table.name }) else { continue }
       if let problem = try make(object) {
@@ -373,7 +385,12 @@ public struct Salvager {
       try note(try make(object), object, &salvage)
     }
     try copySequences(source, target)
-    if !isLedgerWhole(target, salvage, isSchemaWhole: isSchemaWhole) {
+    if let version = found.versionOfSchema {
+      try execute("DROP TABLE IF EXISTS main.chock_migrations", target)
+      salvage.problems.append(
+        "Its ledger is left out, since the schema is that of version \(version). Once it is restored, look whether it is, and say so: `chock adopt --at \(version)`."
+      )
+    } else if !isLedgerWhole(target, salvage, isSchemaWhole: found.isSchemaWhole) {
       try mendLedger(source, target, objects, &salvage)
     }
     try execute("COMMIT", target)
@@ -387,7 +404,8 @@ public struct Salvager {
   /// A ledger of which rows are missing says a wrong version: it becomes that of a good snapshot with the same schema,
   /// else there is none, and a person says the version.
   private func mendLedger(
-    _ source: Connection, _ target: Connection, _ objects: [Object], _ salvage: inout Salvage
+    _ source: Connection, _ target: Connection, _ objects: [SalvagedObject],
+    _ salvage: inout Salvage
   ) throws(Failure) {
     for candidate in good
     where !candidate.isOutdated && isLedger(of: candidate, thatOf: source, target, objects) {
@@ -425,9 +443,9 @@ public struct Salvager {
 
   /// Whether a snapshot has the same schema, and its ledger every version that can still be read of this one.
   private func isLedger(
-    of candidate: Good, thatOf source: Connection, _ target: Connection, _ objects: [Object]
+    of candidate: Good, thatOf source: Connection, _ target: Connection, _ objects: [SalvagedObject]
   ) -> Bool {
-    func schema(_ objects: [Object]) -> Set<[String]> {
+    func schema(_ objects: [SalvagedObject]) -> Set<[String]> {
       Set(
         objects.filter { TableKey($0.name) != .ledger }.map { [$0.type, $0.name, $0.sql] })
     }
@@ -472,7 +490,7 @@ public struct Salvager {
   }
 
   private func note(
-    _ problem: String?, _ object: Object, _ salvage: inout Salvage
+    _ problem: String?, _ object: SalvagedObject, _ salvage: inout Salvage
   ) throws(Failure) {
     guard let problem else { return }
     salvage.problems.append("The \(object.type) \(object.name) is not there: \(problem).")
@@ -483,40 +501,62 @@ public struct Salvager {
       == 1
   }
 
-  /// In the order in which they were made, as far as they can be read.
-  private func objects(_ source: Connection) throws(Failure) -> [Object] {
-    var objects: [Object] = []
-    do throws(SQLiteError) {
-      let list = try source.prepare(
-        "SELECT type, name, rootpage, sql FROM main.sqlite_schema ORDER BY rowid")
-      while try list.step() {
-        // What SQLite makes by itself has none.
-        guard let sql = list.text(3), let name = list.text(1), !name.hasPrefix("sqlite_") else {
-          continue
-        }
-        objects.append(
-          Object(type: list.text(0) ?? "", name: name, root: list.integer(2), sql: sql))
-      }
-    } catch {
-      try stop.check()
-    }
+  /// In the order in which they were made, as far as they can be read; without SQLite's own.
+  private func objects(_ source: Connection) throws(Failure) -> [SalvagedObject] {
+    let objects = SalvagedObject.readable(source).filter { !$0.isOfSQLite }
+    try stop.check()
     return objects
   }
 
-  private func made(like source: Connection) throws(Failure) -> Connection {
+  /// Rows that belong to no table go into one of their own, as the shell's `.recover` has it.
+  private func copyLost(
+    _ lost: [SalvageSource.LostTree], _ reader: SalvagedRows, _ target: Connection,
+    _ salvage: inout Salvage
+  ) throws(Failure) {
+    guard let most = lost.map(\.rows.fields).max() else { return }
+    let taken = Set(
+      try Database.catching(result) { () throws(SQLiteError) in try names(target) }
+        .map(TableKey.init))
+    var name = "lost_and_found"
+    var number = 0
+    while taken.contains(TableKey(name)) {
+      number += 1
+      name = "lost_and_found_\(number)"
+    }
+    let fields = (0..<most).map { "c\($0)" }
+    try execute(
+      "CREATE TABLE main.\(name) (\((["rootpgno INTEGER", "may_be TEXT", "id INTEGER"] + fields).joined(separator: ", ")))",
+      target)
+    var whole = SalvagedTable(table: name)
+    for tree in lost {
+      let copied = try reader.copy(tree, into: name)
+      whole.read += copied.read
+      whole.unreadablePlaces += copied.unreadablePlaces
+      whole.refused += copied.refused
+      whole.problem = whole.problem ?? copied.problem
+    }
+    salvage.tables.append(whole)
+    salvage.lost = lost.map(\.rows)
+  }
+
+  private func made(like source: Connection, autoVacuum: Int64) throws(Failure) -> Connection {
     let target = try Database.create(result)
-    func number(_ name: String) -> Int64 { (try? source.integer("PRAGMA main.\(name)")) ?? 0 }
+    func number(_ name: String) -> Int64 { self.number(name, source) }
     let encoding = (try? source.text("PRAGMA encoding")) ?? "UTF-8"
     // What an older application wrote against a CHECK is no damage; nor is what points to a row that is lost.
     try execute(
       """
       PRAGMA page_size = \(number("page_size")); PRAGMA encoding = '\(encoding)';
-      PRAGMA auto_vacuum = \(number("auto_vacuum")); PRAGMA synchronous = OFF;
+      PRAGMA auto_vacuum = \(autoVacuum); PRAGMA synchronous = OFF;
       PRAGMA journal_mode = MEMORY; PRAGMA ignore_check_constraints = ON;
       PRAGMA foreign_keys = OFF; PRAGMA application_id = \(number("application_id"));
       PRAGMA user_version = \(number("user_version"))
       """, target)
     return target
+  }
+
+  private func number(_ name: String, _ connection: Connection) -> Int64 {
+    (try? connection.integer("PRAGMA main.\(name)")) ?? 0
   }
 
   private func execute(_ sql: String, _ connection: Connection) throws(Failure) {

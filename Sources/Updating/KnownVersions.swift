@@ -15,6 +15,21 @@ struct KnownVersions {
     }
   }
 
+  /// Those that it may have been at, the likeliest first: beside an interrupted run that before it, too.
+  func likely() throws(Failure) -> [String] {
+    guard isBesideInterruptedRun else { return try last().map { [$0] } ?? [] }
+    let journal = JournalFile(stateDirectory: context.settings.stateDirectory)
+    let run = (try? journal.read())?.run
+    return [run?.toVersion, run?.fromVersion].compactMap(\.self)
+  }
+
+  /// The runs that have changed it, newest first.
+  func runs() throws(Failure) -> [String] {
+    let journal = JournalFile(stateDirectory: context.settings.stateDirectory)
+    let open = isBesideInterruptedRun ? (try? journal.read())?.run.id : nil
+    return [open].compactMap(\.self) + (try changes().reversed().map(\.id))
+  }
+
   /// Whether the database may have been at another version after this snapshot: the history has a change since, or does
   /// not reach back to it.
   func isOutdated(_ snapshot: SnapshotDocument) throws(Failure) -> Bool {

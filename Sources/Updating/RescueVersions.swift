@@ -119,44 +119,19 @@ struct RescueVersions {
   private func later(
     _ path: String, _ ledger: Ledger, as goal: Ledger, _ states: inout States
   ) throws(Failure) -> LaterState {
-    let catalog = try MigrationCatalog(directory: settings.migrationsDirectory)
-    let plan = try Plan(
-      catalog: catalog, ledger: ledger, goal: .update(to: goal.current, outOfOrder: true))
-    guard plan.after == goal.versions else {
-      throw Failure(
-        .notFound, "No files lead from version \(ledger.current) to this \(goal.current).",
-        file: catalog.directory)
+    let later = try LaterStates(context: context).make(
+      of: path, ledger, to: goal.current, number: states.later.count
+    ) { (plan) throws(Failure) in
+      guard plan.after == goal.versions else {
+        throw Failure(
+          .notFound, "No files lead from version \(ledger.current) to this \(goal.current).",
+          file: settings.migrationsDirectory)
+      }
+      let steps = Set(plan.after).subtracting(plan.before)
+      return goal.entries.filter { steps.contains($0.version) }.map(\.run)
     }
-    let state = try Database.open(path)
-    try Space.check([
-      Space.Need(
-        try Database.bytes(state) * 2, at: settings.snapshotsFolder,
-        for: "a copy that is brought to version \(goal.current)")
-    ])
-    var order = context.applyOrder
-    order.verdicts = settings.verdicts
-    order.deadline = .now + .seconds(settings.migrationTimeoutSeconds)
-    order.inputs = try answers(plan, goal)
-    context.progress("version", "Looking at what the update to \(goal.current) changes")
-    let later = try LaterState.make(
-      of: state, plan, order,
-      in: "\(settings.snapshotsFolder)/version-\(states.later.count).partial")
     states.later.append(later)
     return later
-  }
-
-  /// What the plan asks, as it was answered when the files were applied.
-  private func answers(_ plan: Plan, _ goal: Ledger) throws(Failure) -> [String: InputValue] {
-    guard !plan.inputs.isEmpty else { return [:] }
-    let steps = Set(plan.after).subtracting(plan.before)
-    var answers: [String: InputValue] = [:]
-    for run in Set(goal.entries.filter { steps.contains($0.version) }.map(\.run)) {
-      guard let text = try context.history.run(run),
-        let document = try? JSON.decode(RunDocument.self, from: Array(text.utf8))
-      else { continue }
-      answers.merge(document.inputs ?? [:]) { first, _ in first }
-    }
-    return answers.filter { answer in plan.inputs.contains { $0.name == answer.key } }
   }
 
   private var unknownVersion: Failure {

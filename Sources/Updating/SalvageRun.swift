@@ -25,11 +25,16 @@ struct SalvageRun {
       Snapshot.removeDatabase(read)
       let versions = KnownVersions(context: context)
       let good = try goodSnapshots(versions)
+      var number = 0
       var salvage = try Salvager(
-        of: copy, into: read, good: good, lastVersion: try versions.last(), stop: context.stop
-      ) {
-        context.progress("salvage", "Reading table \($0)", done: $1)
-      }.run()
+        of: copy, into: read, good: good, lastVersion: try versions.last(),
+        versions: try versions.likely(), stop: context.stop,
+        bring: { (good, version) throws(Failure) in
+          number += 1
+          return try bring(good, to: version, versions, number)
+        },
+        progress: { context.progress("salvage", "Reading table \($0)", done: $1) }
+      ).run()
       if lost > 0 {
         salvage.problems.insert(
           "The storage could not read \(ByteCount.text(lost)) of its file.", at: 0)
@@ -51,6 +56,24 @@ struct SalvageRun {
         error.file = source
       }
       return context.conclude(.refused, error)
+    }
+  }
+
+  private func bring(
+    _ good: Salvager.Good, to version: String, _ versions: KnownVersions, _ number: Int
+  ) throws(Failure) -> LaterState {
+    guard let ledger = try LedgerTable.read(try Database.open(good.path)),
+      let goal = SchemaVersion(version)
+    else { throw Failure.unadopted(good.path) }
+    return try LaterStates(context: context).make(
+      of: good.path, ledger, to: goal, number: number
+    ) { (plan) throws(Failure) in
+      guard plan.to == goal, ledger.current < goal else {
+        throw Failure(
+          .notFound, "No files lead from version \(ledger.current) to \(goal).",
+          file: settings.migrationsDirectory)
+      }
+      return try versions.runs()
     }
   }
 
@@ -113,15 +136,10 @@ struct SalvageRun {
         .databaseMissing, "There is no database at \(path).", file: path,
         howToClear: "Check database.path in the config.")
     }
-    guard facts()[0]?.size ?? 0 > 0 else {
-      let log = FileSystem.target(main + "-wal")?.size ?? 0
+    guard facts()[0]?.size ?? 0 > 0 || facts()[1]?.size ?? 0 > 0 else {
       throw Failure(
-        .databaseEmpty,
-        "\(path) is empty (0 bytes): there is nothing to read in it."
-          + (log > 0
-            ? " Its log of \(ByteCount.text(log)) beside it is left as it is; without the file it cannot be read."
-            : ""),
-        file: path, howToClear: "Restore a snapshot: `chock snapshots list`.")
+        .databaseEmpty, "\(path) is empty (0 bytes): there is nothing to read in it.", file: path,
+        howToClear: "Restore a snapshot: `chock snapshots list`.")
     }
     let bytes = facts().reduce(0) { $0 + ($1?.size ?? 0) }
     try Space.check([

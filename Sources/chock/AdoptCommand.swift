@@ -46,7 +46,7 @@ struct AdoptCommand: AsyncParsableCommand {
     if !found.warnings.isEmpty {
       for line in warnings(found) { session.output.complain(line) }
       guard yes || !session.hasPerson || session.confirm("Adopt at version \(version)?") else {
-        throw notAgreed
+        throw session.noYes("An adoption")
       }
     }
     try await write(version, found, updater, session)
@@ -72,17 +72,13 @@ struct AdoptCommand: AsyncParsableCommand {
       try await write(version, found, updater, session)
       return 0
     }
-    guard session.hasPerson else { return try refuse(notAgreed, found, session) }
+    guard session.hasPerson else { return try refuse(session.noYes("An adoption"), found, session) }
     for line in lines(found, session.output) { session.output.complain(line) }
-    guard session.confirm("Adopt at version \(version)?") else { throw notAgreed }
+    guard session.confirm("Adopt at version \(version)?") else {
+      throw session.noYes("An adoption")
+    }
     try await write(version, found, updater, session)
     return 0
-  }
-
-  private var notAgreed: Failure {
-    Failure(
-      .consentMissing, "An adoption needs a person's yes; nothing was changed.",
-      howToClear: "Add --yes.")
   }
 
   private func write(

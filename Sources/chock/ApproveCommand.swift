@@ -20,8 +20,7 @@ struct ApproveCommand: AsyncParsableCommand {
         for line in PlanCommand.lines(plan, session.output) { session.output.complain(line) }
       }
       guard yes || session.confirm("Do you agree that another person starts this?") else {
-        throw Failure(
-          .consentMissing, "An approval needs a person's yes.", howToClear: "Add --yes.")
+        throw session.noYes("An approval")
       }
       let approval = try await daemon.approve(plan.hash)
       try session.output.result(

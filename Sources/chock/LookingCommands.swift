@@ -45,6 +45,7 @@ struct StatusCommand: AsyncParsableCommand {
         : output.lines(run).first ?? ""
       lines.append("Run        \(run.id): \(words)")
       lines += (run.error.map(Output.words) ?? []).map { "           \($0)" }
+      lines += Output.order(of: run).map { ["           \($0)"] } ?? []
       lines += (run.warnings ?? []).map { "           Warning: \($0.message)" }
     }
     lines += status.gates.map(output.line)

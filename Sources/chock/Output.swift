@@ -213,6 +213,15 @@ struct Output: Sendable {
     return ["They are at different versions, \(copy) and \(other): \(words)."]
   }
 
+  /// What comes first where a copy is of a newer version than the database; nil where nothing has to.
+  static func order(of copy: String, at version: String?, after other: String?) -> String? {
+    guard let newer = version.flatMap({ SchemaVersion($0) }),
+      let older = other.flatMap({ SchemaVersion($0) }), newer > older
+    else { return nil }
+    return
+      "When the application's software is mended: update first (`chock update`), then `chock rescue apply \(copy)` puts in what was recorded with version \(newer)."
+  }
+
   /// What became of the rows of a rescue copy.
   private func lines(rescued tables: [RescuedTable]) -> [String] {
     guard !tables.isEmpty else { return ["It has nothing that the snapshot had not."] }
@@ -250,6 +259,7 @@ struct Output: Sendable {
           table.lost.map { "\($0) rows lost" } ?? "nobody knows how many rows were there")
       }
       if table.refused > 0 { words.append("\(table.refused) rows refused") }
+      if let longer = table.longer { words.append("\(longer) rows with more fields than it has") }
       lines.append("\(mark(table.isWhole)) \(table.table): \(words.joined(separator: ", "))")
       lines += table.examples.map { "    refused: \($0)" }
     }
@@ -276,6 +286,14 @@ struct Output: Sendable {
     return [
       "\(place) Or `chock restore \(base)`,\(update) then `chock rescue apply \(id)`, which puts in the rows that it has more."
     ]
+  }
+
+  /// For an update that its application was not well with.
+  static func order(of run: RunDocument) -> String? {
+    guard run.kind == .update, run.outcome == .restored, let copy = run.rescueCopy else {
+      return nil
+    }
+    return order(of: copy, at: run.toVersion, after: run.fromVersion)
   }
 
   /// How a run ended, for a person.
@@ -362,6 +380,7 @@ struct Output: Sendable {
     }
     if let rescue = run.rescueCopy, run.kind != .rescue {
       lines.append("What was there before the restore: snapshot \(rescue)")
+      lines += Self.order(of: run).map { [$0] } ?? []
     }
     if let folder = run.setAside { lines.append("The damaged files are kept in \(folder)") }
     if !run.phases.isEmpty {

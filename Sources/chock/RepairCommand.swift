@@ -40,9 +40,7 @@ struct RepairCommand: AsyncParsableCommand {
       if !yes {
         for line in lines { session.output.complain(line) }
         guard session.confirm("Accept this?") else {
-          throw Failure(
-            .consentMissing, "A repair needs a person's yes; nothing was changed.",
-            howToClear: "Add --yes.")
+          throw session.noYes("A repair")
         }
       }
       _ = try await updater.accept(seen: found.hash, reason: reason, by: Session.user)
@@ -78,11 +76,8 @@ struct RepairCommand: AsyncParsableCommand {
 
 /// - Throws: what is wrong with words that a person will read in the audit.
 func checkReason(_ words: String) throws(ValidationError) {
-  guard words.contains(where: { !$0.isWhitespace }) else {
-    throw ValidationError("Give a --reason.")
-  }
-  guard words.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) else {
-    throw ValidationError("Write the --reason on one line, without control characters.")
+  guard AuditEntry.isReason(words) else {
+    throw ValidationError("--reason must be \(AuditEntry.reasonRule).")
   }
 }
 

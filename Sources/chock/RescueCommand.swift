@@ -60,6 +60,11 @@ struct RescueCommand: ParsableCommand {
             $0, "in the copy", "in \(base)", isSalvage: found.rescue.copy.reason == .salvage)
         }
         if found.tables.isEmpty { lines.append("It holds the same rows as \(base).") }
+        if let order = Output.order(
+          of: id, at: found.rescue.copy.version, after: found.baseVersion)
+        {
+          lines.append(order)
+        }
         lines += Output.note(
           found.rescue.copy.version, found.baseVersion,
           "what the update itself has changed is counted, too")
@@ -156,8 +161,8 @@ struct RescueCommand: ParsableCommand {
           question: changes
             ? "Put in what rescue copy \(id) has? Of a salvage, values that it has otherwise may be damaged."
             : "Put in what rescue copy \(id) has?",
-          without: Failure(
-            .consentMissing, "Putting rows in again needs a person's yes.",
+          without: session.noYes(
+            "Putting rows in again",
             howToClear: "`chock rescue show \(id)` says what it has; add --yes."))
       }
     }

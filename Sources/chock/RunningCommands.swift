@@ -117,6 +117,17 @@ extension Session {
     return ["y", "yes"].contains(answer?.lowercased() ?? "")
   }
 
+  /// Where there was no yes: a person has said no, or there is nobody to ask.
+  ///
+  /// - Parameter what: `A rollback`.
+  func noYes(_ what: String, howToClear: String = "Add --yes.") -> Failure {
+    hasPerson
+      ? Failure(.consentMissing, "Nothing was changed.")
+      : Failure(
+        .consentMissing, "\(what) needs a person's yes; nothing was changed.",
+        howToClear: howToClear)
+  }
+
   /// A line that is typed once the question is there: what was typed before answers another one, or none.
   static func answer(_ ask: () -> Void) -> String? {
     if isatty(STDIN_FILENO) == 1 { tcflush(STDIN_FILENO, TCIFLUSH) }
@@ -304,11 +315,7 @@ struct RollbackCommand: AsyncParsableCommand {
           + session.output.lines(losses: rehearsed.rehearsal?.losses ?? [])
         for line in lines { session.output.complain(line) }
         guard session.confirm("Roll back now?") else {
-          return try session.show(
-            .refused(
-              .rollback,
-              Failure(
-                .consentMissing, "A rollback needs a person's yes.", howToClear: "Add --yes.")))
+          return try session.show(.refused(.rollback, session.noYes("A rollback")))
         }
       }
       return try await session.run(
@@ -338,8 +345,7 @@ struct ImportCommand: AsyncParsableCommand {
       try await session.putIn(
         .import(self.run, replaces: replace), kind: .import, offline, isAgreed: yes,
         question: "Put in what \(self.run) took out?",
-        without: Failure(
-          .consentMissing, "An import needs a person's yes.", howToClear: "Add --yes."))
+        without: session.noYes("An import"))
     }
   }
 }
@@ -411,8 +417,7 @@ struct RestoreCommand: AsyncParsableCommand {
           || session.confirm(
             "Put back snapshot \(id)? What was recorded since is then only in a rescue copy.")
       else {
-        throw Failure(
-          .consentMissing, "A restore needs a person's yes.", howToClear: "Add --yes.")
+        throw session.noYes("A restore")
       }
       return try await session.run(.restore(id), on: engine, kind: .restore)
     }

@@ -47,8 +47,7 @@ struct ScheduleCommand: ParsableCommand {
           for line in PlanCommand.lines(plan, session.output) { session.output.complain(line) }
         }
         guard yes || session.confirm("Update the database then?") else {
-          throw Failure(
-            .consentMissing, "An update needs a person's yes.", howToClear: "Add --yes.")
+          throw session.noYes("An update")
         }
         return try session.show(
           try await daemon.schedule(goal.goal, inputs: answers, planHash: plan.hash, at: at))

@@ -96,7 +96,11 @@ struct RepairTests {
     let shown = try await coach.run("repair")
     #expect(shown.code == 65 && shown.output.contains("extra table dealer"), "\(shown)")
     #expect(try await coach.run("repair", "--yes").code == 64)
-    #expect(try await coach.run("repair", "--reason", " ", "--yes").code == 64)
+    let long = String(repeating: "x", count: 301)
+    for reason in [" ", long] {
+      let answer = try await coach.run("repair", "--reason", reason, "--yes")
+      #expect(answer.code == 64 && answer.error.contains("300 characters"), "\(answer)")
+    }
     // Nobody is there to be asked.
     #expect(try await coach.run("repair", "--reason", "why").code == 77)
     #expect(try await coach.run("audit").output.contains("Nothing yet"))

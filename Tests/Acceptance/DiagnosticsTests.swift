@@ -328,6 +328,24 @@ struct DiagnosticsTests {
 
   // MARK: When things are broken
 
+  @Test("What the full check found in a snapshot is in it, and nothing that anybody has written")
+  func damagedSnapshot() async throws {
+    let coach = try Sample.coach()
+    #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
+    let folder = coach.state + "/snapshots/"
+    let name = try #require(try FileSystem.names(in: folder).first { $0.hasSuffix(".json") })
+    var document = try JSON.decode(
+      SnapshotDocument.self, from: try #require(try FileSystem.read(folder + name)))
+    document.damage =
+      "The database failed its check: row 4711 missing from index item_body; Tree 5 page 6: btreeInitPage() returns error code 11; \(Self.mark) /home/\(Self.mark)"
+    try FileSystem.replace(folder + name, with: try JSON.encode(document))
+    let text = try await diagnose(coach).text("snapshots.json")
+    #expect(text.contains("missing from index item_body"), "\(text)")
+    #expect(text.contains("Tree 5 page 6: btreeInitPage() returns error code 11"), "\(text)")
+    #expect(!text.contains("4711") && !text.contains(Self.mark), "\(text)")
+    #expect(text.contains("1 more"), "\(text)")
+  }
+
   @Test("With a database, a history or a config that is damaged the rest is there")
   func damaged() async throws {
     let coach = try Sample.coach()

@@ -109,6 +109,13 @@ struct ProbationTests {
     #expect(run.error?.message.contains("503") == true, "\(run)")
     #expect(
       run.phases.map(\.phase).suffix(5) == [.commit, .resume, .prove, .restore, .resume], "\(run)")
+    // The order counts: rows of the new version have no place in the old one.
+    let copy = try #require(run.rescueCopy)
+    let order = "update first (`chock update`), then `chock rescue apply \(copy)`"
+    for verb in [["status"], ["rescue", "show", copy]] {
+      let told = try await application.coach.run(verb)
+      #expect(told.output.contains(order), "\(verb): \(told)")
+    }
     try application.unmake("unhealthy")
     try await isBack(run, application)
     #expect(await daemon.stop() == .exited(0))

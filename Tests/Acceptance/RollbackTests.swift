@@ -101,8 +101,29 @@ struct RollbackTests {
     let answer = try await coach.run("rollback", "--to", "3", "--offline")
     #expect(answer.code == 77)
     #expect(answer.error.contains("Goes: 1 row of last"), "\(answer)")
+    #expect(answer.error.contains("nothing was changed") && answer.error.contains("Add --yes"))
     #expect(try coach.fingerprint() == before)
     #expect(try FileSystem.names(in: coach.folder("state/exports")) == [])
+  }
+
+  @Test(
+    "A person who says no is told that nothing was changed, and not how to say yes",
+    .timeLimit(.minutes(15)))
+  func saidNo() async throws {
+    let coach = try await coach()
+    let before = try coach.fingerprint()
+    let rollback = try await coach.talk(["n"], "rollback --to 3 --offline")
+    #expect(rollback.code == 77, "\(rollback)")
+    #expect(rollback.output.contains("Nothing was changed. [CHK-CONSENT-MISSING]"), "\(rollback)")
+    #expect(!rollback.output.contains("--yes"), "\(rollback)")
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    let restore = try await coach.talk(
+      ["n"], "restore \(try #require(taken.snapshotId)) --offline")
+    #expect(restore.code == 77, "\(restore)")
+    #expect(restore.output.contains("Nothing was changed. [CHK-CONSENT-MISSING]"), "\(restore)")
+    #expect(!restore.output.contains("--yes"), "\(restore)")
+    #expect(try coach.fingerprint() == before)
   }
 
   @Test(

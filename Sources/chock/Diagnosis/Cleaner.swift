@@ -68,6 +68,34 @@ struct Cleaner: Sendable {
     return words.joined(separator: " ")
   }
 
+  /// What SQLite's full check finds, line by line: with the names of tables and indexes, without the numbers of rows.
+  /// A line that does not begin as SQLite's do may be anybody's.
+  func damage(_ text: String) -> String {
+    let said = "The database failed its check: "
+    let isSaid = text.hasPrefix(said)
+    let lines = text.dropFirst(isSaid ? said.count : 0)
+      .split { $0.isNewline || $0 == ";" }.map { $0.drop { $0 == " " } }
+      .filter { !$0.hasPrefix("*** in database ") }
+    let known = lines.filter { line in Self.findings.contains { line.hasPrefix($0) } }
+    let others = lines.count - known.count
+    return
+      (known.map { words(String($0)) } + (others > 0 ? ["… (\(others) more)"] : []))
+      .joined(separator: "; ")
+  }
+
+  /// How what `PRAGMA integrity_check` says begins (<https://sqlite.org/pragma.html#pragma_integrity_check>), in
+  /// SQLite 3.40 and later.
+  private static let findings = [
+    "Tree ", "Page ", "On page ", "On tree page ", "Main freelist: ", "Freelist: ", "Outstanding ",
+    "Pointer map page ", "Bad ptr map entry ", "Failed to read ptrmap ", "Fragmentation of ",
+    "Multiple uses for byte ", "max rootpage ", "incremental_vacuum enabled ",
+    "database disk image is malformed", "row ", "wrong # of entries in index ",
+    "non-unique entry in index ", "rowid not at end-of-record for row ", "index ",
+    "unable to validate the inverted index", "malformed inverted index for FTS",
+    "2nd reference to page ", "invalid page number ", "unable to get the page",
+    "btreeInitPage() returns error code ", "Child page depth differs", "Rowid ", "freelist leaf ",
+  ]
+
   // MARK: Failures
 
   /// A failure by its code, with its own words only where these cannot hold what somebody wrote.

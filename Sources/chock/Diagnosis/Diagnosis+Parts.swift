@@ -346,6 +346,8 @@ extension Diagnosis {
       var pinned: Bool
       var verifiedAt: String?
       var isOfThisDatabase: Bool
+      /// What the full check finds in it.
+      var damage: String?
     }
 
     struct File: Encodable {
@@ -377,7 +379,8 @@ extension Diagnosis {
               id: snapshot.id, createdAt: snapshot.createdAt, version: snapshot.version,
               sizeBytes: snapshot.sizeBytes, reason: snapshot.reason.rawValue,
               pinned: snapshot.pinned, verifiedAt: snapshot.verifiedAt,
-              isOfThisDatabase: own.contains(snapshot))
+              isOfThisDatabase: own.contains(snapshot),
+              damage: snapshot.damage.map(cleaner.damage))
           },
           files: names.filter(StateFiles.all.contains).map { name in
             .init(
