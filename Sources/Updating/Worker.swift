@@ -19,7 +19,7 @@ public enum Worker {
     umask(0o077)
     // Where memory runs out, the worker goes, and the daemon puts the database back (proc(5)).
     let file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)
-    _ = write(file, "500", 3)
+    _ = write(file, "1000", 4)
     close(file)
     do throws(Failure) {
       let (link, order) = try WorkerLink.start()
