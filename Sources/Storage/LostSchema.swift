@@ -117,7 +117,7 @@ struct LostSchema {
         if descriptions.contains(where: { $0.version == ledger }) { continue }
       }
       salvage.problems += problems
-      if let ledger, let version = reading.description?.version, version != ledger {
+      if own.isEmpty, let ledger, let version = reading.description?.version, version != ledger {
         source.versionOfSchema = version
       }
       tell(reading, own, ledger, &salvage)

@@ -203,7 +203,7 @@ extension PageFile {
     }
   }
 
-  /// Some rows of each page of a tree by their digests, and its pages.
+  /// Some rows of a tree by their digests, more of its end than of its front, and its pages.
   func sample(ofTreeAt root: UInt32) -> (digests: Set<Int>, pages: [UInt32]) {
     var digests: Set<Int> = []
     var found: Set<UInt32> = []
@@ -214,8 +214,9 @@ extension PageFile {
       else { continue }
       let start = number == 1 ? 100 : 0
       if kind < 8 { open += children(of: page, start).map(\.page) }
-      guard kind != 5, digests.count < 20_000 else { continue }
-      for cell in cells(of: page, start, header: kind == 2 ? 12 : 8).prefix(8) {
+      guard kind != 5, digests.count < 4000 else { continue }
+      let most = digests.count < 800 ? 8 : 1
+      for cell in cells(of: page, start, header: kind == 2 ? 12 : 8).prefix(most) {
         if let record = record(page, cell, kind) { digests.insert(record.digest) }
       }
     }

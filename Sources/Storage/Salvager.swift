@@ -194,6 +194,11 @@ public struct Salvager {
       try header.write(to: damaged)
       let rows = try rowsInReach()
       if rows > best?.rows ?? (-1, -1) { best = (header, rows) }
+      // Without a schema each further look reads the whole file.
+      if rows.byPages > 0, pages.size == byLog || goodHeaders.contains(where: { $0.pages == pages })
+      {
+        break
+      }
     }
     guard let best, best.rows > (0, 0) || said.contains(where: { $0 != nil }) else {
       throw Failure(

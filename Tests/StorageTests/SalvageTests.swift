@@ -327,6 +327,27 @@ struct SalvageTests {
         == "3999")
   }
 
+  @Test(
+    "Of a file with other pages, with a map of its pages or in UTF-16, too, each table is found again",
+    arguments: [
+      (512, ""), (1024, "PRAGMA auto_vacuum = FULL"), (4096, "PRAGMA auto_vacuum = INCREMENTAL"),
+      (65536, "PRAGMA encoding = 'UTF-16le'"),
+    ])
+  func otherPages(pageSize: Int, pragma: String) throws {
+    let workshop = try Workshop(
+      "\(pragma); VACUUM; \(Self.schema); CREATE TABLE gone AS SELECT * FROM plain; DROP TABLE gone",
+      journalMode: "DELETE", pageSize: pageSize)
+    let snapshot = try workshop.snapshot()
+    try workshop.execute(
+      "INSERT INTO trips (name) VALUES ('recorded since'); DELETE FROM plain WHERE rowid < 2500")
+    let now = try Self.tables.map { try all(workshop.database, $0) }
+    try overwrite(workshop.database, at: 0, with: [UInt8](repeating: 0, count: pageSize))
+    let (report, result) = try salvage(
+      workshop, good: [Salvager.Good(snapshot.document, path: snapshot.path)])
+    #expect(try Self.tables.map { try all(result, $0) } == now, "\(report)")
+    #expect(report.lost == nil && report.tables.allSatisfy { $0.isWhole }, "\(report)")
+  }
+
   // MARK: The header
 
   @Test(
