@@ -91,15 +91,19 @@ struct Attribution {
     for root in found.parts.isEmpty ? [found.root] : found.parts.map(\.page) { free[root] = nil }
   }
 
-  /// A table that was not made anew is where the snapshot has it, unless its rows are known to be elsewhere. Rows that
-  /// are longer than the table has columns have to be among rows that the snapshot has, too.
+  /// A table that was not made anew is where the snapshot has it. Without a row in common that is believed only of a
+  /// file in which no table has moved (VACUUM moves them all), of a tree that has no other table's rows, and where no
+  /// row is longer than the table has columns.
   private mutating func takePlaces() {
+    let isMoved = open.contains { index in
+      tables[index].isRootKnown && free[tables[index].root]?.common[index] == nil
+        && free.values.contains { $0.common[index] != nil }
+    }
     for isLongerAllowed in [false, true] {
       for index in open.sorted() where tables[index].isRootKnown {
         guard let tree = free[tables[index].root],
           tables[index].fit(tree, isLongerAllowed: isLongerAllowed) != nil,
-          tree.rows == 0 || tree.common[index] != nil
-            || !isLongerAllowed && !free.values.contains(where: { $0.common[index] != nil })
+          tree.common[index] != nil || !isLongerAllowed && !isMoved && tree.common.isEmpty
         else { continue }
         let most = tables[index].columns.count
         let longer = tree.rowsByFields.reduce(0) { $0 + ($1.key > most ? $1.value : 0) }

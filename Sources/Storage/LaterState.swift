@@ -50,9 +50,8 @@ public final class LaterState {
       stop: order.stop
     ) { _, _ in }
     let connection = try Database.openForWriting(path)
-    let columns = try ComparedTable.all(in: connection).mapValues {
-      Set($0.columns.map(TableKey.init) + [TableKey("rowid")])
-    }
+    let before = try ComparedTable.all(in: connection).mapValues { $0.columns.map(TableKey.init) }
+    let columns = before.mapValues { Set($0 + [TableKey("rowid")]) }
     var changed: Set<TableKey> = []
     let segments = plan.segments
     for segment in segments {
@@ -67,6 +66,14 @@ public final class LaterState {
       where columns[table].map({ !$0.isDisjoint(with: written) }) ?? true {
         changed.insert(table)
       }
+    }
+    // One that was renamed or dropped: its name may mean another column now. New ones come behind the others.
+    let after = try ComparedTable.all(in: connection)
+    for (table, names) in before {
+      guard let now = after[table], !now.columns.map(TableKey.init).starts(with: names) else {
+        continue
+      }
+      changed.insert(table)
     }
     return changed
   }

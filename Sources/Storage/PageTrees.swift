@@ -47,10 +47,12 @@ struct PageTrees {
     var parents = [UInt32](repeating: 0, count: Int(count) + 1)
     var kinds = [UInt8](repeating: 0, count: Int(count) + 1)
     var free: Set<UInt32> = isListLost ? [] : file.freePages()
+    // What a row holds may look like a part of that list.
+    let overflow = isListLost ? try file.overflowPages(stop) : []
     for number in 1...max(1, count) {
       try stop.check()
       guard !file.isPointerMap(number), let page = file.page(number) else { continue }
-      if isListLost, let listed = file.freePages(listedBy: page) {
+      if isListLost, !overflow.contains(number), let listed = file.freePages(listedBy: page) {
         free.formUnion(listed)
         free.insert(number)
         continue
@@ -221,6 +223,38 @@ extension PageFile {
       }
     }
     return (digests, Array(found))
+  }
+
+  // MARK: Overflow pages
+
+  /// Pages in which long rows go on, as far as rows lead to them.
+  fileprivate func overflowPages(_ stop: StopSignal) throws(Failure) -> Set<UInt32> {
+    var found: Set<UInt32> = []
+    let last = UInt32(clamping: pages)
+    for number in 1...max(1, last) {
+      try stop.check()
+      guard !isPointerMap(number), let page = page(number), let kind = kind(of: page, number),
+        kind != 5
+      else { continue }
+      for cell in cells(of: page, number == 1 ? 100 : 0, header: kind == 2 ? 12 : 8) {
+        guard record(page, cell, kind) != nil, var next = overflow(page, cell, kind) else {
+          continue
+        }
+        while next >= 2, next <= last, found.insert(next).inserted, let page = self.page(next) {
+          next = page.number(at: 0)
+        }
+      }
+    }
+    return found
+  }
+
+  /// Where a row of a leaf goes on; nil where it does not.
+  private func overflow(_ page: [UInt8], _ cell: Int, _ kind: UInt8) -> UInt32? {
+    let (payload, afterSize) = Self.varint(page, kind == 2 ? cell + 4 : cell)
+    let begin = kind == 13 ? Self.varint(page, afterSize).end : afterSize
+    let local = localBytes(Int(payload), isTableLeaf: kind == 13)
+    guard local < Int(payload), begin + local + 4 <= usable else { return nil }
+    return page.number(at: begin + local)
   }
 
   // MARK: Free pages

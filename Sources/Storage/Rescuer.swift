@@ -94,6 +94,7 @@ public struct Rescuer {
   private let live: Connection
   private let base: String
   private let knowsBase: Bool
+  private let former: String?
   private let copy: String
   private let mayBeDamaged: Bool
   private let leftOut: LeftOut?
@@ -106,17 +107,20 @@ public struct Rescuer {
   ///     is gone, a copy of the database as it is.
   ///   - knowsBase: false for such a copy. Then nobody knows whose change a difference is, and only rows that are not
   ///     there are put in.
+  ///   - former: the same snapshot at the version that it was taken at, where `base` was brought to a later one.
   ///   - mayBeDamaged: what the copy has otherwise may be damage, not a change: only rows that are not there are put
   ///     in, unless the request takes changes.
   ///   - leftOut: nil where the copy is at the version of the database.
   public init(
-    _ live: Connection, copy: String, base: String, knowsBase: Bool, mayBeDamaged: Bool = false,
-    leftOut: LeftOut? = nil, _ request: Request, stop: StopSignal = StopSignal(),
+    _ live: Connection, copy: String, base: String, knowsBase: Bool, former: String? = nil,
+    mayBeDamaged: Bool = false, leftOut: LeftOut? = nil, _ request: Request,
+    stop: StopSignal = StopSignal(),
     progress: @escaping (_ table: String, _ rows: Int64) -> Void = { _, _ in }
   ) {
     self.live = live
     self.base = base
     self.knowsBase = knowsBase
+    self.former = former
     self.copy = copy
     self.mayBeDamaged = mayBeDamaged
     self.leftOut = leftOut
@@ -138,11 +142,15 @@ public struct Rescuer {
     let tables = try ComparedTable.all(in: live)
     var done: [TableKey: RescuedTable] = [:]
     let leftOut = try self.leftOut(tables)
+    let formerly = try former.map { (path) throws(Failure) in
+      try ComparedTable.all(in: try Database.open(path))
+    }
     let left = Set(leftOut.keys).union(self.leftOut?.tables.intersection(tables.keys) ?? [])
     var wanted = request.tables
     while true {
       let pass = RescuePass(
-        live, tables, without: left, leavesChanges: leavesChanges, deletes: request.deletes)
+        live, tables, formerly: formerly ?? [:], without: left, leavesChanges: leavesChanges,
+        deletes: request.deletes)
       let comparer = try Comparer(
         before: base, after: copy, tables: wanted, stop: stop, progress: progress)
       let comparison = try comparer.run { row throws(Failure) in try pass.put(row) }
@@ -250,6 +258,7 @@ public struct Rescuer {
 private final class RescuePass {
   private let live: Connection
   private let tables: [TableKey: ComparedTable]
+  private let formerly: [TableKey: ComparedTable]
   private let left: Set<TableKey>
   private let leavesChanges: String?
   private let deletes: Bool
@@ -262,11 +271,13 @@ private final class RescuePass {
   private(set) var blocked: [TableKey: Set<String>] = [:]
 
   init(
-    _ live: Connection, _ tables: [TableKey: ComparedTable], without left: Set<TableKey>,
-    leavesChanges: String?, deletes: Bool
+    _ live: Connection, _ tables: [TableKey: ComparedTable],
+    formerly: [TableKey: ComparedTable], without left: Set<TableKey>, leavesChanges: String?,
+    deletes: Bool
   ) {
     self.live = live
     self.tables = tables
+    self.formerly = formerly
     self.left = left
     self.leavesChanges = leavesChanges
     self.deletes = deletes
@@ -287,6 +298,7 @@ private final class RescuePass {
       table = known
     } else {
       table = try RescuedTableWork(live, tables[key], row.layout)
+      table.formerColumns = formerly[key].map { Set($0.columns.map(TableKey.init)) }
       work[key] = table
     }
     if let misfit = table.misfit {
@@ -373,6 +385,8 @@ final class RescuedTableWork {
   private(set) var update: Statement?
   private var remove: Statement?
   var moves: Moves?
+  /// Of the snapshot, at the version that it was taken at; nil where it is compared as it is.
+  var formerColumns: Set<TableKey>?
 
   init(
     _ live: Connection, _ table: ComparedTable?, _ layout: RowLayout
@@ -506,7 +520,11 @@ final class RescuedTableWork {
       let place = keys + Int32(index)
       if let after = row.after, look.isSame(place, as: after, column.place) { return true }
       if column.isShared {
-        return row.before.map { look.isSame(place, as: $0, column.place) } ?? false
+        if let before = row.before { return look.isSame(place, as: before, column.place) }
+        // A row that was put in when there was no place for this yet.
+        guard let formerColumns, !formerColumns.contains(TableKey(column.name)) else {
+          return false
+        }
       }
       return look.integer(place + Int32(columns.count)) != 0
     }

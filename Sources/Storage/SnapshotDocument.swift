@@ -31,6 +31,9 @@ public struct SnapshotDocument: Codable, Sendable, Equatable {
   /// looking at, and for its rows, and is never put back.
   public var damage: String?
 
+  /// What is otherwise in it than in another state may be damage, and what is not in it may be lost.
+  public var mayBeDamaged: Bool { reason == .salvage || damage != nil }
+
   /// Its fingerprint, if it was computed as this version does.
   var knownFingerprint: String? {
     fingerprint.flatMap { $0.hasPrefix(Fingerprint.algorithm) ? $0 : nil }

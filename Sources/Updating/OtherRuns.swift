@@ -116,12 +116,14 @@ struct VerifyRun {
     do throws(Failure) {
       try context.enter(.verify)
       let id = try context.wantedSnapshot()
-      context.set(snapshot: try context.snapshots.find(id).document)
+      let document = try context.snapshots.find(id).document
+      context.set(snapshot: document)
+      try document.checkIsSound()
       let settings = context.settings
       if context.order.testsRestore {
         try Space.check([
           Space.Need(
-            try context.snapshots.find(id).document.sizeBytes, at: settings.databasePath,
+            document.sizeBytes, at: settings.databasePath,
             for: "a copy that is restored for a test")
         ])
       }

@@ -89,8 +89,15 @@ struct RecoveryRun {
     context.removeSnapshots(
       takenFor: journal.run, but: [journal.run.snapshotId, journal.run.rescueCopy])
     let ledger = try LedgerTable.read(try Database.openSettled(journal.databasePath))
-    let isDone = ledger?.begun == nil && ledger?.current.description == journal.run.fromVersion
-    return context.endUnhealthy(unhealthy, isDone: isDone)
+    return context.endUnhealthy(unhealthy, isDone: isOld(ledger, journal))
+  }
+
+  /// Whether the ledger is the one from before the run. The newest version does not tell it: that of an update out of
+  /// order is the same before and after.
+  private func isOld(_ ledger: Ledger?, _ journal: Journal) -> Bool {
+    guard let ledger else { return false }
+    return ledger.begun == nil && !ledger.isCompleted(by: journal.run.id)
+      && ledger.current.description == journal.run.fromVersion
   }
 
   /// A restore is committed or not; it is never begun again, since the application may have written
@@ -209,15 +216,13 @@ struct RecoveryRun {
       let ledger = try ledger()
       if let ledger, ledger.isCompleted(by: journal.run.id) { return context.end(.committed) }
       // The first segment was not committed: SQLite has rolled it back.
-      if ledger?.begun == nil, ledger?.current.description == journal.run.fromVersion {
+      if isOld(ledger, journal) {
         return context.end(.rolledBack, interruption(journal, "the change was rolled back"))
       }
     }
     let undone = interruption(journal, "the snapshot from before was put back")
     // What is put back does not say that the run has begun.
-    if isBeingPutBack, let ledger = (try? ledger()) ?? nil, ledger.begun == nil,
-      ledger.current.description == journal.run.fromVersion
-    {
+    if isBeingPutBack, isOld((try? ledger()) ?? nil, journal) {
       try context.bringBackJournalMode()
       return context.end(.rolledBack, undone)
     }

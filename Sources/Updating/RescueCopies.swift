@@ -110,7 +110,7 @@ public struct RescueCopies: Sendable {
         actor: person))
     return try RescueExport.write(
       before: base, after: path, to: folder, copy: id, snapshot: rescue.snapshot,
-      mayBeDamaged: rescue.copy.reason == .salvage, stop: stop)
+      mayBeDamaged: rescue.copy.mayBeDamaged, stop: stop)
   }
 
   /// The same in the state folder, in place of an older one.

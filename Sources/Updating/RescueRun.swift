@@ -25,7 +25,7 @@ struct RescueRun {
         transaction, before throws(Failure) in
         let rescuer = Rescuer(
           live, copy: states.copy, base: states.base ?? before, knowsBase: states.base != nil,
-          mayBeDamaged: rescue.copy.reason == .salvage, leftOut: states.leftOut,
+          former: states.former, mayBeDamaged: rescue.copy.mayBeDamaged, leftOut: states.leftOut,
           context.order.rescue ?? Rescuer.Request(), stop: context.stop
         ) { table, rows in
           context.progress("rescue", "Putting in what was kept of \(table)", done: rows)

@@ -11,6 +11,8 @@ struct RescueVersions {
     var copy: String
     /// Nil where nobody knows what the snapshot had.
     var base: String?
+    /// The base as it was, where it was brought to a later version.
+    var former: String?
     var leftOut: Rescuer.LeftOut?
     /// The files of states that were brought to a later version are there as long as these are.
     fileprivate var later: [LaterState] = []
@@ -54,6 +56,11 @@ struct RescueVersions {
         }
       }
       try bringBase(former, to: now, &states)
+      if ofKept != ofNow {
+        try leaveOutUnsteady(copy, kept, states.copy, now, &states)
+      } else if let base, let former, let brought = states.base, states.former != nil {
+        try leaveOutUnsteady(base, former, brought, now, &states)
+      }
     } else if ofNow.isSubset(of: ofKept) {
       try leaveOut(now, kept, former, &states)
     } else {
@@ -104,6 +111,7 @@ struct RescueVersions {
     guard let former, let base, former.versions != now.versions else { return }
     do throws(Failure) {
       states.base = try later(base, former, as: now, &states).path
+      states.former = base
     } catch {
       if let requested = context.stop.requested { throw requested }
       guard error.code != .noSpace else { throw error }
@@ -114,6 +122,24 @@ struct RescueVersions {
           "The snapshot that was put back is at version \(former.current), and could not be brought to \(now.current): \(error.message) Only rows that are not there are put in.",
           file: error.file, line: error.line))
     }
+  }
+
+  /// Tables of which the update makes something else each time (random keys, the time): what of theirs the owner has
+  /// recorded cannot be told from what the update has made.
+  private func leaveOutUnsteady(
+    _ path: String, _ ledger: Ledger, _ brought: String, _ now: Ledger, _ states: inout States
+  ) throws(Failure) {
+    // SQLite's clock for statements has seconds.
+    context.link.pause(for: .milliseconds(1100))
+    let again = try later(path, ledger, as: now, &states)
+    let comparison = try Comparer(before: brought, after: again.path, stop: context.stop).run()
+    let tables = comparison.tables.filter { $0.added + $0.changed + $0.deleted > 0 }
+    guard !tables.isEmpty else { return }
+    states.leftOut = Rescuer.LeftOut(
+      Set(tables.map { TableKey($0.table) }), newer: states.base ?? brought,
+      reason:
+        "the update from \(ledger.current) to \(now.current) makes something else of this table each time, so that nobody knows which of its rows were recorded. `chock rescue export \(id) --to FOLDER` writes them as files"
+    )
   }
 
   private func later(

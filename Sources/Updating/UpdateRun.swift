@@ -13,6 +13,9 @@ struct UpdateRun {
     do throws(Failure) {
       try context.enter(.plan)
       try Openers.checkNames(of: settings.databasePath)
+      // The snapshot of a damaged database is nothing to go back to.
+      let check = try context.history.integrityCheck(of: settings.databasePath)
+      if let problem = check?.failure(settings) { throw problem }
       let live = try Database.openForWriting(settings.databasePath, busyTimeout: 30_000)
       let plan = try agreedPlan(live)
       guard !plan.steps.isEmpty else { return context.end(.nothingToDo) }

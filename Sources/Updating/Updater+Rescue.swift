@@ -131,7 +131,7 @@ extension Updater {
     if let run = try started(with: key) { return run }
     try checkIdle()
     let (_, rescue) = try RescueCopies(settings: settings).find(copy)
-    guard rescue.copy.reason != .salvage || !request.deletes else {
+    guard !rescue.copy.mayBeDamaged || !request.deletes else {
       throw Failure(
         .notAllowed, "What salvage has not found may be lost, not deleted.",
         howToClear: "Leave --deletions out.")

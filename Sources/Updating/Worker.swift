@@ -17,10 +17,8 @@ public enum Worker {
   public static func main() -> Int32 {
     // Snapshots hold what the owner recorded: they are for nobody else.
     umask(0o077)
-    // Where memory runs out, the worker goes, and the daemon puts the database back (proc(5)).
-    let file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)
-    _ = write(file, "1000", 4)
-    close(file)
+    // Where memory runs out, the worker goes, and the daemon puts the database back.
+    MemoryScore.set(MemoryScore.first)
     do throws(Failure) {
       let (link, order) = try WorkerLink.start()
       link.send(.result(result(of: order, link)))

@@ -57,7 +57,7 @@ struct RescueCommand: ParsableCommand {
         var lines = RescueCommand.lines(found.rescue)
         lines += found.tables.map {
           Output.line(
-            $0, "in the copy", "in \(base)", isSalvage: found.rescue.copy.reason == .salvage)
+            $0, "in the copy", "in \(base)", isSalvage: found.rescue.copy.mayBeDamaged)
         }
         if found.tables.isEmpty { lines.append("It holds the same rows as \(base).") }
         if let order = Output.order(
@@ -115,7 +115,7 @@ struct RescueCommand: ParsableCommand {
     func run() async throws {
       try await globals.session { session throws(Failure) in
         let rescues = RescueCopies(settings: session.config.settings)
-        let isSalvage = try rescues.find(id).copy.copy.reason == .salvage
+        let isSalvage = try rescues.find(id).copy.copy.mayBeDamaged
         let document = try rescues.export(id, to: to, by: Session.user)
         try session.output.result(
           document,

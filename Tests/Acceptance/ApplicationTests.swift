@@ -119,9 +119,10 @@ struct ApplicationTests {
     try #require(chmod(application.folder("bin/systemctl"), 0o700) == 0)
     let answer = try await application.coach.run(
       "update", "--offline", "--json", environment: application.environment)
+    let daemon = Int32(TestCoach.text(application.folder("daemon")).filter(\.isNumber))
+    defer { if let daemon { kill(daemon, SIGKILL) } }
     let run = try answer.document(RunDocument.self)
     #expect(run.outcome == .committed && run.warnings == nil, "\(run)")
-    let daemon = Int32(TestCoach.text(application.folder("daemon")).filter(\.isNumber))
     // It knows of the run when that has ended.
     try await waitUntil("it is told") {
       let status = try await application.coach.run("status", "--json").document(StatusDocument.self)

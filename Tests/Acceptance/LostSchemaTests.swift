@@ -114,6 +114,86 @@ struct LostSchemaTests {
     #expect(try await coach.run("update", "--offline", "--yes").output.contains("Nothing to do"))
   }
 
+  @Test("Where the tables have moved since the snapshot, none gets what stands in its old place")
+  func moved() async throws {
+    let coach = try TestCoach(migrations: [
+      "0001_all.sql": """
+      CREATE TABLE sensors (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+      CREATE INDEX sensors_name ON sensors (name);
+      CREATE TABLE todo (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE done (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE TABLE log (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE trash (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      """
+    ])
+    #expect(try await coach.run("init").code == 0)
+    try SampleDatabase.change(
+      coach.database,
+      """
+      INSERT INTO sensors VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO counters VALUES ('x', 1);
+      INSERT INTO done (body) VALUES ('done 1'), ('done 2'), ('done 3');
+      INSERT INTO log (body) VALUES ('log 1'), ('log 2');
+      """)
+    #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
+    try SampleDatabase.change(
+      coach.database,
+      """
+      INSERT INTO todo (body) VALUES ('todo 1'), ('todo 2');
+      UPDATE counters SET name = 'trips', n = 42; VACUUM;
+      PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE
+      """)
+    try overwrite([1], of: coach)
+    let (_, salvage, path) = try await salvage(coach)
+    for (table, others) in [
+      ("todo", "body NOT LIKE 'todo%'"), ("done", "body NOT LIKE 'done%'"),
+      ("log", "body NOT LIKE 'log%'"), ("trash", "1"), ("counters", "name <> 'trips'"),
+    ] {
+      #expect(
+        try SampleDatabase.value(path, "SELECT count(*) FROM \(table) WHERE \(others)") == "0",
+        "\(table): \(salvage)")
+    }
+    #expect(try SampleDatabase.value(path, "SELECT count(*) FROM done") == "3", "\(salvage)")
+    #expect(try SampleDatabase.value(path, "SELECT count(*) FROM log") == "2", "\(salvage)")
+  }
+
+  @Test("A long row that looks like the list of free pages takes no page away from a table")
+  func overflow() async throws {
+    let coach = try TestCoach(migrations: [
+      "0001_all.sql": """
+      CREATE TABLE trip (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+      CREATE TABLE route (id INTEGER PRIMARY KEY, points BLOB);
+      """
+    ])
+    #expect(try await coach.run("init").code == 0)
+    // So many page numbers, and these; one of the rows has the first of them where its overflow page begins.
+    let words = (Array(UInt32(40)...40) + Array(UInt32(20)...59)).flatMap { word in
+      withUnsafeBytes(of: word.bigEndian) { Array($0) }
+    }
+    let rows = (0..<words.count).map { shift in
+      let bytes =
+        [UInt8](repeating: 0xff, count: shift) + (0..<40).flatMap { _ in words }
+      let digits = bytes.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }
+      return "INSERT INTO route (points) VALUES (x'\(digits.joined())');"
+    }
+    try SampleDatabase.change(
+      coach.database,
+      """
+      WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+      INSERT INTO trip (body) SELECT 'trip ' || i || hex(zeroblob(50)) FROM n;
+      """)
+    #expect(try await coach.run("snapshots", "take", "--offline").code == 0)
+    try SampleDatabase.change(
+      coach.database,
+      rows.joined() + "PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE")
+    try overwrite([1], of: coach)
+    let (_, salvage, path) = try await salvage(coach)
+    #expect(try SampleDatabase.value(path, "SELECT count(*) FROM trip") == "3000", "\(salvage)")
+    #expect(
+      try SampleDatabase.value(path, "SELECT count(*) FROM route") == "\(words.count)", "\(salvage)"
+    )
+  }
+
   @Test("The ledger's page is lost, too: the history says the version")
   func ledger() async throws {
     let (coach, copy) = try await coach()

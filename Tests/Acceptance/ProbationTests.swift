@@ -303,6 +303,37 @@ struct ProbationTests {
   }
 
   @Test(
+    "An update out of order that is given up is put back, though the version is the same before and after",
+    .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
+  func outOfOrder() async throws {
+    let coach = try TestCoach(
+      config: """
+        \(TestCoach.development)
+        [application]
+        mode = "read_only"
+        unhealthy_seconds = 0
+        [[application.health]]
+        kind = "command"
+        command = ["false"]
+        """,
+      migrations: [
+        "0001_a.sql": "CREATE TABLE a (x);", "0003_c.sql": "-- Description: C\nCREATE TABLE c (x);",
+      ])
+    #expect(try await coach.run("init").code == 0)
+    let before = try coach.fingerprint()
+    try coach.folder.write(
+      "-- Description: B\nCREATE TABLE b (x);", to: "migrations/0002_b.sql")
+    var shim = Shim(.kill, at: [1], phase: .restore)
+    shim.role = "worker"
+    let run: RunDocument = try await coach.run(
+      ["update", "--offline", "--out-of-order", "--json"], environment: shim.environment(of: coach)
+    ).document()
+    #expect(shim.faults(of: coach) == 1)
+    #expect(run.outcome == .restored, "\(run)")
+    #expect(try coach.fingerprint() == before)
+  }
+
+  @Test(
     "A journal that cannot be written on the way back keeps no application down",
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
   func unwrittenJournal() async throws {

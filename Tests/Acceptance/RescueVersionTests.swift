@@ -31,17 +31,20 @@ struct RescueVersionTests {
     """,
   ]
 
-  private func coach(_ rows: String) async throws -> TestCoach {
-    let coach = try TestCoach(migrations: Self.migrations)
+  private func coach(
+    _ rows: String, _ migrations: [String: String] = migrations
+  ) async throws -> TestCoach {
+    let coach = try TestCoach(migrations: migrations)
     #expect(try await coach.run("init", "--to", "1").code == 0)
     try SampleDatabase.change(coach.database, rows)
     return coach
   }
 
   /// - Returns: the snapshot from before.
-  private func update(_ coach: TestCoach) async throws -> String {
-    let answer = try await coach.run(
-      "update", "--offline", "--yes", "--input", "factor=1000", "--json")
+  private func update(
+    _ coach: TestCoach, _ inputs: [String] = ["--input", "factor=1000"]
+  ) async throws -> String {
+    let answer = try await coach.run(["update", "--offline", "--yes", "--json"] + inputs)
     let run: RunDocument = try answer.document()
     #expect(run.outcome == .committed, "\(answer)")
     return try #require(run.snapshotId)
@@ -117,6 +120,97 @@ struct RescueVersionTests {
     #expect(
       try SampleDatabase.value(coach.database, "SELECT count(*) FROM name WHERE length = 4") == "2")
     #expect(try coach.names(in: "state/snapshots").allSatisfy { !$0.contains("partial") })
+  }
+
+  @Test(
+    "What a newer version has more of a row comes in after the update, though the row is there by then"
+  )
+  func moreColumns() async throws {
+    let coach = try await coach(
+      "INSERT INTO notes VALUES (1, 'a')",
+      [
+        "0001_notes.sql": "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT NOT NULL);",
+        "0002_colour.sql": "-- Description: Colour\nALTER TABLE notes ADD COLUMN colour TEXT;",
+      ])
+    let snapshot = try await update(coach, [])
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO notes VALUES (2, 'b', 'red'), (3, 'c', 'green'); UPDATE notes SET colour = 'blue' WHERE id = 1"
+    )
+    let copy = try await restore(coach, snapshot)
+    _ = try await apply(coach, copy)
+    #expect(try SampleDatabase.value(coach.database, "SELECT count(*) FROM notes") == "3")
+    _ = try await update(coach, [])
+    try SampleDatabase.change(coach.database, "UPDATE notes SET colour = 'mine' WHERE id = 3")
+    let run = try await apply(coach, copy)
+    // What was recorded meanwhile stays.
+    #expect(
+      try SampleDatabase.value(
+        coach.database, "SELECT group_concat(id || body || colour) FROM notes")
+        == "1ablue,2bred,3cmine", "\(run)")
+  }
+
+  @Test("Where a name means another column later, nothing of the table is put in before the update")
+  func renamedColumns() async throws {
+    let coach = try await coach(
+      "",
+      [
+        "0001_tanks.sql": """
+        CREATE TABLE tanks (id INTEGER PRIMARY KEY, level REAL);
+        CREATE TABLE places (id INTEGER PRIMARY KEY, lat REAL, lon REAL);
+        """,
+        "0002_names.sql": """
+        -- Description: Names
+        ALTER TABLE tanks RENAME COLUMN level TO level_percent;
+        ALTER TABLE tanks ADD COLUMN level REAL;
+        ALTER TABLE places RENAME COLUMN lat TO x;
+        ALTER TABLE places RENAME COLUMN lon TO lat;
+        ALTER TABLE places RENAME COLUMN x TO lon;
+        """,
+      ])
+    let snapshot = try await update(coach, [])
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO tanks VALUES (1, 50, 120); INSERT INTO places (id, lat, lon) VALUES (1, 42, 12)")
+    let copy = try await restore(coach, snapshot)
+    let first = try await apply(coach, copy)
+    #expect(
+      first.rescued?.filter { $0.leftOut != nil }.map(\.table) == ["places", "tanks"], "\(first)")
+    _ = try await update(coach, [])
+    let second = try await apply(coach, copy)
+    #expect(second.rescued?.allSatisfy { $0.conflicts == 0 } == true, "\(second)")
+    #expect(
+      try SampleDatabase.value(
+        coach.database,
+        "SELECT printf('%d %d %d %d', level_percent, level, lat, lon) FROM tanks, places")
+        == "50 120 42 12")
+  }
+
+  @Test("Rows that the update makes otherwise each time are not put in beside those that are there")
+  func unsteady() async throws {
+    let coach = try await coach(
+      "INSERT INTO profiles VALUES (1, 'Anna'), (2, 'Ben')",
+      [
+        "0001_profiles.sql": "CREATE TABLE profiles (id INTEGER PRIMARY KEY, name TEXT);",
+        "0002_prefs.sql": """
+        -- Description: Preferences
+        CREATE TABLE prefs (id TEXT PRIMARY KEY, profile INTEGER, theme TEXT);
+        INSERT INTO prefs SELECT lower(hex(randomblob(16))), id, 'light' FROM profiles;
+        """,
+      ])
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    try SampleDatabase.change(coach.database, "INSERT INTO profiles VALUES (3, 'Cleo')")
+    let copy = try await restore(coach, try #require(taken.snapshotId))
+    _ = try await update(coach, [])
+    let run = try await apply(coach, copy)
+    #expect(
+      try SampleDatabase.value(
+        coach.database,
+        "SELECT (SELECT count(*) FROM prefs) || ' ' || (SELECT count(*) FROM profiles)") == "2 3",
+      "\(run)")
+    let left = run.rescued?.first { $0.table == "prefs" }
+    #expect(left?.leftOut?.contains("each time") == true, "\(run)")
   }
 
   @Test("A copy of an older version: its rows are brought to the database's")

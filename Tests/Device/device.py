@@ -369,12 +369,12 @@ def memory(device):
     run = begun(device)
     before = device.out("systemctl show -P MainPID chock")
     # Less and less, until the kernel kills.
-    killed = device.out("""for size in $(seq 120 -2 2); do
-systemctl set-property --runtime chock MemoryMax=${size}M MemorySwapMax=0; sleep 0.2
-grep -q 'oom_kill 0' /sys/fs/cgroup/system.slice/chock.service/memory.events || break
+    killed = device.out("""cd /sys/fs/cgroup/system.slice/chock.service; echo 0 >memory.swap.max
+for size in $(seq 120 -1 2); do
+echo ${size}M >memory.max
+grep -q 'oom_kill 0' memory.events || break
 done
-grep oom_kill /sys/fs/cgroup/system.slice/chock.service/memory.events
-systemctl set-property --runtime chock MemoryMax=200M""")
+echo 200M >memory.max; grep oom_kill memory.events""")
     check("the kernel kills", "oom_kill 0" not in killed, killed)
     result = device.ended(run)
     check("it is taken back", result["outcome"] in TAKEN_BACK, result)
@@ -576,6 +576,7 @@ systemctl daemon-reload; systemctl start local-fs.target; findmnt -t autofs {STI
     check("as too slow", "too slow" in place()["problem"]["message"], place())
     check("chock lives", device.out("systemctl show -P NRestarts chock") == "0")
     device.run("echo 0 >/sys/bus/pseudo/drivers/scsi_debug/delay", 180)
+    places(paths)
     code, text = device.run("chock snapshots copy", 400)
     check("it is copied to again", code == 0, text)
 

@@ -113,11 +113,13 @@ struct Program {
     var variables: [UnsafeMutablePointer<CChar>?] = self.variables.map { strdup($0) } + [nil]
     defer { for text in arguments + variables { free(text) } }
     var child: pid_t = 0
-    // Nor is it what the worker's files are made with.
+    // Nor is it what the worker's files are made with, or that the worker goes first where memory runs out.
     let mask = umask(0o022)
+    let score = MemoryScore.set(MemoryScore.ordinary)
     let code = posix_spawnp(
       &child, command.first ?? "", &actions, &attributes, &arguments, &variables)
     umask(mask)
+    if let score { MemoryScore.set(score) }
     guard code == 0 else {
       throw Failure(
         .application,
