@@ -107,6 +107,9 @@ def image(chock, folder, megabytes=3):
     shutil.copy(package(chock, folder, 1), root / "chock.deb")
     run("chroot", root, "dpkg", "--install", "/chock.deb")
     (root / "chock.deb").unlink()
+    security = subprocess.run(["chroot", root, "systemd-analyze", "security", "--no-pager", "--offline=true",
+                               "--threshold=12", "/usr/lib/systemd/system/chock.service"], capture_output=True, text=True)
+    check("the unit is as closed as it says: 1.2", security.returncode == 0, security.stdout + security.stderr)
     shutil.copytree("/usr/lib/uml/modules", root / "usr/lib/modules", dirs_exist_ok=True)
     shutil.copytree(TOP / "migrations", root / "usr/share/coachiq/migrations")
     (root / "var/lib/coachiq/database").mkdir(parents=True)
