@@ -221,6 +221,56 @@ struct RescueTests {
         == "recorded")
   }
 
+  @Test(
+    "A database whose check has failed is not updated; its copy is not called sound, and puts nothing over good rows",
+    .timeLimit(.minutes(15)))
+  func ofDamagedDatabase() async throws {
+    let coach = try TestCoach(migrations: [
+      "0001_service.sql": """
+      CREATE TABLE service (id INTEGER PRIMARY KEY, what TEXT NOT NULL);
+      CREATE INDEX service_what ON service (what);
+      """
+    ])
+    #expect(try await coach.run("init").code == 0)
+    try SampleDatabase.change(
+      coach.database, "INSERT INTO service (what) VALUES ('oil'), ('brakes'), ('belt')")
+    let taken: RunDocument = try await coach.run("snapshots", "take", "--offline", "--json")
+      .document()
+    try SampleDatabase.change(
+      coach.database,
+      "INSERT INTO service (what) VALUES ('tyres'); PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE"
+    )
+    // In the table, and not in its index.
+    let root = try #require(
+      try SampleDatabase.value(
+        coach.database, "SELECT rootpage FROM sqlite_schema WHERE name = 'service'"
+      ).flatMap { Int($0) })
+    var bytes = try #require(try FileSystem.read(coach.database))
+    let place = try #require(
+      bytes[((root - 1) * 4096)...].firstRange(of: Array("brakes".utf8))?.lowerBound)
+    bytes[place] = UInt8(ascii: "?")
+    try FileSystem.replace(coach.database, with: bytes)
+    #expect(try await coach.run("recover", "--check", "full", "--offline").code != 0)
+
+    try coach.folder.write(
+      "-- Description: More\nCREATE TABLE more (x);", to: "migrations/0002_more.sql")
+    let update: RunDocument = try await coach.run("update", "--offline", "--yes", "--json")
+      .document()
+    #expect(update.outcome == .refused && update.error?.code == .databaseCorrupt, "\(update)")
+
+    let restored: RunDocument = try await coach.run(
+      "restore", try #require(taken.snapshotId), "--offline", "--yes", "--json"
+    ).document()
+    let copy = try #require(restored.rescueCopy, "\(restored)")
+    let verified = try await coach.run("snapshots", "verify", copy, "--offline")
+    #expect(verified.code != 0 && verified.error.contains("damaged"), "\(verified)")
+    let run = try await apply(coach, copy)
+    #expect(
+      try SampleDatabase.value(
+        coach.database, "SELECT group_concat(what) FROM (SELECT * FROM service ORDER BY id)")
+        == "oil,brakes,belt,tyres", "\(run)")
+  }
+
   @Test("With the snapshot gone, or the copy damaged", .timeLimit(.minutes(15)))
   func gone() async throws {
     let (coach, snapshot, copy) = try await restored()
