@@ -101,6 +101,8 @@ def system_packages(chock):
         for path in (library, "/usr" + library, library.removeprefix("/usr")):
             found = subprocess.run(["dpkg-query", "--search", path], capture_output=True, text=True).stdout
             names |= {line.split(":")[0] for line in found.splitlines()}
+    if unknown := names - SYSTEM.keys():
+        sys.exit(f"Nobody has said yet where these come from, and their licences (SYSTEM): {', '.join(sorted(unknown))}")
     # Swift's own, in a debug build, are of no package.
     return {name: run("dpkg-query", "--show", "--showformat=${Version}\n", name).split()[0] for name in sorted(names)}
 
