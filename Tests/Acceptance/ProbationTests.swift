@@ -273,20 +273,23 @@ struct ProbationTests {
     #expect(await next.stop() == .exited(0))
   }
 
+  /// An application that goes on, and is never well.
+  private static let hopeless = """
+    \(TestCoach.development)
+    [application]
+    mode = "read_only"
+    unhealthy_seconds = 0
+    [[application.health]]
+    kind = "command"
+    command = ["false"]
+    """
+
   @Test(
     "A way back that was killed before its commit leaves one rescue copy",
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
   func oneRescueCopy() async throws {
     let coach = try Sample.coach(
-      config: """
-        \(TestCoach.development)
-        [application]
-        mode = "read_only"
-        unhealthy_seconds = 0
-        [[application.health]]
-        kind = "command"
-        command = ["false"]
-        """)
+      config: Self.hopeless)
     // Its own rescue copy is named by then.
     var shim = Shim(.kill, at: [1], phase: .restore)
     shim.file = "coach.db-wal"
@@ -307,15 +310,7 @@ struct ProbationTests {
     .enabled(if: FileSystem.facts(TestCoach.shim) != nil, "libIOShim.so is not built."))
   func outOfOrder() async throws {
     let coach = try TestCoach(
-      config: """
-        \(TestCoach.development)
-        [application]
-        mode = "read_only"
-        unhealthy_seconds = 0
-        [[application.health]]
-        kind = "command"
-        command = ["false"]
-        """,
+      config: Self.hopeless,
       migrations: [
         "0001_a.sql": "CREATE TABLE a (x);", "0003_c.sql": "-- Description: C\nCREATE TABLE c (x);",
       ])
