@@ -164,6 +164,16 @@ struct ServiceTests {
       lock = try RunLock(folder: coach.state)
       return lock != nil
     }
+    // Who stops it meanwhile does not wait, too.
+    let stopped = try coach.start(["serve"], environment: ["NOTIFY_SOCKET": notify.path])
+    try await waitUntil("it starts") {
+      notify.messages.contains(Self.starting) || stopped.process.end != nil
+    }
+    stopped.process.signal(SIGTERM)
+    #expect(await stopped.process.ended() == .exited(0))
+    #expect(!notify.messages.contains { $0.contains("READY=1") })
+    #expect(FileSystem.target("\(coach.state)/run.json") != nil)
+
     let call = try coach.start(["serve"], environment: ["NOTIFY_SOCKET": notify.path])
     // As long as that takes: more time is asked for every ten seconds.
     try await waitUntil("more time is asked for, longer than anybody waits for a lock") {
@@ -172,7 +182,7 @@ struct ServiceTests {
     }
     #expect(
       Set(notify.messages) == [
-        Self.starting, "EXTEND_TIMEOUT_USEC=30000000",
+        Self.starting, "EXTEND_TIMEOUT_USEC=30000000", "STOPPING=1",
       ])
     #expect(FileSystem.target("\(coach.state)/run.json") != nil)
     withExtendedLifetime(lock) {}
